@@ -1,0 +1,22 @@
+import { expect } from "bun:test"
+import { Clock, Effect, FastCheck, Fiber, TestClock } from "effect"
+import { it } from "./effect.ts"
+
+it.effect("it.effect runs on the test clock: an hour passes when the test says so", () =>
+  Effect.gen(function* () {
+    const sleeper = yield* Effect.fork(Effect.sleep("1 hour"))
+    yield* TestClock.adjust("1 hour")
+    yield* Fiber.join(sleeper)
+    expect(yield* Clock.currentTimeMillis).toBe(3_600_000)
+  })
+)
+
+it.live("it.live runs on the real clock", () =>
+  Effect.gen(function* () {
+    expect(yield* Clock.currentTimeMillis).toBeGreaterThan(1_000_000_000_000)
+  })
+)
+
+it.prop("it.prop gives the body generated values", FastCheck.integer(), (value) =>
+  Effect.sync(() => expect(Number.isInteger(value)).toBe(true))
+)
