@@ -1,6 +1,6 @@
 /** The mesh as the HTTP layer sees it: which models are served now, and one answer per request. */
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
-import type { ModelDescription } from "@weft/engine/ModelDescription"
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import { Context, Data, type Effect, type Mailbox, type Scope } from "effect"
 
 /** Represents a model that at least one peer serves now. */

@@ -2,9 +2,10 @@
  * The engine as the rest of Weft sees it: one loaded model in a child process of its own. `EngineHost*` is that child,
  * `EngineSupervisor.ts` the actor that starts it again when it dies.
  */
+
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { Effect, Mailbox, Scope } from "effect"
 import type { GenerateEvent, GenerateRequest } from "./Generation.ts"
-import type { ModelDescription } from "./ModelDescription.ts"
 
 /** Represents how busy an engine is. */
 export interface EngineLoad {
