@@ -1,0 +1,56 @@
+/** The control plane between a peer and its entry: what a peer may ask of the entry over their link. */
+import { Rpc, RpcGroup } from "@effect/rpc"
+import { Schema } from "effect"
+import { PeerInfo, PeerLoad } from "./PeerInfo.ts"
+
+/** Represents a registration that the entry does not take, and why. */
+export class RegisterRefused extends Schema.TaggedError<RegisterRefused>()("RegisterRefused", {
+  reason: Schema.Literal("AnnouncementRefused", "DirectoryFull", "StaleLink"),
+  detail: Schema.String.pipe(Schema.maxLength(256))
+}) {
+  override get message(): string {
+    return `the entry refused the registration (${this.reason}): ${this.detail}`
+  }
+}
+
+/** Represents a heartbeat of a peer that is not (or no longer) registered: it must register again. */
+export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegistered", {}) {
+  override get message(): string {
+    return "this peer is not registered at the entry"
+  }
+}
+
+/** Represents capabilities as their owner signed them: the exact bytes and the signature over them. */
+export const SignedAnnouncement = Schema.Struct({
+  bytes: Schema.Uint8ArrayFromSelf.pipe(Schema.filter((bytes) => bytes.length <= 16 * 1024)),
+  signature: Schema.Uint8ArrayFromSelf.pipe(Schema.filter((bytes) => bytes.length === 64))
+})
+export type SignedAnnouncement = typeof SignedAnnouncement.Type
+
+/** Represents what is signed: capabilities for one entry, for a short time, with a number that only rises. */
+export const Announcement = Schema.Struct({
+  info: PeerInfo,
+  audience: PeerInfo.fields.id,
+  sequence: Schema.NonNegativeInt,
+  issuedAtMs: Schema.NonNegativeInt,
+  expiresAtMs: Schema.NonNegativeInt
+})
+export type Announcement = typeof Announcement.Type
+
+/** What the entry serves on a peer's control stream. */
+export class MeshRpcs extends RpcGroup.make(
+  /** Enters the directory or changes what it says; answers how often to send a heartbeat. */
+  Rpc.make("Register", {
+    payload: { announcement: SignedAnnouncement },
+    success: Schema.Struct({ heartbeatEveryMs: Schema.Int.pipe(Schema.between(100, 60_000)) }),
+    error: RegisterRefused
+  }),
+  /** Says that the peer lives and how busy it is; answers the entry's clock. */
+  Rpc.make("Heartbeat", {
+    payload: { load: PeerLoad },
+    success: Schema.Struct({ nowMs: Schema.NonNegativeInt }),
+    error: NotRegistered
+  }),
+  /** Leaves the directory at once. */
+  Rpc.make("Leave")
+) {}

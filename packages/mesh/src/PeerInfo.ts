@@ -1,0 +1,39 @@
+/** What a peer says of itself: capabilities when it registers, load with every heartbeat. */
+import { Schema } from "effect"
+import { ModelDescription } from "./ModelDescription.ts"
+import { PeerId } from "./PeerId.ts"
+
+/** Most models that one peer may announce. */
+export const modelsMax = 64
+
+/** Represents a peer's capabilities; all of it is a claim until it was measured. */
+export const PeerInfo = Schema.Struct({
+  id: PeerId,
+  /** Name its owner gave it; shown to people, trusted for nothing. */
+  name: Schema.String.pipe(Schema.maxLength(64)),
+  /** Version of the program. */
+  version: Schema.String.pipe(Schema.maxLength(32)),
+  /** Memory it lends, in bytes. */
+  memoryBytes: Schema.NonNegativeInt,
+  threads: Schema.Int.pipe(Schema.positive()),
+  models: Schema.Array(ModelDescription).pipe(Schema.maxItems(modelsMax))
+})
+export type PeerInfo = typeof PeerInfo.Type
+
+/** Represents how busy one model of a peer is. */
+export const ModelLoad = Schema.Struct({
+  id: Schema.String.pipe(Schema.maxLength(256)),
+  /** False while it loads or is started again after a crash. */
+  ready: Schema.Boolean,
+  active: Schema.NonNegativeInt,
+  queued: Schema.NonNegativeInt
+})
+export type ModelLoad = typeof ModelLoad.Type
+
+/** Represents what changes between two heartbeats. */
+export const PeerLoad = Schema.Struct({
+  /** `draining`: finishes what it runs, takes nothing new. */
+  state: Schema.Literal("ready", "draining"),
+  models: Schema.Array(ModelLoad).pipe(Schema.maxItems(modelsMax))
+})
+export type PeerLoad = typeof PeerLoad.Type
