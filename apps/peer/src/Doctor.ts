@@ -1,0 +1,170 @@
+/** What a machine must have to be a peer. Pure: findings in, verdicts with the cure out; `DoctorProbes.ts` looks. */
+import { Option } from "effect"
+
+/** Represents the verdict on one thing; `fix` says what to do where it is not a PASS. */
+export interface Check {
+  readonly name: string
+  readonly status: "PASS" | "WARN" | "FAIL"
+  readonly detail: string
+  readonly fix?: string
+}
+
+/** Represents what was found on the machine. Absent parts were not asked for. */
+export interface Findings {
+  readonly bunVersion: string
+  /** `2.36` for glibc 2.36; `musl` or `unknown` otherwise. */
+  readonly libc: string
+  readonly platform: string
+  readonly cpus: number
+  readonly threads: number
+  readonly memoryFreeBytes: number
+  readonly dataDirectory: { readonly path: string; readonly problem: Option.Option<string> }
+  readonly models: ReadonlyArray<ModelFinding>
+  readonly entry: Option.Option<EntryFinding>
+}
+
+/** Represents one model file as it was found. */
+export interface ModelFinding {
+  readonly path: string
+  readonly sizeBytes: number
+  /** Why the gate refused the file, where it did. */
+  readonly problem: Option.Option<string>
+}
+
+/** Represents the way to the entry as it was found; each step is there only when the one before worked. */
+export interface EntryFinding {
+  readonly url: string
+  readonly httpProblem: Option.Option<string>
+  /** Milliseconds by which our clock is ahead of the entry's. */
+  readonly clockSkewMs: Option.Option<number>
+  readonly quic: Option.Option<
+    | { readonly _tag: "Reached"; readonly address: string; readonly helloMs: number }
+    | { readonly _tag: "Unreached"; readonly problem: string }
+  >
+}
+
+/** First Bun whose `node:quic` and N-API finalizers hold what Weft needs (see the library notes in ARCHITECTURE.md). */
+export const bunVersionMin = "1.4.4"
+/** The prebuilt llama.cpp libraries need the symbols of glibc 2.34. */
+export const glibcVersionMin = "2.34"
+/** Beyond this, signed announcements (valid for a minute) of honest peers begin to look expired. */
+export const clockSkewMsMax = 10_000
+/** A model needs its file in memory, and a tenth more for KV cells and buffers (the election's own rule). */
+export const memoryFactor = 1.1
+
+/** Returns one verdict per thing, in the order a person would check them. */
+export const examine = (findings: Findings): ReadonlyArray<Check> => [
+  examineBun(findings),
+  examineLibc(findings),
+  examineMemory(findings),
+  examineThreads(findings),
+  examineDataDirectory(findings),
+  ...findings.models.map(examineModel),
+  ...Option.match(findings.entry, { onNone: () => [], onSome: examineEntry })
+]
+
+/** Returns whether any check failed, which makes the command exit with 1. */
+export const failed = (checks: ReadonlyArray<Check>): boolean => checks.some((check) => check.status === "FAIL")
+
+// internal
+
+const pass = (name: string, detail: string): Check => ({ name, status: "PASS", detail })
+const warn = (name: string, detail: string, fix: string): Check => ({ name, status: "WARN", detail, fix })
+const fail = (name: string, detail: string, fix: string): Check => ({ name, status: "FAIL", detail, fix })
+
+/** Returns whether dotted version `a` is at least `b`; a part that is no number counts as 0. */
+const atLeast = (a: string, b: string): boolean => {
+  const [left, right] = [a, b].map((version) => version.split(".").map((part) => Number.parseInt(part, 10) || 0))
+  for (let i = 0; i < 3; i++) {
+    const difference = (left?.[i] ?? 0) - (right?.[i] ?? 0)
+    if (difference !== 0) return difference > 0
+  }
+  return true
+}
+
+const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`
+
+const examineBun = ({ bunVersion }: Findings): Check =>
+  atLeast(bunVersion, bunVersionMin)
+    ? pass("bun", bunVersion)
+    : fail(
+        "bun",
+        `${bunVersion} is too old`,
+        `Install Bun ${bunVersionMin} or newer: npm install -g bun@${bunVersionMin}`
+      )
+
+const examineLibc = ({ libc, platform }: Findings): Check => {
+  if (platform !== "linux") return pass("libc", `${platform} needs no glibc`)
+  if (libc === "musl" || libc === "unknown") {
+    return fail(
+      "libc",
+      `found ${libc}, not glibc`,
+      "Run the peer on a distribution with glibc (Debian, Ubuntu, Fedora)."
+    )
+  }
+  return atLeast(libc, glibcVersionMin)
+    ? pass("libc", `glibc ${libc}`)
+    : fail(
+        "libc",
+        `glibc ${libc} is too old`,
+        `Upgrade to a system with glibc ${glibcVersionMin} or newer (Debian 12).`
+      )
+}
+
+const examineMemory = ({ memoryFreeBytes, models }: Findings): Check => {
+  const needed = models.reduce((sum, model) => sum + model.sizeBytes, 0) * memoryFactor
+  if (needed === 0) return pass("memory", `${gib(memoryFreeBytes)} free`)
+  const detail = `${gib(memoryFreeBytes)} free, the models need about ${gib(needed)}`
+  return memoryFreeBytes >= needed
+    ? pass("memory", detail)
+    : fail("memory", detail, "Free some memory, or serve a smaller model or quantisation.")
+}
+
+const examineThreads = ({ cpus, threads }: Findings): Check => {
+  const detail = `${threads} of ${cpus} processors`
+  return threads < cpus || cpus === 1
+    ? pass("threads", detail)
+    : warn(
+        "threads",
+        detail,
+        `With all processors in use one busy neighbour stalls every token; use --threads ${cpus - 1}.`
+      )
+}
+
+const examineDataDirectory = ({ dataDirectory: { path, problem } }: Findings): Check =>
+  Option.match(problem, {
+    onNone: () => pass("data directory", path),
+    onSome: (detail) => fail("data directory", detail, "Make the directory writable, or name another with --data-dir.")
+  })
+
+const examineModel = ({ path, problem, sizeBytes }: ModelFinding): Check =>
+  Option.match(problem, {
+    onNone: () => pass("model", `${path} (${gib(sizeBytes)})`),
+    onSome: (detail) => fail("model", detail, "Download the file again, and compare its SHA-256 with the publisher's.")
+  })
+
+const examineEntry = ({ clockSkewMs, httpProblem, quic, url }: EntryFinding): ReadonlyArray<Check> => [
+  Option.match(httpProblem, {
+    onNone: () => pass("entry by HTTP", url),
+    onSome: (detail) => fail("entry by HTTP", detail, "Check the address given with --entry and that the entry runs.")
+  }),
+  ...Option.match(quic, {
+    onNone: () => [],
+    onSome: (found) => [
+      found._tag === "Reached"
+        ? pass("entry by QUIC", `${found.address}, hello in ${found.helloMs.toFixed(1)} ms`)
+        : fail("entry by QUIC", found.problem, "Let UDP to that address out through the firewall; see the entry's log.")
+    ]
+  }),
+  ...Option.match(clockSkewMs, {
+    onNone: () => [],
+    onSome: (skew) => {
+      const detail = `${Math.abs(skew) < 1_000 ? "in step" : `${(skew / 1_000).toFixed(0)} s ${skew > 0 ? "ahead" : "behind"}`}`
+      return [
+        Math.abs(skew) <= clockSkewMsMax
+          ? pass("clock", detail)
+          : fail("clock", detail, "Set the clock by network time: timedatectl set-ntp true")
+      ]
+    }
+  })
+]
