@@ -1,0 +1,39 @@
+/** What `peer status` shows: the running peer's own account of itself, served on loopback by `LocalHttp.ts`. */
+import { ModelDescription } from "@weft/mesh/ModelDescription"
+import { PeerId } from "@weft/mesh/PeerId"
+import { Schema } from "effect"
+
+/** Represents one model of the peer and how busy it is. */
+export const ModelStatus = Schema.Struct({
+  ...ModelDescription.fields,
+  state: Schema.Literal("loading", "ready", "restarting", "stopped"),
+  active: Schema.NonNegativeInt,
+  queued: Schema.NonNegativeInt,
+  /** Times its engine host was started again. */
+  restarts: Schema.NonNegativeInt
+})
+export type ModelStatus = typeof ModelStatus.Type
+
+/** Represents a running peer. */
+export const PeerStatus = Schema.Struct({
+  id: PeerId,
+  name: Schema.String,
+  version: Schema.String,
+  /** `connecting` while the link to the entry is down; it is dialled again by itself. */
+  state: Schema.Literal("connecting", "registered", "draining"),
+  entry: Schema.Struct({
+    url: Schema.String,
+    peerId: Schema.optional(PeerId),
+    address: Schema.optional(Schema.String),
+    rttMs: Schema.optional(Schema.Number)
+  }),
+  models: Schema.Array(ModelStatus),
+  answers: Schema.Struct({
+    active: Schema.NonNegativeInt,
+    finished: Schema.NonNegativeInt,
+    failed: Schema.NonNegativeInt,
+    cancelled: Schema.NonNegativeInt
+  }),
+  upSeconds: Schema.Number
+})
+export type PeerStatus = typeof PeerStatus.Type

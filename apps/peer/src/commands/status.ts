@@ -1,0 +1,48 @@
+/** `peer status`: what the running peer of this data directory does now. */
+import { Command } from "@effect/cli"
+import { Effect } from "effect"
+import * as PeerConfig from "../PeerConfig.ts"
+import type { PeerStatus } from "../PeerStatus.ts"
+import * as RunningPeer from "../RunningPeer.ts"
+import * as Terminal from "../Terminal.ts"
+
+/** Asks the running peer and prints its answer; exits with 3 where none runs. */
+export const status = Command.make(
+  "status",
+  { dataDirectory: PeerConfig.dataDirectory, json: PeerConfig.json },
+  Effect.fn("peer.status")(function* ({ dataDirectory, json }) {
+    yield* Terminal.print(json, yield* RunningPeer.status(dataDirectory), describe)
+  })
+).pipe(Command.withDescription("show what the running peer does"))
+
+// internal
+
+const describe = (status: PeerStatus): ReadonlyArray<string> => [
+  ...Terminal.table([
+    ["peer", `${status.name} (${status.id})`],
+    ["state", status.state],
+    ["entry", describeEntry(status.entry)],
+    [
+      "answers",
+      `${status.answers.active} active, ${status.answers.finished} finished, ${status.answers.failed} failed`
+    ],
+    ["up", `${Math.round(status.upSeconds)} s`]
+  ]),
+  "",
+  ...Terminal.table([
+    ["MODEL", "STATE", "SLOTS", "QUEUED", "CONTEXT", "RESTARTS"],
+    ...status.models.map((model) => [
+      Terminal.printable(model.id),
+      model.state,
+      `${model.active}/${model.slots}`,
+      String(model.queued),
+      String(model.contextTokens),
+      String(model.restarts)
+    ])
+  ])
+]
+
+const describeEntry = ({ address, rttMs, url }: PeerStatus["entry"]): string =>
+  [url, ...(address === undefined ? [] : [address]), ...(rttMs === undefined ? [] : [`${rttMs.toFixed(1)} ms`])].join(
+    "  "
+  )
