@@ -30,17 +30,18 @@ const exchange = Effect.gen(function* () {
 it.effect("an honest hello is accepted by both sides", () =>
   Effect.gen(function* () {
     const { accept, listener, offer, proof } = yield* exchange
-    expect(Hello.judgeOffer(offer, listener.id)).toBeUndefined()
+    expect(Hello.judgeOffer(offer, listener.id, "peer")).toBeUndefined()
     expect(Hello.judgeAccept(offer, accept, certificate, listener.id)).toBeUndefined()
     expect(Hello.judgeProof(offer, accept, proof, certificate)).toBeUndefined()
   })
 )
 
-it.effect("an old version, another identity and the own id are refused with their reason", () =>
+it.effect("an old version, another identity, the own id and another role are refused with their reason", () =>
   Effect.gen(function* () {
     const { accept, dialler, listener, offer } = yield* exchange
-    expect(Hello.judgeOffer({ ...offer, version: 0 }, listener.id)?.reason).toBe("ProtocolVersion")
-    expect(Hello.judgeOffer(offer, offer.id)?.reason).toBe("Identity")
+    expect(Hello.judgeOffer({ ...offer, version: 0 }, listener.id, "peer")?.reason).toBe("ProtocolVersion")
+    expect(Hello.judgeOffer(offer, offer.id, "peer")?.reason).toBe("Identity")
+    expect(Hello.judgeOffer(offer, listener.id, "entry")?.reason).toBe("Role")
     expect(Hello.judgeAccept(offer, accept, certificate, dialler.id)?.reason).toBe("Identity")
   })
 )

@@ -32,3 +32,13 @@ export const discover = Effect.fn("EntryDiscovery.discover")(function* (url: str
   const clockSkewMs = Number.isNaN(dateMs) ? undefined : (yield* Clock.currentTimeMillis) - dateMs
   return { description, clockSkewMs }
 })
+
+/**
+ * Returns the address to dial: an entry that listens on every interface names no host, so the one by which we reached
+ * it over HTTP stands in.
+ */
+export const dialable = (address: string, url: string): string => {
+  const mesh = new URL(address)
+  if (!["0.0.0.0", "[::]"].includes(mesh.hostname)) return address
+  return address.replace(mesh.hostname, new URL(url).hostname)
+}

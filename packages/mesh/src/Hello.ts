@@ -79,9 +79,13 @@ export const transcript = (
   ])
 }
 
-/** Returns why an offer cannot be answered, or undefined where it can. */
-export const judgeOffer = (offer: Offer, own: PeerId): HelloRefused | undefined =>
-  judgeVersion(offer) ?? judgeOther(offer, own)
+/** Returns why an offer cannot be answered, or undefined where it can; `accepts` is the only role let in. */
+export const judgeOffer = (offer: Offer, own: PeerId, accepts: Role): HelloRefused | undefined =>
+  judgeVersion(offer) ??
+  judgeOther(offer, own) ??
+  (offer.role === accepts
+    ? undefined
+    : new HelloRefused({ reason: "Role", detail: `a ${offer.role} dialled, only a ${accepts} is let in here` }))
 
 /** Returns why an answer to our `offer` is not accepted, or undefined; `expected` is the id we meant to dial. */
 export const judgeAccept = (

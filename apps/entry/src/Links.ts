@@ -1,0 +1,64 @@
+/** The live links to peers, and what this entry gave each of them to do: the election's second input. */
+import type { Link } from "@weft/mesh/Link"
+import type { PeerId } from "@weft/mesh/PeerId"
+import type { Attachment } from "@weft/mesh/SoloElection"
+import { Clock, Context, Effect, Layer, type Scope } from "effect"
+
+interface Held {
+  readonly link: Link
+  inFlight: number
+  lastElectedMs: number
+  rttMs: number | undefined
+}
+
+/** Holds the newest link of each peer. */
+export class Links extends Context.Tag("@weft/entry/Links")<
+  Links,
+  {
+    /** Keeps `link` until the scope closes; returns the link of the same peer that it replaces, still open. */
+    readonly hold: (link: Link) => Effect.Effect<Link | undefined, never, Scope.Scope>
+    readonly find: (peer: PeerId) => Link | undefined
+    /** Counts one answer at `peer` until the scope closes. */
+    readonly occupy: (peer: PeerId) => Effect.Effect<void, never, Scope.Scope>
+    readonly attachments: () => ReadonlyMap<PeerId, Attachment>
+    /** Notes the measured round trip of every link; called by the listener's sweep. */
+    readonly measure: Effect.Effect<void>
+  }
+>() {
+  static readonly layer = Layer.sync(Links, () => make())
+}
+
+// internal
+
+const make = (): typeof Links.Service => {
+  const held = new Map<PeerId, Held>()
+  return {
+    hold: Effect.fnUntraced(function* (link) {
+      const replaced = held.get(link.peer)?.link
+      const entry: Held = { link, inFlight: 0, lastElectedMs: 0, rttMs: undefined }
+      yield* Effect.acquireRelease(
+        Effect.sync(() => held.set(link.peer, entry)),
+        () => Effect.sync(() => held.get(link.peer) === entry && held.delete(link.peer))
+      )
+      return replaced
+    }),
+    find: (peer) => held.get(peer)?.link,
+    occupy: Effect.fnUntraced(function* (peer) {
+      const entry = held.get(peer)
+      if (entry === undefined) return
+      entry.lastElectedMs = yield* Clock.currentTimeMillis
+      yield* Effect.acquireRelease(
+        Effect.sync(() => entry.inFlight++),
+        () => Effect.sync(() => entry.inFlight--)
+      )
+    }),
+    attachments: () => held,
+    measure: Effect.suspend(() =>
+      Effect.forEach(
+        held.values(),
+        (entry) => Effect.map(entry.link.session.stats, (stats) => (entry.rttMs = stats.rttMs)),
+        { discard: true }
+      )
+    )
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The mesh side of the entry: lets peers in, serves their control stream, and takes them out of the directory when their
+ * session ends. Owns one fiber per session; a session that breaks the rules ends alone.
+ *
+ *   session ─ hello ─▶ Links.hold ─ control stream ─▶ MeshRpcs ─▶ PeerDirectoryActor
+ */
+import * as Announcement from "@weft/mesh/Announcement"
+import * as ControlPlane from "@weft/mesh/ControlPlane"
+import { Identity } from "@weft/mesh/Identity"
+import * as Link from "@weft/mesh/Link"
+import { MeshRpcs, NotRegistered, RegisterRefused } from "@weft/mesh/MeshProtocol"
+import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
+import { toShort } from "@weft/mesh/PeerId"
+import { type Session, Transport } from "@weft/mesh/Transport"
+import { Clock, Effect, Either, Layer, Schedule } from "effect"
+import { Links } from "./Links.ts"
+
+/** Three heartbeats may be lost before a peer counts as silent. */
+const heartbeatEveryMs = 1_000
+/** How often silent peers are removed and round trips are noted. */
+const sweepEvery = "1 second"
+
+/** Accepts peers until the layer is released. */
+export const layer = Layer.scopedDiscard(
+  Effect.gen(function* () {
+    const transport = yield* Transport
+    const directory = yield* PeerDirectoryActor
+    const links = yield* Links
+    yield* Effect.forkScoped(
+      Effect.forever(Effect.flatMap(transport.accept, (session) => Effect.forkScoped(Effect.scoped(welcome(session)))))
+    )
+    yield* Effect.zipRight(directory.sweep, links.measure).pipe(
+      Effect.repeat(Schedule.spaced(sweepEvery)),
+      Effect.forkScoped
+    )
+  })
+)
+
+// internal
+
+/** The life of one session, from the hello to its end. */
+const welcome = (session: Session) =>
+  Effect.gen(function* () {
+    const directory = yield* PeerDirectoryActor
+    const links = yield* Links
+    const link = yield* Link.accept(session, { role: "entry", accepts: "peer" })
+    const replaced = yield* links.hold(link)
+    if (replaced !== undefined) yield* replaced.session.close(Link.CloseCode.replaced, "this peer dialled again")
+    yield* Effect.addFinalizer(() => directory.leave(link.peer, link.number))
+    yield* Effect.logInfo(`peer ${toShort(link.peer)} connected from ${session.remoteAddress}`)
+    const handlers = yield* serveLink(link)
+    const ended = yield* Link.serve(link, ({ kind, stream }) =>
+      kind === "control" ? ControlPlane.serve(stream, handlers) : stream.reset(Link.ResetCode.unknownKind)
+    )
+    yield* Effect.logInfo(`peer ${toShort(link.peer)} is gone: ${ended.message}`)
+  }).pipe(
+    Effect.catchTag("HelloRefused", (refused) => Effect.logWarning(`${session.remoteAddress}: ${refused.message}`)),
+    Effect.annotateLogs({ module: "MeshListener" })
+  )
+
+/** What the entry does for the peer at the other end of `link`; who asks is known from the link alone. */
+const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
+  const directory = yield* PeerDirectoryActor
+  const { id: audience } = yield* Identity
+  let lastSequence = -1
+  return MeshRpcs.of({
+    Register: Effect.fnUntraced(function* ({ announcement }) {
+      const opened = Announcement.open(announcement, {
+        sender: link.peer,
+        audience,
+        lastSequence,
+        now: yield* Clock.currentTimeMillis
+      })
+      if (Either.isLeft(opened)) {
+        return yield* new RegisterRefused({ reason: "AnnouncementRefused", detail: opened.left.message })
+      }
+      lastSequence = opened.right.sequence
+      yield* directory.register(opened.right.info, link.number)
+      return { heartbeatEveryMs }
+    }),
+    Heartbeat: Effect.fnUntraced(function* ({ load }) {
+      const known = yield* directory.heartbeat(link.peer, link.number, load)
+      return known ? { nowMs: yield* Clock.currentTimeMillis } : yield* new NotRegistered()
+    }),
+    Leave: () => directory.leave(link.peer, link.number)
+  })
+})

@@ -1,0 +1,44 @@
+/** The models this peer serves, each with an engine host of its own. Closing the layer stops them all. */
+import type { Engine } from "@weft/engine/Engine"
+import type { GenerateFailure } from "@weft/engine/Generation"
+import type { ModelLoad } from "@weft/mesh/PeerInfo"
+import { Context, Effect } from "effect"
+import type { ModelStatus } from "./PeerStatus.ts"
+
+/** Finds the engine of a model. */
+export class Engines extends Context.Tag("@weft/peer/Engines")<
+  Engines,
+  {
+    readonly all: ReadonlyArray<Engine>
+    /** Fails with `model_not_found` where this peer does not hold the model. */
+    readonly find: (model: string) => Effect.Effect<Engine, GenerateFailure>
+    /** What heartbeats say. */
+    readonly loads: Effect.Effect<ReadonlyArray<ModelLoad>>
+    /** What `peer status` shows. */
+    readonly status: Effect.Effect<ReadonlyArray<ModelStatus>>
+  }
+>() {}
+
+/** Returns the service over engines that run already. */
+export const make = (all: ReadonlyArray<Engine>): typeof Engines.Service => {
+  const byId = new Map(all.map((engine) => [engine.model.id, engine]))
+  const status = Effect.forEach(all, (engine) =>
+    Effect.map(
+      engine.load,
+      ({ active, queued, restarts, state }): ModelStatus => ({ ...engine.model, active, queued, restarts, state })
+    )
+  )
+  return {
+    all,
+    find: (model) => {
+      const engine = byId.get(model)
+      return engine === undefined
+        ? Effect.fail({ code: "model_not_found", message: "this peer does not hold the model" })
+        : Effect.succeed(engine)
+    },
+    status,
+    loads: Effect.map(status, (models) =>
+      models.map(({ active, id, queued, state }) => ({ id, ready: state === "ready", active, queued }))
+    )
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * The peer's link to its entry, kept up for as long as the peer runs: find the entry, dial, prove who we are, register,
+ * send heartbeats, and hand over the streams that the entry opens. When it is lost it is made again, with backoff.
+ */
+import type { HttpClient } from "@effect/platform"
+import * as Announcement from "@weft/mesh/Announcement"
+import * as ControlPlane from "@weft/mesh/ControlPlane"
+import type { EntryDescription } from "@weft/mesh/EntryDescription"
+import { Identity } from "@weft/mesh/Identity"
+import * as Link from "@weft/mesh/Link"
+import type { PeerInfo } from "@weft/mesh/PeerInfo"
+import type { Transport } from "@weft/mesh/Transport"
+import { Cause, Clock, Context, Effect, Layer, Option, Ref, Schedule } from "effect"
+import { Answers } from "./Answers.ts"
+import { Engines } from "./Engines.ts"
+import * as EntryDiscovery from "./EntryDiscovery.ts"
+import * as PeerMetrics from "./PeerMetrics.ts"
+
+/** Represents the link while it is up. */
+export interface Registered {
+  readonly description: EntryDescription
+  readonly link: Link.Link
+  readonly control: Effect.Effect.Success<ReturnType<typeof ControlPlane.client>>
+}
+
+/** Represents what a peer says and to whom. */
+export interface EntryLinkOptions {
+  readonly url: string
+  readonly info: PeerInfo
+  /** Called each time the entry has taken the registration. */
+  readonly onRegistered: (registered: Registered) => Effect.Effect<void>
+  /** Called each time a try or a link failed, with why. */
+  readonly onLost: (why: string) => Effect.Effect<void>
+}
+
+/** The link to the entry. */
+export class EntryLink extends Context.Tag("@weft/peer/EntryLink")<
+  EntryLink,
+  {
+    readonly current: Effect.Effect<Option.Option<Registered>>
+    /** Tells the entry at once that nothing new is taken, finishes the running answers within the bound, and leaves. */
+    readonly leave: Effect.Effect<void>
+  }
+>() {
+  static readonly layer = (
+    options: EntryLinkOptions
+  ): Layer.Layer<EntryLink, never, Answers | Engines | Identity | Transport | HttpClient.HttpClient> =>
+    Layer.scoped(EntryLink, make(options))
+}
+
+/** Longest wait for running answers when the peer stops; systemd's default patience is 90 s, people's is less. */
+const drainDeadline = "15 seconds"
+/** Longest wait for the entry's answer to a control message. */
+const controlDeadline = "5 seconds"
+/** Longest goodbye; the entry notices a silent leave in under 2 s anyway. */
+const leaveDeadline = "1 second"
+
+/**
+ * Tries again soon after the first loss, at most every 10 s in a long one; jitter keeps a thousand peers of a restarted
+ * entry from coming in step.
+ */
+const backoff = Schedule.exponential("200 millis").pipe(
+  Schedule.union(Schedule.spaced("10 seconds")),
+  Schedule.jittered,
+  Schedule.resetAfter("30 seconds")
+)
+
+// internal
+
+const make = Effect.fnUntraced(function* (options: EntryLinkOptions) {
+  const answers = yield* Answers
+  const current = yield* Ref.make(Option.none<Registered>())
+
+  const connected = Effect.scoped(stayRegistered(options, current)).pipe(
+    Effect.sandbox,
+    Effect.tapError((cause) => {
+      PeerMetrics.links.inc({ result: "lost" })
+      return options.onLost(describe(cause))
+    }),
+    Effect.retry(backoff)
+  )
+  yield* Effect.forkScoped(connected)
+
+  const leave = Effect.gen(function* () {
+    const drained = yield* Effect.fork(Effect.timeoutOption(answers.drain, drainDeadline))
+    yield* tell(current, (registered) => beat(registered))
+    yield* drained.await
+    yield* tell(current, ({ control, link }) =>
+      Effect.zipRight(control.Leave(), link.session.close(Link.CloseCode.leaving, "the peer stops"))
+    )
+  })
+  const beat = yield* makeHeartbeat
+  return { current: Ref.get(current), leave }
+})
+
+/** Says one thing to the entry where the link is up; a farewell that fails is no loss. */
+const tell = <E, R>(
+  current: Ref.Ref<Option.Option<Registered>>,
+  say: (registered: Registered) => Effect.Effect<unknown, E, R>
+) =>
+  Effect.flatMap(
+    Ref.get(current),
+    Option.match({
+      onNone: () => Effect.void,
+      onSome: (registered) => Effect.ignore(Effect.timeout(say(registered), leaveDeadline))
+    })
+  )
+
+const makeHeartbeat = Effect.gen(function* () {
+  const answers = yield* Answers
+  const engines = yield* Engines
+  return ({ control }: Pick<Registered, "control">) =>
+    Effect.flatMap(engines.loads, (models) =>
+      control.Heartbeat({ load: { state: answers.isDraining() ? "draining" : "ready", models } })
+    )
+})
+
+/** One life of the link; always ends in a failure that says why. */
+const stayRegistered = Effect.fnUntraced(function* (
+  options: EntryLinkOptions,
+  current: Ref.Ref<Option.Option<Registered>>
+) {
+  const answers = yield* Answers
+  const beat = yield* makeHeartbeat
+  const { description } = yield* EntryDiscovery.discover(options.url)
+  const link = yield* dial(options.url, description)
+  const control = yield* ControlPlane.client(link)
+  const identity = yield* Identity
+  const issuedAtMs = yield* Clock.currentTimeMillis
+  const announcement = Announcement.sign(identity, {
+    info: options.info,
+    audience: description.peerId,
+    // The clock rises over restarts too, so no counter has to be kept.
+    sequence: issuedAtMs,
+    issuedAtMs,
+    expiresAtMs: issuedAtMs + Announcement.validityMs
+  })
+  const { heartbeatEveryMs } = yield* Effect.timeout(control.Register({ announcement }), controlDeadline)
+  const registered = { description, link, control }
+  yield* Effect.acquireRelease(Ref.set(current, Option.some(registered)), () => Ref.set(current, Option.none()))
+  yield* Effect.acquireRelease(
+    Effect.sync(() => PeerMetrics.registered.set(1)),
+    () => Effect.sync(() => PeerMetrics.registered.set(0))
+  )
+  PeerMetrics.links.inc({ result: "registered" })
+  yield* options.onRegistered(registered)
+
+  const heartbeats = Effect.timeout(beat(registered), controlDeadline).pipe(
+    Effect.repeat(Schedule.spaced(heartbeatEveryMs)),
+    Effect.zipRight(Effect.never)
+  )
+  const streams = Link.serve(link, (incoming) =>
+    incoming.kind === "generate" ? answers.give(incoming) : incoming.stream.reset(Link.ResetCode.unknownKind)
+  )
+  return yield* Effect.raceFirst(heartbeats, Effect.flatMap(streams, Effect.fail))
+})
+
+/** Dials the entry's addresses in its order of preference; fails with the last one's reason. */
+const dial = (url: string, { meshAddresses, peerId }: EntryDescription) =>
+  Effect.firstSuccessOf(
+    meshAddresses.map((address) => Link.dial(EntryDiscovery.dialable(address, url), { role: "peer", expected: peerId }))
+  )
+
+const describe = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,42 @@
+/** Amounts of memory as people write them, and whether the models fit what their owner lends. Pure. */
+import { Data, Either } from "effect"
+import { memoryFactor } from "./Doctor.ts"
+
+/** Represents memory that is not enough, or not written as an amount. */
+export class MemoryRefused extends Data.TaggedError("MemoryRefused")<{ readonly message: string }> {}
+
+const factors: Readonly<Record<string, number>> = {
+  "": 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+  ti: 2 ** 40
+}
+
+/** Returns the bytes of an amount such as `6GiB`, `6g`, `512MB` or `1000000`. */
+export const parse = (amount: string): Either.Either<number, MemoryRefused> => {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?$/i.exec(amount.trim()) ?? []
+  const factor = factors[(unit ?? "").toLowerCase()]
+  return digits === undefined || factor === undefined
+    ? Either.left(new MemoryRefused({ message: `'${amount}' is no amount of memory; write for example 6GiB` }))
+    : Either.right(Math.floor(Number(digits) * factor))
+}
+
+/** Checks that files of these sizes can be served within `memoryBytes`. */
+export const admit = (sizesBytes: ReadonlyArray<number>, memoryBytes: number): Either.Either<void, MemoryRefused> => {
+  const needed = sizesBytes.reduce((sum, size) => sum + size, 0) * memoryFactor
+  const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
+  return needed <= memoryBytes
+    ? Either.void
+    : Either.left(
+        new MemoryRefused({
+          message:
+            `The models need about ${mib(needed)}, and ${mib(memoryBytes)} may be used. ` +
+            "Lend more with --max-memory, free some, or serve a smaller model."
+        })
+      )
+}

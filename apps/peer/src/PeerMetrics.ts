@@ -1,0 +1,29 @@
+/** The peer's own figures beside those of mesh, engine and actors; one registry, served by `LocalHttp.ts`. */
+import { Counter, Gauge, Histogram } from "prom-client"
+
+/** Counts answers when they end; `finished` + `failed` + `cancelled` are all that began but those still active. */
+export const answers = new Counter({
+  name: "weft_peer_answers_total",
+  help: "Answers that ended, by outcome",
+  labelNames: ["outcome"] as const
+})
+
+/** Shows the answers under way; compare with the engine's active sequences, which excludes waiting ones. */
+export const activeAnswers = new Gauge({ name: "weft_peer_active_answers", help: "Answers under way" })
+
+/** Observes an answer's whole time on this peer when it ends, however it ends. Buckets: OpenTelemetry's for durations. */
+export const answerDuration = new Histogram({
+  name: "weft_peer_answer_duration_seconds",
+  help: "Time from a request's arrival to the end of its answer",
+  buckets: [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+})
+
+/** Counts each try to reach the entry by how it ended; `registered` is the good one. */
+export const links = new Counter({
+  name: "weft_peer_links_total",
+  help: "Tries to link with the entry, by result",
+  labelNames: ["result"] as const
+})
+
+/** Is 1 while the peer is registered at its entry. */
+export const registered = new Gauge({ name: "weft_peer_registered", help: "1 while registered at the entry" })

@@ -1,0 +1,49 @@
+/** `peer up`: serve models until told to stop. */
+import { Command, Options } from "@effect/cli"
+import { Config, Effect } from "effect"
+import * as App from "../App.ts"
+import * as PeerConfig from "../PeerConfig.ts"
+
+/** Runs the peer; Ctrl-C and SIGTERM finish the running answers and leave the mesh. */
+export const up = Command.make(
+  "up",
+  {
+    contextTokens: Options.integer("context").pipe(
+      Options.withFallbackConfig(Config.integer("WEFT_CONTEXT")),
+      Options.optional,
+      Options.withDescription(
+        "most tokens of prompt and answer together (default: what the model was trained for, up to 4096)"
+      )
+    ),
+    dataDirectory: PeerConfig.dataDirectory,
+    entry: PeerConfig.entry,
+    httpPort: Options.integer("http-port").pipe(
+      Options.withDefault(0),
+      Options.withDescription("loopback port of status and metrics (default: a free one)")
+    ),
+    json: PeerConfig.json,
+    maxMemory: Options.text("max-memory").pipe(
+      Options.withFallbackConfig(Config.string("WEFT_MAX_MEMORY")),
+      Options.optional,
+      Options.withDescription("most memory to lend, e.g. 6GiB (default: what is free)")
+    ),
+    models: PeerConfig.models,
+    name: Options.text("name").pipe(
+      Options.withFallbackConfig(Config.string("WEFT_NAME")),
+      Options.optional,
+      Options.withDescription("name that people see (default: the host name)")
+    ),
+    port: Options.integer("port").pipe(
+      Options.withFallbackConfig(Config.integer("WEFT_MESH_PORT")),
+      Options.withDefault(0),
+      Options.withDescription("UDP port of the mesh (default: a free one)")
+    ),
+    slots: Options.integer("slots").pipe(
+      Options.withFallbackConfig(Config.integer("WEFT_SLOTS")),
+      Options.withDefault(4),
+      Options.withDescription("answers that one model gives at once")
+    ),
+    threads: PeerConfig.threads
+  },
+  App.run
+).pipe(Command.withDescription("serve models to the mesh until told to stop"))

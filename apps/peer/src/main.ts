@@ -1,0 +1,9 @@
+/** The peer's command line. */
+import { BunContext, BunRuntime } from "@effect/platform-bun"
+import { Effect } from "effect"
+import * as Cli from "./Cli.ts"
+
+Cli.run(process.argv).pipe(
+  Effect.provide(BunContext.layer),
+  BunRuntime.runMain({ disableErrorReporting: true, teardown: Cli.teardown })
+)
