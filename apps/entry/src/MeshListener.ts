@@ -4,6 +4,7 @@
  *
  *   session ─ hello ─▶ Links.hold ─ control stream ─▶ MeshRpcs ─▶ PeerDirectoryActor
  */
+import type { ActorStopped, MailboxFull } from "@weft/actors/ActorError"
 import * as Announcement from "@weft/mesh/Announcement"
 import * as ControlPlane from "@weft/mesh/ControlPlane"
 import { Identity } from "@weft/mesh/Identity"
@@ -29,7 +30,7 @@ export const layer = Layer.scopedDiscard(
     yield* Effect.forkScoped(
       Effect.forever(Effect.flatMap(transport.accept, (session) => Effect.forkScoped(Effect.scoped(welcome(session)))))
     )
-    yield* Effect.zipRight(directory.sweep, links.measure).pipe(
+    yield* Effect.zipRight(Effect.ignoreLogged(directory.ref.Sweep()), links.measure).pipe(
       Effect.repeat(Schedule.spaced(sweepEvery)),
       Effect.forkScoped
     )
@@ -46,7 +47,8 @@ const welcome = (session: Session) =>
     const link = yield* Link.accept(session, { role: "entry", accepts: "peer" })
     const replaced = yield* links.hold(link)
     if (replaced !== undefined) yield* replaced.session.close(Link.CloseCode.replaced, "this peer dialled again")
-    yield* Effect.addFinalizer(() => directory.leave(link.peer, link.number))
+    const left = Effect.ignoreLogged(directory.ref.Leave({ peer: link.peer, link: link.number }))
+    yield* Effect.addFinalizer(() => left)
     yield* Effect.logInfo(`peer ${toShort(link.peer)} connected from ${session.remoteAddress}`)
     const handlers = yield* serveLink(link)
     const ended = yield* Link.serve(link, ({ kind, stream }) =>
@@ -75,13 +77,21 @@ const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
         return yield* new RegisterRefused({ reason: "AnnouncementRefused", detail: opened.left.message })
       }
       lastSequence = opened.right.sequence
-      yield* directory.register(opened.right.info, link.number)
+      yield* refusedWhenBusy(directory.ref.Register({ info: opened.right.info, link: link.number }))
       return { heartbeatEveryMs }
     }),
     Heartbeat: Effect.fnUntraced(function* ({ load }) {
-      const known = yield* directory.heartbeat(link.peer, link.number, load)
+      const known = yield* Effect.orElseSucceed(
+        directory.ref.Heartbeat({ peer: link.peer, link: link.number, load }),
+        () => false
+      )
       return known ? { nowMs: yield* Clock.currentTimeMillis } : yield* new NotRegistered()
     }),
-    Leave: () => directory.leave(link.peer, link.number)
+    Leave: () => Effect.ignoreLogged(directory.ref.Leave({ peer: link.peer, link: link.number }))
   })
 })
+
+/** A directory that cannot take more now refuses; the peer comes again with its backoff. */
+const refusedWhenBusy = Effect.mapError((error: MailboxFull | ActorStopped | RegisterRefused) =>
+  error._tag === "RegisterRefused" ? error : new RegisterRefused({ reason: "DirectoryFull", detail: error.message })
+)

@@ -180,6 +180,17 @@ const receive = <A, I>(frames: Frames.FrameReader, schema: Schema.Schema<A, I>) 
     })
   )
 
+/** Under which name each refusal is counted. */
+const counted: Readonly<Record<Hello.HelloRefused["reason"], MeshMetrics.RefusedReason>> = {
+  ProtocolVersion: "protocol_version",
+  Identity: "identity",
+  Signature: "identity",
+  Role: "identity",
+  Malformed: "malformed",
+  Timeout: "timeout",
+  Lost: "timeout"
+}
+
 /** Gives the hello its deadline; a refusal is counted, told to the other side, and ends the session. */
 const refusing = <R>(
   session: Session,
@@ -197,7 +208,7 @@ const refusing = <R>(
     ),
     Effect.tapError((refused) =>
       Effect.zipRight(
-        Effect.sync(() => MeshMetrics.sessionsRefused.inc({ reason: refused.reason })),
+        Effect.sync(() => MeshMetrics.sessionRefused(counted[refused.reason])),
         session.close(CloseCode.helloRefused, refused.message)
       )
     )
