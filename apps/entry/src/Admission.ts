@@ -1,0 +1,176 @@
+/**
+ * Who may ask, and how much: finds the key of a request in memory and takes from its requests and tokens of the minute.
+ * Owns the map of hashes, read again when another process changed the keys, and one pair of buckets per key.
+ */
+import { Clock, Context, Data, Effect, Layer, Option, Schedule } from "effect"
+import { ApiKeyStore, type ApiKeyStoreError, type StoredKey } from "./ApiKeyStore.ts"
+import { hashOf, isSameHash, presented } from "./ApiKeys.ts"
+import { EntryConfig, isLoopback } from "./EntryConfig.ts"
+import { type ApiError, invalidApiKey, quotaTooSmall, rateLimited } from "./OpenAiError.ts"
+import * as RateLimit from "./RateLimit.ts"
+
+/** Represents an entry that would serve everybody on a network. */
+export class OpenDoorError extends Data.TaggedError("OpenDoorError")<{ readonly host: string }> {
+  override get message(): string {
+    return `WEFT_HTTP_HOST is ${this.host}, which others can reach, and there is no API key. Set WEFT_API_KEYS=name:secret, make a key with 'bun run entry keys create NAME', or listen on 127.0.0.1.`
+  }
+}
+
+/** Represents tokens that were taken in advance. */
+export interface Grant {
+  /** Replaces the estimate by what was used; calls after the first do nothing. */
+  readonly settle: (tokensUsed: number) => Effect.Effect<void>
+}
+
+/** Represents who sent a request. */
+export interface Caller {
+  /** Name of the key, `anonymous` where none is needed. */
+  readonly name: string
+  /** Takes tokens for a prompt and its answer; an answer's estimate is cut to what the key can ever have. */
+  readonly takeTokens: (prompt: number, answer: number) => Effect.Effect<Grant, ApiError>
+}
+
+/** Lets requests in. */
+export class Admission extends Context.Tag("@weft/entry/Admission")<
+  Admission,
+  {
+    /** Finds the caller by its `Authorization` header and takes one request; writes `x-ratelimit-…` to `headers`. */
+    readonly admit: (
+      authorization: string | undefined,
+      headers: Record<string, string>
+    ) => Effect.Effect<Caller, ApiError>
+  }
+>() {
+  static readonly layer: Layer.Layer<Admission, OpenDoorError | ApiKeyStoreError, ApiKeyStore | EntryConfig> =
+    Layer.scoped(
+      Admission,
+      Effect.suspend(() => make)
+    )
+}
+
+const make = Effect.gen(function* () {
+  const config = yield* EntryConfig
+  const store = yield* ApiKeyStore
+  yield* store.syncEnvironment(config.apiKeys)
+  const version = yield* store.version
+  const known = { byHash: byHash(yield* store.list), version }
+  if (known.byHash.size === 0 && !isLoopback(config.httpHost)) {
+    return yield* new OpenDoorError({ host: config.httpHost })
+  }
+  const refresh = Effect.gen(function* () {
+    const version = yield* store.version
+    if (version === known.version) return
+    known.byHash = byHash(yield* store.list)
+    known.version = version
+  }).pipe(Effect.catchAll((error) => Effect.logError("The keys could not be read again; the known ones hold.", error)))
+  yield* Effect.forkScoped(Effect.repeat(refresh, Schedule.spaced(refreshEvery)))
+
+  const allowances = new Map<string, Allowance>()
+  const allowanceOf = (key: StoredKey | undefined, nowMs: number): Allowance => {
+    const id = key?.hash ?? anonymous
+    const found = allowances.get(id)
+    if (found !== undefined) return found
+    const made: Allowance = {
+      name: key?.name ?? anonymous,
+      requests: bucketOf(key?.requestsPerMinute ?? Option.getOrNull(config.requestsPerMinute), nowMs),
+      tokens: bucketOf(key?.tokensPerMinute ?? Option.getOrNull(config.tokensPerMinute), nowMs)
+    }
+    allowances.set(id, made)
+    return made
+  }
+
+  return Admission.of({
+    admit: Effect.fnUntraced(function* (authorization, headers) {
+      const key = yield* authenticate(known.byHash, authorization)
+      const nowMs = yield* Clock.currentTimeMillis
+      const allowance = allowanceOf(key, nowMs)
+      yield* takeFrom(allowance, "requests", 1, nowMs, headers)
+      if (allowance.tokens !== undefined) {
+        writeHeaders(headers, "tokens", RateLimit.take(allowance.tokens, 0, nowMs))
+      }
+      return { name: allowance.name, takeTokens: takeTokens(allowance, headers) }
+    })
+  })
+})
+
+// internal
+
+/** Time in which a key that was made or revoked beside the running entry takes effect. */
+const refreshEvery = "1 second"
+
+const anonymous = "anonymous"
+
+/** What one key may still use; changed in place, by this module alone. */
+interface Allowance {
+  readonly name: string
+  requests: RateLimit.Bucket | undefined
+  tokens: RateLimit.Bucket | undefined
+}
+
+const byHash = (keys: ReadonlyArray<StoredKey>): ReadonlyMap<string, StoredKey> =>
+  new Map(keys.map((key) => [key.hash, key]))
+
+const bucketOf = (perMinute: number | null, nowMs: number): RateLimit.Bucket | undefined =>
+  perMinute === null ? undefined : RateLimit.make(perMinute, nowMs)
+
+/** Returns the key of a request, undefined where the entry is open: no key was ever made. */
+const authenticate = (
+  keys: ReadonlyMap<string, StoredKey>,
+  authorization: string | undefined
+): Effect.Effect<StoredKey | undefined, ApiError> => {
+  if (keys.size === 0) return Effect.succeed(undefined)
+  const secret = presented(authorization)
+  if (secret === undefined) {
+    return invalidApiKey("You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'.")
+  }
+  const hash = hashOf(secret)
+  const key = keys.get(hash)
+  return key === undefined || !isSameHash(key.hash, hash) || key.revokedAtMs !== null
+    ? invalidApiKey("Incorrect API key provided. Ask the operator of this server for a valid one.")
+    : Effect.succeed(key)
+}
+
+const takeFrom = (
+  allowance: Allowance,
+  unit: "requests" | "tokens",
+  cost: number,
+  nowMs: number,
+  headers: Record<string, string>
+): Effect.Effect<void, ApiError> => {
+  const bucket = allowance[unit]
+  if (bucket === undefined) return Effect.void
+  const decision = RateLimit.take(bucket, cost, nowMs)
+  allowance[unit] = decision.bucket
+  writeHeaders(headers, unit, decision)
+  return decision.granted ? Effect.void : rateLimited(unit, allowance.name, bucket.perMinute, decision.retryAfterMs)
+}
+
+const takeTokens = (allowance: Allowance, headers: Record<string, string>): Caller["takeTokens"] =>
+  Effect.fnUntraced(function* (prompt, answer) {
+    const bucket = allowance.tokens
+    if (bucket === undefined) return unlimited
+    if (prompt > bucket.perMinute) return yield* quotaTooSmall(allowance.name, bucket.perMinute, prompt)
+    const taken = Math.min(prompt + answer, bucket.perMinute)
+    yield* takeFrom(allowance, "tokens", taken, yield* Clock.currentTimeMillis, headers)
+    let open = true
+    return {
+      settle: (tokensUsed) =>
+        Effect.map(Clock.currentTimeMillis, (nowMs) => {
+          if (!open || allowance.tokens === undefined) return
+          open = false
+          allowance.tokens = RateLimit.settle(allowance.tokens, taken, tokensUsed, nowMs)
+        })
+    }
+  })
+
+const unlimited: Grant = { settle: () => Effect.void }
+
+const writeHeaders = (
+  headers: Record<string, string>,
+  unit: "requests" | "tokens",
+  decision: RateLimit.Decision
+): void => {
+  headers[`x-ratelimit-limit-${unit}`] = String(decision.bucket.perMinute)
+  headers[`x-ratelimit-remaining-${unit}`] = String(decision.remaining)
+  headers[`x-ratelimit-reset-${unit}`] = RateLimit.goDuration(decision.resetMs)
+}

@@ -1,0 +1,140 @@
+/** The entry's configuration: every `WEFT_…` name it reads, its default, and what may be written there. */
+import { Config, ConfigError, Context, Effect, Either, Layer, Option, Redacted } from "effect"
+import { type ApiKey, parseList } from "./ApiKeys.ts"
+
+/** Represents the configuration of one entry. */
+export interface EntryConfigShape {
+  readonly httpHost: string
+  /** 0 lets the system choose. */
+  readonly httpPort: number
+  readonly meshHost: string
+  /** UDP. */
+  readonly meshPort: number
+  /** Folder of the identity, the database and what else must survive a restart. */
+  readonly dataDir: string
+  /** File of the SQLite database. */
+  readonly databasePath: string
+  /** Keys of `WEFT_API_KEYS`; only hashes. */
+  readonly apiKeys: ReadonlyArray<ApiKey>
+  readonly adminToken: Option.Option<Redacted.Redacted>
+  /** Limit of keys that name none, and of all clients together where no key is needed; none: no limit. */
+  readonly requestsPerMinute: Option.Option<number>
+  readonly tokensPerMinute: Option.Option<number>
+}
+
+/** Gives the configuration of the entry. */
+export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryConfig, EntryConfigShape>() {
+  /** What holds where the environment says nothing. */
+  static readonly defaults: EntryConfigShape = {
+    httpHost: "127.0.0.1",
+    httpPort: 8080,
+    meshHost: "127.0.0.1",
+    meshPort: 8443,
+    dataDir: ".weft",
+    databasePath: ".weft/entry.sqlite",
+    apiKeys: [],
+    adminToken: Option.none(),
+    requestsPerMinute: Option.none(),
+    tokensPerMinute: Option.none()
+  }
+
+  /** Makes a layer of the defaults and `partial`. */
+  static readonly layer = (partial: Partial<EntryConfigShape>): Layer.Layer<EntryConfig> =>
+    Layer.succeed(EntryConfig, { ...EntryConfig.defaults, ...partial })
+
+  /** Reads the environment once; a value that is none fails with its name and what it should be. */
+  static readonly layerFromEnv: Layer.Layer<EntryConfig, ConfigError.ConfigError> = Layer.effect(
+    EntryConfig,
+    Effect.suspend(() => config)
+  )
+}
+
+/** Returns whether only this machine reaches what listens on `host`. */
+export const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host)
+
+/** Returns the file of a `sqlite:PATH` URL. */
+export const databasePathOf = (url: string): Either.Either<string, string> => {
+  if (/^postgres(ql)?:/i.test(url)) {
+    return Either.left("this version keeps its data in SQLite alone: write sqlite:PATH, or leave it out")
+  }
+  const path = url.match(/^sqlite:(?:\/\/(?=\/))?(.+)$/i)?.[1]
+  return path === undefined
+    ? Either.left("write sqlite:PATH, e.g. sqlite:/var/lib/weft/entry.sqlite")
+    : Either.right(path)
+}
+
+// internal
+
+const { defaults } = EntryConfig
+
+/** Most of anything per minute; more is no limit. */
+const perMinute = (name: string, description: string): Config.Config<Option.Option<number>> =>
+  Config.integer(name).pipe(
+    Config.validate({
+      message: "Expected a whole number of at least 1",
+      validation: (value) => value >= 1 && value <= 1_000_000_000
+    }),
+    Config.option,
+    Config.withDescription(description)
+  )
+
+const fields = Config.all({
+  httpHost: Config.nonEmptyString("HTTP_HOST").pipe(
+    Config.withDefault(defaults.httpHost),
+    Config.withDescription("Address the HTTP door listens on; other than loopback it needs API keys.")
+  ),
+  httpPort: Config.integer("HTTP_PORT").pipe(
+    Config.validate({ message: "Expected a port, 0 to 65535", validation: (port) => port >= 0 && port <= 65_535 }),
+    Config.withDefault(defaults.httpPort),
+    Config.withDescription("TCP port of the HTTP door; 0 lets the system choose.")
+  ),
+  meshHost: Config.nonEmptyString("MESH_HOST").pipe(
+    Config.withDefault(defaults.meshHost),
+    Config.withDescription("Address that peers reach the entry at.")
+  ),
+  meshPort: Config.integer("MESH_PORT").pipe(
+    Config.validate({ message: "Expected a port, 0 to 65535", validation: (port) => port >= 0 && port <= 65_535 }),
+    Config.withDefault(defaults.meshPort),
+    Config.withDescription("UDP port that peers reach the entry at.")
+  ),
+  dataDir: Config.nonEmptyString("DATA_DIR").pipe(
+    Config.withDefault(defaults.dataDir),
+    Config.withDescription("Folder for what must survive a restart: identity and database.")
+  ),
+  databaseUrl: Config.nonEmptyString("DATABASE_URL").pipe(
+    Config.option,
+    Config.withDescription("sqlite:PATH; by default entry.sqlite in the data folder.")
+  ),
+  apiKeys: Config.redacted("API_KEYS").pipe(
+    Config.option,
+    Config.withDescription(
+      "name:secret[:requestsPerMinute[:tokensPerMinute]], separated by commas; unset: open on loopback."
+    )
+  ),
+  adminToken: Config.redacted("ADMIN_TOKEN").pipe(
+    Config.option,
+    Config.withDescription("Bearer token of the operator's own routes; unset: they are off.")
+  ),
+  requestsPerMinute: perMinute("REQUESTS_PER_MINUTE", "Requests per minute of a key that names no limit."),
+  tokensPerMinute: perMinute("TOKENS_PER_MINUTE", "Tokens per minute of a key that names no limit.")
+}).pipe(Config.nested("WEFT"))
+
+const invalid = (name: string, reason: string): ConfigError.ConfigError =>
+  ConfigError.InvalidData(["WEFT", name], reason)
+
+const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.gen(function* () {
+  const { databaseUrl, apiKeys, ...rest } = yield* fields
+  const databasePath = Option.match(databaseUrl, {
+    onNone: () => Either.right(`${rest.dataDir}/entry.sqlite`),
+    onSome: databasePathOf
+  })
+  return {
+    ...rest,
+    databasePath: yield* Either.mapLeft(databasePath, (reason) => invalid("DATABASE_URL", reason)),
+    apiKeys: yield* Either.mapLeft(
+      parseList(Option.match(apiKeys, { onNone: () => "", onSome: Redacted.value })),
+      (error) => invalid("API_KEYS", error.message)
+    )
+  }
+})

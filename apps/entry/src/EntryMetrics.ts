@@ -1,0 +1,57 @@
+/** What the HTTP door counts, on prom-client's global register. A model that nobody serves counts as `other`. */
+import { Counter, Gauge, Histogram } from "prom-client"
+
+/** Counts answered requests for answers, by the status the client saw; a stream counts at its end, one cut by its client as 499. */
+export const requests = new Counter({
+  name: "weft_requests_total",
+  help: "Requests for an answer, by model and HTTP status at their end; 499: the client left.",
+  labelNames: ["model", "code"] as const
+})
+
+/** Measures from a request's arrival to the first text of its answer; answers without text are not in it. */
+export const timeToFirstToken = new Histogram({
+  name: "weft_ttft_seconds",
+  help: "Time from the arrival of a request to the first text of its answer.",
+  labelNames: ["model"] as const,
+  // OpenTelemetry, gen_ai.server.time_to_first_token
+  buckets: [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+})
+
+/** Measures the time between tokens after the first; tokens that came together share their time. */
+export const interTokenLatency = new Histogram({
+  name: "weft_inter_token_latency_seconds",
+  help: "Time per token between two arrivals of text of one answer.",
+  labelNames: ["model"] as const,
+  // OpenTelemetry, gen_ai.server.time_per_output_token
+  buckets: [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5]
+})
+
+/** Measures from a request's arrival to the end of its answer, however it ended. */
+export const requestDuration = new Histogram({
+  name: "weft_request_duration_seconds",
+  help: "Time from the arrival of a request to the end of its answer.",
+  labelNames: ["model"] as const,
+  // OpenTelemetry, gen_ai.server.request.duration
+  buckets: [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+})
+
+/** Counts tokens of answers at their end, as they are charged: of a cut answer those that came. */
+export const tokens = new Counter({
+  name: "weft_tokens_total",
+  help: "Tokens of prompts and answers.",
+  labelNames: ["model", "kind"] as const
+})
+
+/** Answers under way. */
+export const requestsInFlight = new Gauge({
+  name: "weft_requests_in_flight",
+  help: "Requests whose answer is under way.",
+  labelNames: ["model"] as const
+})
+
+/** Is 1; its labels say what runs. */
+export const buildInfo = new Gauge({
+  name: "weft_build_info",
+  help: "What runs: version and commit of the program, version of Bun.",
+  labelNames: ["version", "commit", "bun"] as const
+})

@@ -1,0 +1,25 @@
+/** The steps that bring a database to the newest schema, run in order, each once and whole. Steps are never changed. */
+import { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import { Effect } from "effect"
+
+const apiKeys = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  yield* sql`
+    CREATE TABLE api_keys (
+      hash TEXT PRIMARY KEY NOT NULL CHECK (length(hash) = 64),
+      name TEXT NOT NULL UNIQUE,
+      prefix TEXT NOT NULL,
+      last4 TEXT NOT NULL,
+      requests_per_minute INTEGER CHECK (requests_per_minute >= 1),
+      tokens_per_minute INTEGER CHECK (tokens_per_minute >= 1),
+      origin TEXT NOT NULL CHECK (origin IN ('command', 'environment')),
+      created_at_ms INTEGER NOT NULL,
+      revoked_at_ms INTEGER
+    ) STRICT, WITHOUT ROWID`
+})
+
+/** The steps by `number_name`. */
+export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
+  "0001_api_keys": apiKeys
+}

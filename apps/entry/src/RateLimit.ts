@@ -1,0 +1,78 @@
+/**
+ * A token bucket, pure: it holds at most one minute's allowance, fills evenly, and is taken from in advance of a use
+ * whose true size is settled later. https://en.wikipedia.org/wiki/Token_bucket
+ */
+
+/** Represents an allowance of requests or tokens. */
+export interface Bucket {
+  /** Most that is there at once and what one minute adds; ≥ 1. */
+  readonly perMinute: number
+  /** What was there at `atMs`; negative while a use that was larger than its estimate is paid back, ≥ −perMinute. */
+  readonly level: number
+  readonly atMs: number
+}
+
+/** Represents what became of a wish to use `cost`. */
+export interface Decision {
+  readonly granted: boolean
+  readonly bucket: Bucket
+  /** Whole units that are left, ≥ 0. */
+  readonly remaining: number
+  /** Time until the bucket is full. */
+  readonly resetMs: number
+  /** Time until the same wish is granted; 0 when it was, infinite when `cost` exceeds what the bucket can hold. */
+  readonly retryAfterMs: number
+}
+
+/** Makes a full bucket. */
+export const make = (perMinute: number, nowMs: number): Bucket => ({ perMinute, level: perMinute, atMs: nowMs })
+
+/** Takes `cost` (≥ 0) when it is there, and nothing otherwise. */
+export const take = (bucket: Bucket, cost: number, nowMs: number): Decision => {
+  const filled = fill(bucket, nowMs)
+  const granted = cost <= filled.level
+  const after = granted ? { ...filled, level: filled.level - cost } : filled
+  return {
+    granted,
+    bucket: after,
+    remaining: Math.max(0, Math.floor(after.level)),
+    resetMs: msUntil(after, after.perMinute),
+    retryAfterMs: granted ? 0 : cost > filled.perMinute ? Number.POSITIVE_INFINITY : msUntil(filled, cost)
+  }
+}
+
+/** Replaces an estimate that was taken by what was used: gives the rest back, or takes more and lets the level go negative. */
+export const settle = (bucket: Bucket, taken: number, used: number, nowMs: number): Bucket => {
+  const filled = fill(bucket, nowMs)
+  return {
+    ...filled,
+    level: Math.min(filled.perMinute, Math.max(-filled.perMinute, filled.level + taken - used))
+  }
+}
+
+/** Returns a time as Go writes a duration, which clients parse `x-ratelimit-reset-*` with: `12ms`, `1.5s`, `6m0s`. */
+export const goDuration = (ms: number): string => {
+  const whole = Math.ceil(ms)
+  if (whole <= 0) return "0s"
+  if (whole < 1000) return `${whole}ms`
+  const [hours, minutes, seconds] = [
+    Math.floor(whole / 3_600_000),
+    Math.floor(whole / 60_000) % 60,
+    (whole % 60_000) / 1000
+  ]
+  return `${hours > 0 ? `${hours}h` : ""}${hours > 0 || minutes > 0 ? `${minutes}m` : ""}${seconds}s`
+}
+
+// internal
+
+const msPerMinute = 60_000
+
+/** A clock that steps back adds nothing and takes nothing. */
+const fill = (bucket: Bucket, nowMs: number): Bucket => {
+  const elapsedMs = Math.max(0, nowMs - bucket.atMs)
+  const level = Math.min(bucket.perMinute, bucket.level + (elapsedMs * bucket.perMinute) / msPerMinute)
+  return { ...bucket, level, atMs: bucket.atMs + elapsedMs }
+}
+
+const msUntil = (bucket: Bucket, level: number): number =>
+  Math.max(0, Math.ceil(((level - bucket.level) * msPerMinute) / bucket.perMinute))

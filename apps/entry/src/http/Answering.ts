@@ -1,0 +1,175 @@
+/**
+ * One request for an answer, from its bytes to its response; chat and text completions differ in how they are read and
+ * written alone. Order: key, body, fields, model, quota, peer. An answer that fails before its headers are sent has the
+ * right status; headers of a stream wait for the first text, or for one keep-alive period at most.
+ */
+import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
+import { Cause, Clock, Effect, type Either, Exit, Scope } from "effect"
+import { Admission } from "../Admission.ts"
+import { type Answer, Inference, type ServedModel } from "../Inference.ts"
+import * as IdleTimeout from "../internal/IdleTimeout.ts"
+import { type ApiError, answerTimeout, fromFailure, fromNoAnswer, shuttingDown } from "../OpenAiError.ts"
+import * as Account from "./Account.ts"
+import type { AnswerFormat, AnswerHead } from "./AnswerFormat.ts"
+import { AnswerStream } from "./AnswerStream.ts"
+import type { Asked } from "./Asked.ts"
+import { CurrentRequest } from "./CurrentRequest.ts"
+import { Draining } from "./Draining.ts"
+import { HttpLimits } from "./HttpLimits.ts"
+import * as RequestBody from "./RequestBody.ts"
+
+/** Makes the handler of an address that answers. */
+export const make = (
+  fromBody: (body: RequestBody.JsonObject) => Either.Either<Asked, ApiError>,
+  format: AnswerFormat
+): Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError, Needs> =>
+  Effect.gen(function* () {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const current = yield* CurrentRequest
+    if (yield* (yield* Draining).isOn) return yield* shuttingDown()
+    const caller = yield* (yield* Admission).admit(request.headers.authorization, current.responseHeaders)
+    const asked = yield* fromBody(yield* RequestBody.json)
+    const served = (yield* (yield* Inference).models).find(({ description }) => description.id === asked.model)
+    const grant = yield* caller.takeTokens(...estimate(asked, served))
+    const account = yield* Account.open(served === undefined ? "other" : asked.model, caller.name, grant)
+    const head: AnswerHead = {
+      requestId: current.id,
+      createdSeconds: Math.floor((yield* Clock.currentTimeMillis) / 1000),
+      model: asked.model,
+      fingerprint: served === undefined ? null : `fp_${served.description.sha256.slice(0, 12)}`
+    }
+    return yield* (asked.stream ? streamed : whole)(toRequest(asked, current.id, served), asked, format, head, account)
+  })
+
+// internal
+
+type Needs = Admission | AnswerStream | CurrentRequest | Draining | HttpServerRequest.HttpServerRequest | Inference
+
+/** Tokens that an answer without a bound is expected to have; settled when it ends. */
+const answerTokensExpected = 256
+/** Characters of a token, on average over English text and common vocabularies. */
+const charactersPerToken = 4
+
+/** Returns what a request is charged in advance: tokens of its prompt, and of its answer. */
+const estimate = (asked: Asked, served: ServedModel | undefined): readonly [prompt: number, answer: number] => [
+  Math.ceil(asked.promptCharacters / charactersPerToken),
+  Math.min(asked.maxTokens ?? answerTokensExpected, served?.description.contextTokens ?? answerTokensExpected)
+]
+
+/** More tokens than a context holds are as many as fit: such an answer ends with `length`, as other servers do. */
+const toRequest = (asked: Asked, requestId: string, served: ServedModel | undefined): GenerateRequest => ({
+  requestId,
+  model: asked.model,
+  prompt: asked.prompt,
+  sampling: asked.sampling,
+  stop: asked.stop,
+  ...(asked.maxTokens === undefined
+    ? {}
+    : { maxTokens: Math.min(asked.maxTokens, served?.description.contextTokens ?? asked.maxTokens) })
+})
+
+/** Begins an answer; its scope is the one in context. */
+const begin = (request: GenerateRequest): Effect.Effect<Answer, ApiError, Inference | CurrentRequest | Scope.Scope> =>
+  Effect.gen(function* () {
+    const answer = yield* Effect.mapError((yield* Inference).generate(request), fromNoAnswer)
+    const { responseHeaders } = yield* CurrentRequest
+    responseHeaders["x-weft-served-by"] = answer.servedBy
+    return answer
+  })
+
+/** Closes the account with the status of an error, or as left by a client that went away before its response. */
+const closing =
+  (account: Account.Account) =>
+  <A, R>(effect: Effect.Effect<A, ApiError, R>): Effect.Effect<A, ApiError, R> =>
+    Effect.onError(effect, (cause) =>
+      account.close(
+        cause._tag === "Fail" ? cause.error.status : Cause.isInterrupted(cause) ? statusClientLeft : statusBroken
+      )
+    )
+
+const statusClientLeft = 499
+const statusBroken = 500
+
+type Respond = (
+  request: GenerateRequest,
+  asked: Asked,
+  format: AnswerFormat,
+  head: AnswerHead,
+  account: Account.Account
+) => Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError, Needs>
+
+/** Collects the whole answer and responds once. */
+const whole: Respond = (request, _asked, format, head, account) =>
+  Effect.gen(function* () {
+    yield* IdleTimeout.lift(yield* HttpServerRequest.HttpServerRequest)
+    const answer = yield* begin(request)
+    let text = ""
+    while (true) {
+      const [events, done] = yield* answer.events.takeAll
+      account.note(events)
+      for (const event of events) {
+        if (event._tag === "Delta") text += event.text
+        else if (event._tag === "Failed") return yield* fromFailure(event.failure, request.model)
+        else if (event._tag === "Finished") {
+          yield* account.close(200)
+          return HttpServerResponse.text(format.whole(head, text, event.finishReason, event.usage), {
+            contentType: "application/json"
+          })
+        }
+      }
+      if (done) return yield* fromFailure({ code: "engine_lost", message: "" }, request.model)
+    }
+  }).pipe(Effect.scoped, withDeadline, closing(account))
+
+/** Waits for the first text, then responds with a stream that goes on by itself. */
+const streamed: Respond = (request, asked, format, head, account) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const release = (exit: Exit.Exit<unknown, unknown>) => Scope.close(scope, exit)
+      const begun = Effect.gen(function* () {
+        const answer = yield* Scope.extend(begin(request), scope)
+        const first: Array<GenerateEvent> = []
+        const { keepAlive } = yield* HttpLimits
+        yield* Effect.timeoutOption(untilText(answer, first, account), keepAlive)
+        const failed = first.find((event) => event._tag === "Failed")
+        if (failed !== undefined) return yield* fromFailure(failed.failure, request.model)
+        return { answer, first }
+      })
+      const { answer, first } = yield* restore(withDeadline(begun)).pipe(
+        Effect.onError((cause) => release(Exit.failCause(cause))),
+        closing(account)
+      )
+      return yield* (yield* AnswerStream).respond({
+        answer,
+        first,
+        model: request.model,
+        account,
+        events: format.events(head, asked.includeUsage),
+        release
+      })
+    })
+  )
+
+/** Moves events into `into` until one is more than a beginning; a mailbox that ends too early is a lost engine. */
+const untilText = (answer: Answer, into: Array<GenerateEvent>, account: Account.Account): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    while (into.every(isBeginning)) {
+      const [events, done] = yield* answer.events.takeAll
+      account.note(events)
+      into.push(...events)
+      if (done && !into.some(isEnd)) into.push({ _tag: "Failed", failure: { code: "engine_lost", message: "" } })
+    }
+  })
+
+const isBeginning = (event: GenerateEvent): boolean =>
+  event._tag === "Started" || (event._tag === "Delta" && event.text === "")
+
+const isEnd = (event: GenerateEvent): boolean => event._tag === "Finished" || event._tag === "Failed"
+
+function withDeadline<A, R>(effect: Effect.Effect<A, ApiError, R>): Effect.Effect<A, ApiError, R> {
+  return Effect.flatMap(HttpLimits, ({ answerDeadline }) =>
+    Effect.timeoutFail(effect, { duration: answerDeadline, onTimeout: answerTimeout })
+  )
+}

@@ -1,0 +1,100 @@
+/** The body of `POST /v1/chat/completions`: its schema, what of the OpenAI API is refused, and what it asks for. */
+import { type ChatMessage, messagesMax, promptCharactersMax } from "@weft/engine/Generation"
+import { Either, Schema } from "effect"
+import { type ApiError, invalidRequest } from "../OpenAiError.ts"
+import * as Asked from "./Asked.ts"
+import type { JsonObject } from "./RequestBody.ts"
+import {
+  decode,
+  field,
+  isAbsent,
+  isArrayOfAtMost,
+  isEmptyArray,
+  isOneOf,
+  isText,
+  sharedFields,
+  type Unsupported
+} from "./RequestField.ts"
+
+/** Most parts of one message; real ones have a handful. */
+const partsMax = 1024
+
+const Part = Schema.Struct({
+  type: field(isOneOf("text"), "the type 'text', as these models read text alone"),
+  text: field(isText(promptCharactersMax), `text of at most ${promptCharactersMax} characters`)
+})
+
+const contentExpected = `a string of at most ${promptCharactersMax} characters or an array of at most ${partsMax} text parts`
+
+const Message = Schema.Struct({
+  role: field(
+    isOneOf("system", "developer", "user", "assistant", "tool"),
+    "'system', 'developer', 'user', 'assistant' or 'tool'"
+  ),
+  content: Schema.Union(
+    field(isText(promptCharactersMax), contentExpected),
+    Schema.compose(field(isArrayOfAtMost(partsMax), contentExpected), Schema.Array(Part), { strict: false })
+  ),
+  tool_calls: Schema.optional(
+    field((value): value is unknown => isAbsent(value) || isEmptyArray(value), "none, as tools are not supported")
+  )
+})
+
+const messagesExpected = `an array of 1 to ${messagesMax} messages`
+
+const ChatBody = Schema.Struct({
+  ...sharedFields,
+  messages: Schema.compose(field(isArrayOfAtMost(messagesMax, 1), messagesExpected), Schema.Array(Message), {
+    strict: false
+  }),
+  max_completion_tokens: sharedFields.max_tokens
+})
+
+const isTextFormat = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && "type" in value && value.type === "text"
+
+const withoutTools = "Describe the tools in the messages and read the answer's text."
+
+/** What the OpenAI API knows and this one refuses rather than ignores. */
+const unsupported: Readonly<Record<string, Unsupported>> = {
+  n: { harmless: (value) => value === 1, instead: "Send one request per answer." },
+  tools: { harmless: isEmptyArray, instead: withoutTools },
+  tool_choice: { harmless: isOneOf("none", "auto"), instead: withoutTools },
+  functions: { harmless: isEmptyArray, instead: withoutTools },
+  function_call: { harmless: isOneOf("none", "auto"), instead: withoutTools },
+  response_format: { harmless: isTextFormat, instead: "Ask for the format in the messages, or leave it out." },
+  audio: { harmless: () => false, instead: "Answers are text; leave it out." },
+  modalities: {
+    harmless: (value) => Array.isArray(value) && value.every((modality) => modality === "text"),
+    instead: 'Answers are text; send ["text"] or leave it out.'
+  },
+  logprobs: { harmless: (value) => value === false, instead: "Leave it out." },
+  top_logprobs: { harmless: (value) => value === 0, instead: "Leave it out." },
+  prediction: { harmless: () => false, instead: "Leave it out." },
+  web_search_options: { harmless: () => false, instead: "Models here search nothing; leave it out." }
+}
+
+const decodeBody = decode(ChatBody, unsupported)
+
+/** Returns what a chat body asks for. */
+export const fromBody = (body: JsonObject): Either.Either<Asked.Asked, ApiError> =>
+  Either.flatMap(decodeBody(body), (chat) => {
+    const messages = chat.messages.map(
+      ({ role, content }): ChatMessage => ({
+        role: role === "developer" ? "system" : role,
+        content: typeof content === "string" ? content : content.map((part) => part.text).join("\n")
+      })
+    )
+    const characters = messages.reduce((sum, { content }) => sum + content.length, 0)
+    if (characters > promptCharactersMax) {
+      return Either.left(
+        invalidRequest(
+          `The messages hold ${characters} characters, more than ${promptCharactersMax}. Shorten them.`,
+          "messages",
+          "context_length_exceeded"
+        )
+      )
+    }
+    const maxTokens = chat.max_completion_tokens ?? chat.max_tokens ?? undefined
+    return Asked.make(chat, { _tag: "Chat", messages }, characters, maxTokens)
+  })

@@ -1,0 +1,16 @@
+/** `GET /.well-known/weft`, without a key: what a peer needs to dial this entry. */
+import { HttpServerResponse } from "@effect/platform"
+import { Effect, Schema } from "effect"
+import { EntryDescription, EntryDescriptionSchema } from "../EntryDescription.ts"
+import * as Resource from "./Resource.ts"
+
+const encode = Schema.encodeSync(Schema.parseJson(EntryDescriptionSchema))
+
+/** Shows the entry's description. */
+export const routes = Resource.make(
+  "/.well-known/weft",
+  "GET",
+  Effect.map(EntryDescription, (description) =>
+    HttpServerResponse.text(encode(description), { contentType: "application/json" })
+  )
+)
