@@ -1,5 +1,5 @@
 /** The settings of one engine: how much it holds, how much it computes at once, how long it may take. */
-import { Schema } from "effect"
+import { Duration, Schema } from "effect"
 
 /** Represents where the weights are computed; anything but `cpu` needs the matching prebuilt package of llama.cpp. */
 export const Accelerator = Schema.Literal("cpu", "cuda", "vulkan", "metal")
@@ -23,9 +23,9 @@ export const EngineConfig = Schema.Struct({
   /** Most prompt tokens computed in one turn, so that a long prompt does not hold up the answers that run. */
   prefillTokens: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 4096)), { default: () => 128 }),
   /** Longest time from start to a loaded model; large files come from slow disks. */
-  loadDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => "10 minutes" }),
+  loadDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(10) }),
   /** Longest silence of a host that has work; then it is taken for stuck and started again. */
-  turnDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => "2 minutes" }),
+  turnDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(2) }),
   /** Variables of the host's environment besides Weft's own (e.g. `CUDA_VISIBLE_DEVICES`); nothing is inherited. */
   environment: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { default: () => ({}) })
 })

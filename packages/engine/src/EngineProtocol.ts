@@ -22,11 +22,7 @@ export const HostCommand = Schema.Union(
     contextTokens: Schema.Int.pipe(Schema.positive()),
     slots: Schema.Int.pipe(Schema.positive()),
     threads: Schema.Int.pipe(Schema.positive()),
-    prefillTokens: Schema.Int.pipe(Schema.positive()),
-    /** The file's own template and the texts of the tokens it may name; chats are refused without one. */
-    chatTemplate: Schema.optional(Schema.String),
-    bosToken: Schema.optional(Schema.String),
-    eosToken: Schema.optional(Schema.String)
+    prefillTokens: Schema.Int.pipe(Schema.positive())
   }),
   Schema.TaggedStruct("Generate", { key: AnswerKey, request: GenerateRequest }),
   Schema.TaggedStruct("Cancel", { key: AnswerKey })

@@ -17,7 +17,11 @@ const packages: Readonly<Record<string, Partial<Record<Accelerator, string>>>> =
 }
 
 /** The libraries the shim needs, in the order in which they need each other. */
-const libraries = [/^libggml-base\.(so|dylib)$/, /^libggml(\.\w+)?\.v[\d.]+\.(so|dylib)$/, /^libllama(\.\w+)?\.v[\d.]+\.(so|dylib)$/]
+const libraries = [
+  /^libggml-base\.(so|dylib)$/,
+  /^libggml(\.\w+)?\.v[\d.]+\.(so|dylib)$/,
+  /^libllama(\.\w+)?\.v[\d.]+\.(so|dylib)$/
+]
 
 /** Returns the absolute folder of the libraries for `accelerator` on this computer, or throws an `EngineError`. */
 export const find = (accelerator: Accelerator): string => {
@@ -55,4 +59,8 @@ export const open = (directory: string): void => {
 }
 
 const missing = (name: string, cause?: unknown): EngineError =>
-  new EngineError({ reason: "library_missing", detail: `${name} is not installed; run bun install on this computer`, cause })
+  new EngineError({
+    reason: "library_missing",
+    detail: `${name} is not installed; run bun install on this computer`,
+    cause
+  })

@@ -64,12 +64,17 @@ export interface Llama {
   readonly vocabularyTokens: number
   /** The token each prompt begins with, if the model wants one. */
   readonly firstToken: number | undefined
+  /** Texts of the tokens around a text; empty where the model has none. */
+  readonly beginText: string
+  readonly endText: string
+  /** The Jinja template of the file, if it brings one. */
+  readonly chatTemplate: string | undefined
   readonly controlTokens: ReadonlyArray<ControlToken>
   /** Bytes of the longest text of a token: `bytes / pieceBytesMax` tokens are the fewest a text can have. */
   readonly pieceBytesMax: number
   readonly rows: Rows
-  /** Returns the tokens of `text`; control tokens written in it stay text. */
-  readonly tokenize: (text: string) => Int32Array
+  /** Returns the tokens of `text`; control tokens written in it stay text unless `control`. */
+  readonly tokenize: (text: string, control: boolean) => Int32Array
   /** Returns the bytes of a token's text, which may be part of a character; none for a control token. */
   readonly piece: (token: number) => Uint8Array
   readonly endsAnswer: (token: number) => boolean
@@ -107,23 +112,24 @@ export const open = (options: LlamaOptions): Llama => {
   native.library_start(terminated(directory))
   const handle = openEngine(native, options)
   const vocabularyTokens = native.engine_vocabulary(handle)
-  const first = native.token_first(handle)
+  const begin = native.token_begin(handle)
   const rows = makeRows(options.rowsMax)
   const piece = makePiece(native, handle)
   return {
     vocabularyTokens,
-    firstToken: first < 0 ? undefined : first,
+    firstToken: begin >= 0 && native.prompt_begins(handle) ? begin : undefined,
+    beginText: String(native.token_text(handle, begin)),
+    endText: String(native.token_text(handle, native.token_end(handle))),
+    chatTemplate: native.chat_template(handle)?.toString(),
     controlTokens: findControlTokens(native, handle, vocabularyTokens),
     pieceBytesMax: longestPiece(native, handle, vocabularyTokens),
     rows,
-    tokenize: (text) => tokenize(native, handle, text),
+    tokenize: (text, control) => tokenize(native, handle, text, control),
     piece,
     endsAnswer: (token) => native.token_ends(handle, token),
-    decode: (count) =>
-      native.engine_decode(handle, count, rows.token, rows.position, rows.sequence, rows.wanted),
+    decode: (count) => native.engine_decode(handle, count, rows.token, rows.position, rows.sequence, rows.wanted),
     forget: (slot) => void native.engine_forget(handle, slot),
-    openSampler: (sampling, seed, prompt) =>
-      openSampler(native, handle, sampling, seed, prompt, options.contextTokens),
+    openSampler: (sampling, seed, prompt) => openSampler(native, handle, sampling, seed, prompt, options.contextTokens),
     close: () => native.engine_close(handle)
   }
 }
@@ -138,12 +144,15 @@ const signatures = {
   engine_open: { args: ["ptr", "i32", "i32", "i32", "i32"], returns: "ptr" },
   engine_close: { args: ["ptr"], returns: "void" },
   engine_vocabulary: { args: ["ptr"], returns: "i32" },
-  engine_tokenize: { args: ["ptr", "ptr", "i32", "ptr", "i32"], returns: "i32" },
+  engine_tokenize: { args: ["ptr", "ptr", "i32", "ptr", "i32", "bool"], returns: "i32" },
   engine_piece: { args: ["ptr", "i32", "ptr", "i32"], returns: "i32" },
   token_attributes: { args: ["ptr", "i32"], returns: "i32" },
   token_text: { args: ["ptr", "i32"], returns: "cstring" },
   token_ends: { args: ["ptr", "i32"], returns: "bool" },
-  token_first: { args: ["ptr"], returns: "i32" },
+  token_begin: { args: ["ptr"], returns: "i32" },
+  token_end: { args: ["ptr"], returns: "i32" },
+  prompt_begins: { args: ["ptr"], returns: "bool" },
+  chat_template: { args: ["ptr"], returns: "cstring" },
   engine_decode: { args: ["ptr", "i32", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },
   engine_forget: { args: ["ptr", "i32"], returns: "bool" },
   sampler_open: {
@@ -154,8 +163,14 @@ const signatures = {
   sampler_close: { args: ["ptr"], returns: "void" }
 } as const
 
+/** Tells how far the load is; `true` lets it go on. */
+const report = (options: LlamaOptions, fraction: number): boolean => {
+  options.onProgress(fraction)
+  return true
+}
+
 const openEngine = (native: Native, options: LlamaOptions): Pointer => {
-  const progress = new JSCallback((fraction: number) => (options.onProgress(fraction), true), {
+  const progress = new JSCallback((fraction: number) => report(options, fraction), {
     args: ["f32", "ptr"],
     returns: "bool"
   })
@@ -171,8 +186,11 @@ const openEngine = (native: Native, options: LlamaOptions): Pointer => {
     const detail = `no memory for ${slots} sequences of ${contextTokens} tokens; lower slots or contextTokens`
     throw new EngineError({ reason: "model_unloadable", detail })
   }
-  return handle
+  return numeric(handle)
 }
+
+/** Returns a pointer as the number it is: 64-bit systems use 48 bits. */
+const numeric = (pointer: Pointer | bigint): Pointer => Number(pointer) as Pointer // a brand without a constructor
 
 const makeRows = (rowsMax: number): Rows => ({
   token: new Int32Array(rowsMax),
@@ -191,15 +209,15 @@ const makePiece = (native: Native, handle: Pointer) => {
   }
 }
 
-const tokenize = (native: Native, handle: Pointer, text: string): Int32Array => {
+const tokenize = (native: Native, handle: Pointer, text: string, control: boolean): Int32Array => {
   const bytes = Buffer.from(text)
   if (bytes.length === 0) return new Int32Array(0)
   // A token has at least one byte; some vocabularies put a space in front of the text.
   const tokens = new Int32Array(bytes.length + 8)
-  const count = native.engine_tokenize(handle, bytes, bytes.length, tokens, tokens.length)
+  const count = native.engine_tokenize(handle, bytes, bytes.length, tokens, tokens.length, control)
   if (count >= 0) return tokens.subarray(0, count)
   const larger = new Int32Array(-count)
-  return larger.subarray(0, native.engine_tokenize(handle, bytes, bytes.length, larger, larger.length))
+  return larger.subarray(0, native.engine_tokenize(handle, bytes, bytes.length, larger, larger.length, control))
 }
 
 const findControlTokens = (native: Native, handle: Pointer, vocabularyTokens: number): ReadonlyArray<ControlToken> => {
@@ -232,10 +250,11 @@ const openSampler = (
   contextTokens: number
 ): Sampler => {
   // llama_logit_bias: int32 token, float bias; one spare entry, as an empty array has no address.
-  const biases = new DataView(new ArrayBuffer(8 * (sampling.logitBias.length + 1)))
+  const biases = new Uint8Array(8 * (sampling.logitBias.length + 1))
+  const entries = new DataView(biases.buffer)
   sampling.logitBias.forEach(([token, bias], index) => {
-    biases.setInt32(index * 8, token, true)
-    biases.setFloat32(index * 8 + 4, bias, true)
+    entries.setInt32(index * 8, token, true)
+    entries.setFloat32(index * 8 + 4, bias, true)
   })
   const seen = Int32Array.from(prompt.slice(-repeatWindow))
   const chain = native.sampler_open(

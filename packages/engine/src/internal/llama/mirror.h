@@ -109,7 +109,7 @@ extern struct llama_model_params llama_model_default_params(void);
 extern struct llama_model *llama_model_load_from_file(const char *path, struct llama_model_params params);
 extern void llama_model_free(struct llama_model *model);
 extern const struct llama_vocab *llama_model_get_vocab(const struct llama_model *model);
-extern bool llama_model_has_encoder(const struct llama_model *model);
+extern const char *llama_model_chat_template(const struct llama_model *model, const char *name);
 
 extern struct llama_context_params llama_context_default_params(void);
 extern struct llama_context *llama_init_from_model(struct llama_model *model, struct llama_context_params params);
@@ -121,6 +121,7 @@ extern int32_t llama_decode(struct llama_context *context, struct llama_batch ba
 
 extern int32_t llama_vocab_n_tokens(const struct llama_vocab *vocab);
 extern int32_t llama_vocab_bos(const struct llama_vocab *vocab);
+extern int32_t llama_vocab_eos(const struct llama_vocab *vocab);
 extern bool llama_vocab_get_add_bos(const struct llama_vocab *vocab);
 extern bool llama_vocab_is_eog(const struct llama_vocab *vocab, int32_t token);
 extern int32_t llama_vocab_get_attr(const struct llama_vocab *vocab, int32_t token);

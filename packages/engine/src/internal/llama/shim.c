@@ -111,9 +111,10 @@ int32_t engine_vocabulary(struct engine *e) { return e->vocabulary; }
 
 /* ---- text ---- */
 
-/* No special tokens are added or recognised; minus the count where `capacity` is too small. */
-int32_t engine_tokenize(struct engine *e, const char *text, int32_t bytes, int32_t *tokens, int32_t capacity) {
-  return llama_tokenize(e->vocab, text, bytes, tokens, capacity, false, false);
+/* No special token is added; control tokens are recognised where `control`; minus the count if `capacity` is too small. */
+int32_t engine_tokenize(struct engine *e, const char *text, int32_t bytes, int32_t *tokens, int32_t capacity,
+                        bool control) {
+  return llama_tokenize(e->vocab, text, bytes, tokens, capacity, false, control);
 }
 
 /* Bytes of a token's text, none for control tokens; minus the count where `capacity` is too small. */
@@ -132,8 +133,15 @@ const char *token_text(struct engine *e, int32_t token) {
 
 bool token_ends(struct engine *e, int32_t token) { return llama_vocab_is_eog(e->vocab, token); }
 
-/* The token every prompt begins with, -1 where the model wants none. */
-int32_t token_first(struct engine *e) { return llama_vocab_get_add_bos(e->vocab) ? llama_vocab_bos(e->vocab) : -1; }
+/* Whether every prompt begins with `token_begin`. */
+bool prompt_begins(struct engine *e) { return llama_vocab_get_add_bos(e->vocab); }
+
+/* The tokens around a text, -1 where the model has none. */
+int32_t token_begin(struct engine *e) { return llama_vocab_bos(e->vocab); }
+int32_t token_end(struct engine *e) { return llama_vocab_eos(e->vocab); }
+
+/* The chat template of the file, null where it brings none. */
+const char *chat_template(struct engine *e) { return llama_model_chat_template(e->model, NULL); }
 
 /* ---- decode ---- */
 
