@@ -26,6 +26,8 @@ export const EngineConfig = Schema.Struct({
   loadDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(10) }),
   /** Longest silence of a host that has work; then it is taken for stuck and started again. */
   turnDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(2) }),
+  /** Program and arguments that start a host; this Bun and Weft's own host where absent. A packed program needs it. */
+  hostCommand: Schema.optional(Schema.NonEmptyArray(Schema.String)),
   /** Variables of the host's environment besides Weft's own (e.g. `CUDA_VISIBLE_DEVICES`); nothing is inherited. */
   environment: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { default: () => ({}) })
 })

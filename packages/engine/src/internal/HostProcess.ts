@@ -25,6 +25,8 @@ export interface HostProcess {
 
 /** Represents what a host is started with. */
 export interface HostProcessOptions {
+  /** Program and arguments; this Bun and `host.ts` where absent. */
+  readonly command: readonly [string, ...ReadonlyArray<string>] | undefined
   /** Its whole environment besides what Weft sets: a model's process has no business with the user's secrets. */
   readonly environment: Readonly<Record<string, string>>
   readonly onFrame: (frame: unknown) => void
@@ -33,11 +35,14 @@ export interface HostProcessOptions {
 /** Starts a host; it is killed with the scope, as it holds nothing worth saving. */
 export const spawn = (options: HostProcessOptions): Effect.Effect<HostProcess, EngineError, Scope.Scope> =>
   Effect.gen(function* () {
-    const child = yield* Effect.acquireRelease(start(options.environment), kill)
+    const child = yield* Effect.acquireRelease(start(options), kill)
     const descriptor = child.stdio[channelIndex]
     if (typeof descriptor !== "number") return yield* lost("the system gave the engine host no channel")
     const printed = yield* Effect.forkScoped(Effect.all([tail(child.stdout), tail(child.stderr)], { concurrency: 2 }))
-    const socket = yield* FrameSocket.open(descriptor, { onFrame: options.onFrame, onClose: () => child.kill("SIGKILL") })
+    const socket = yield* FrameSocket.open(descriptor, {
+      onFrame: options.onFrame,
+      onClose: () => child.kill("SIGKILL")
+    })
     const ended = Effect.gen(function* () {
       yield* Effect.promise(() => child.exited)
       const how = child.signalCode === null ? `exit code ${child.exitCode}` : `signal ${child.signalCode}`
@@ -55,10 +60,10 @@ const channelIndex = 3
 
 const lost = (detail: string) => new EngineError({ reason: "host_lost", detail })
 
-const start = (environment: Readonly<Record<string, string>>) =>
+const start = ({ command, environment }: HostProcessOptions) =>
   Effect.try({
     try: () =>
-      Bun.spawn([process.execPath, hostPath], {
+      Bun.spawn([...(command ?? [process.execPath, hostPath])], {
         stdio: ["ignore", "pipe", "pipe", "socket-fd"],
         // A backtrace forks a debugger and takes seconds; the assertion itself is printed anyway.
         env: { ...environment, GGML_NO_BACKTRACE: "1" }

@@ -1,4 +1,4 @@
-/** The engine host's process: its only argument-free purpose is to run `EngineHost.ts` on descriptor 3 until it ends. */
+/** The engine host's process: runs `EngineHost.ts` until its supervisor closes the channel, or until it fails. */
 import { Effect, Exit } from "effect"
 import * as EngineHost from "../EngineHost.ts"
 
