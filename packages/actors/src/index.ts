@@ -1,0 +1,12 @@
+/** The actor runtime: spawn, refs, supervision, registry. It knows nothing of meshes. */
+export * as Actor from "./Actor.ts"
+export * as ActorAddress from "./ActorAddress.ts"
+export * as ActorError from "./ActorError.ts"
+export * as ActorMetrics from "./ActorMetrics.ts"
+export * as ActorRef from "./ActorRef.ts"
+export * as ActorTest from "./ActorTest.ts"
+export * as ChildFailed from "./ChildFailed.ts"
+export * as Keyed from "./Keyed.ts"
+export * as Registry from "./Registry.ts"
+export * as RestartPolicy from "./RestartPolicy.ts"
+export * as Supervision from "./Supervision.ts"
