@@ -1,0 +1,22 @@
+/** What can go wrong with an engine as a whole; a single answer fails with `GenerateFailure` instead. */
+import { Data } from "effect"
+
+/** Represents why a model could not be brought to answer; `detail` is a sentence that says what to do next. */
+export class EngineError extends Data.TaggedError("EngineError")<{
+  readonly reason:
+    | "config_invalid"
+    | "platform_unsupported"
+    | "library_missing"
+    | "library_mismatch"
+    | "file_rejected"
+    | "model_unloadable"
+    | "load_timeout"
+    | "host_lost"
+    | "protocol_broken"
+  readonly detail: string
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return `${this.reason}: ${this.detail}`
+  }
+}

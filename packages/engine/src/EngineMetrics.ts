@@ -1,0 +1,39 @@
+/** Counters of engines, in prom-client's global register, by model. Set where the state changes: `EngineSupervisor.ts`. */
+import { Counter, Gauge, Histogram } from "prom-client"
+
+/** Counts hosts that were started again after a death; a host that never came up is not counted. */
+export const restarts = new Counter({
+  name: "weft_engine_restarts_total",
+  help: "Engine hosts started again after they died",
+  labelNames: ["model"] as const
+})
+
+/** Shows sequences that run now; compare with the model's slots. */
+export const activeSequences = new Gauge({
+  name: "weft_engine_active_sequences",
+  help: "Answers that hold a slot",
+  labelNames: ["model"] as const
+})
+
+/** Shows requests without a slot, those that wait for a host that starts included. */
+export const queuedRequests = new Gauge({
+  name: "weft_engine_queued_requests",
+  help: "Requests that wait for a slot",
+  labelNames: ["model"] as const
+})
+
+/** Counts tokens: `prompt` when an answer starts, `completion` when one is drawn; the token that ends an answer is not. */
+export const tokens = new Counter({
+  name: "weft_engine_tokens_total",
+  help: "Tokens of prompts that were started and of answers that were drawn",
+  labelNames: ["model", "kind"] as const
+})
+
+/** Observes each turn of the batch loop: one decode and the draws after it. */
+export const decodeSeconds = new Histogram({
+  name: "weft_engine_decode_seconds",
+  help: "Time of one turn over all running sequences",
+  labelNames: ["model"] as const,
+  // From one token of a tiny model to a full batch of a large one on an old processor.
+  buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
+})

@@ -1,0 +1,44 @@
+/**
+ * What the supervisor and its engine host say to each other: commands one way, events the other, each one frame. The
+ * supervisor names each answer by a number of its own, as the requests' ids are the clients' business.
+ */
+import { Schema } from "effect"
+import { Accelerator } from "./EngineConfig.ts"
+import { GenerateEvent, GenerateRequest } from "./Generation.ts"
+
+/** Largest frame either way in bytes: a prompt at its bound in UTF-8, with room for the rest. */
+export const frameBytesMax = 32 * 1024 * 1024
+/** Most events of one turn: a few for each of 64 sequences, and the failures of a queue at its bound. */
+const turnEventsMax = 16_384
+
+const AnswerKey = Schema.NonNegativeInt
+
+/** Represents what the supervisor tells the host: `Load` once and first, then any of the others. */
+export const HostCommand = Schema.Union(
+  Schema.TaggedStruct("Load", {
+    path: Schema.String,
+    accelerator: Accelerator,
+    gpuLayers: Schema.NonNegativeInt,
+    contextTokens: Schema.Int.pipe(Schema.positive()),
+    slots: Schema.Int.pipe(Schema.positive()),
+    threads: Schema.Int.pipe(Schema.positive()),
+    prefillTokens: Schema.Int.pipe(Schema.positive())
+  }),
+  Schema.TaggedStruct("Generate", { key: AnswerKey, request: GenerateRequest }),
+  Schema.TaggedStruct("Cancel", { key: AnswerKey })
+)
+export type HostCommand = typeof HostCommand.Type
+
+/** Represents what the host reports. An answer ends with its `Finished` or `Failed`, or in `cancelled`. */
+export const HostEvent = Schema.Union(
+  Schema.TaggedStruct("Progress", { fraction: Schema.Number.pipe(Schema.between(0, 1)) }),
+  Schema.TaggedStruct("Ready", {}),
+  Schema.TaggedStruct("Refused", { detail: Schema.String.pipe(Schema.maxLength(1024)) }),
+  Schema.TaggedStruct("Turn", {
+    /** Seconds the decode took; absent where nothing was computed. */
+    decodeSeconds: Schema.optional(Schema.Number.pipe(Schema.nonNegative())),
+    events: Schema.Array(Schema.Tuple(AnswerKey, GenerateEvent)).pipe(Schema.maxItems(turnEventsMax)),
+    cancelled: Schema.Array(AnswerKey).pipe(Schema.maxItems(turnEventsMax))
+  })
+)
+export type HostEvent = typeof HostEvent.Type

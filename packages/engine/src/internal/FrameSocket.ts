@@ -1,0 +1,91 @@
+/**
+ * One end of the socket pair between a supervisor and its engine host, a descriptor apart from standard output and error so
+ * that nothing native code prints can reach it. Frames in go to a callback at once; frames out wait only for the kernel.
+ */
+import { Effect, type Scope } from "effect"
+import { frameBytesMax } from "../EngineProtocol.ts"
+import * as Frames from "./Frames.ts"
+
+/** Most bytes that wait for the other side to read; beyond it the other side is taken for stuck and the socket closed. */
+const unsentBytesMax = 8 * frameBytesMax
+
+/** Represents an open socket. */
+export interface FrameSocket {
+  /** Sends `value`; false where its frame is over the bound, and nothing was sent. After the close nothing happens. */
+  readonly send: (value: unknown) => boolean
+}
+
+/** Represents who is told what happens on a socket; `onClose` is called once at most, and not for the own close. */
+export interface FrameSocketHandlers {
+  readonly onFrame: (value: unknown) => void
+  readonly onClose: (why: string) => void
+}
+
+/** Takes descriptor `fd` over and closes it with the scope. */
+export const open = (fd: number, handlers: FrameSocketHandlers): Effect.Effect<FrameSocket, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.promise(() => connect(fd, handlers)),
+    (socket) => Effect.sync(socket.close)
+  )
+
+const connect = async (fd: number, handlers: FrameSocketHandlers) => {
+  const decoder = Frames.makeDecoder(frameBytesMax)
+  let unsent: Array<Uint8Array> = []
+  let unsentBytes = 0
+  let open = true
+
+  const flush = (): void => {
+    while (open && unsent[0] !== undefined) {
+      const written = Math.max(0, socket.write(unsent[0]))
+      unsentBytes -= written
+      if (written < unsent[0].length) {
+        unsent[0] = unsent[0].subarray(written)
+        return
+      }
+      unsent.shift()
+    }
+  }
+
+  const end = (why?: string): void => {
+    if (!open) return
+    open = false
+    unsent = []
+    socket.end()
+    if (why !== undefined) handlers.onClose(why)
+  }
+
+  const receive = (bytes: Uint8Array): void => {
+    if (!open) return
+    try {
+      for (const value of decoder.push(bytes)) handlers.onFrame(value)
+    } catch (error) {
+      end(`what came is no frame: ${error}`)
+    }
+  }
+
+  const options: Bun.FdSocketOptions = {
+    fd,
+    socket: {
+      data: (_, bytes) => receive(bytes),
+      drain: flush,
+      end: () => end("the other side closed the channel"),
+      close: () => end("the channel was closed"),
+      error: (_, error) => end(`the channel broke: ${error.message}`)
+    }
+  }
+  // Bun documents these options and takes them, but its types lack the overload.
+  const socket = await Bun.connect(options as unknown as Bun.UnixSocketOptions)
+
+  const send = (value: unknown): boolean => {
+    if (!open) return true
+    const frame = Frames.encode(value)
+    if (frame.length > frameBytesMax) return false
+    unsent.push(frame)
+    unsentBytes += frame.length
+    if (unsent.length === 1) flush()
+    if (unsentBytes > unsentBytesMax) end("the other side does not read")
+    return true
+  }
+
+  return { send, close: () => end() }
+}
