@@ -16,9 +16,9 @@ import { tensorType, typeName } from "./GgufTypes.ts"
 
 /** Most bytes of a header: twice the largest known, 262,144 tokens with scores and 0.5 million merges. */
 export const headerBytesMax = 32 * 1024 * 1024
-/** Bytes read at first: the headers of small models; each further reading takes eight times as many. */
-const firstBytes = 512 * 1024
-const growth = 8
+/** Bytes read at first; each further reading takes four times as many, so no more is held than that. */
+const firstBytes = 1024 * 1024
+const growth = 4
 /** Alignment of the data where the file states none. */
 const alignmentDefault = 32
 /** Least alignment: ggml asserts that the data of a mapped file lie at multiples of 32. */

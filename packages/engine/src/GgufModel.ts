@@ -4,20 +4,12 @@
  */
 
 import { templateCharactersMax } from "./ChatTemplate.ts"
-import type {
-  GgufArray,
-  GgufEntry,
-  GgufHeader,
-  GgufScalar,
-  GgufTensor,
-  GgufTokens,
-  GgufValueType
-} from "./GgufHeader.ts"
-import { strings } from "./GgufReader.ts"
+import type { GgufArray, GgufEntry, GgufHeader, GgufTensor, GgufTokens, GgufValueType } from "./GgufHeader.ts"
+import { decode, eachString } from "./GgufReader.ts"
 import { refuse, shown } from "./GgufRejected.ts"
 import { fileTypeName } from "./GgufTypes.ts"
 
-/** Most layers: llama.cpp's own arrays have 512 (a larger `block_count` wrote behind them, llama.cpp issue 26051). */
+/** Most layers: llama.cpp's own arrays have 512, and a larger `block_count` wrote behind them (llama.cpp issue 26051). */
 export const layersMax = 512
 /** Largest of all sizes that metadata state, so that no product of two leaves the exact numbers. */
 const sizeMax = 2 ** 26
@@ -53,9 +45,11 @@ const plainAttention = new Set(["llama", "qwen2", "qwen3", "mistral3"])
 const tokenizers = new Set(["llama", "gpt2", "gemma4", "rwkv"])
 
 /** Token types that plain text must not produce: `UNKNOWN` and `CONTROL` of `llama_token_type`. */
-const controlTypes: ReadonlySet<GgufScalar> = new Set([2, 3])
+const controlTypes: ReadonlySet<number> = new Set([2, 3])
 /** Texts that llama.cpp takes for control tokens whatever type the file gives them. */
 const controlLooking = /^<[|｜].*[|｜]>$/su
+/** The byte such texts begin with, `<`. */
+const lessThan = 0x3c
 /** Most control tokens: Gemma 3 has 6,242 unused ones. */
 const controlTokensMax = 16_384
 
@@ -187,31 +181,30 @@ const vocabularyOf = (entries: GgufTables["entries"]): GgufArray => {
 
 const tokensOf = (entries: GgufTables["entries"], bytes: Uint8Array, vocabulary: GgufArray): GgufTokens => {
   const types = array(entries, "tokenizer.ggml.token_type", "int32")
-  const typeAt =
-    types === undefined
-      ? () => 0
-      : (
-          (view) => (index: number) =>
-            view.getInt32(types.offset + index * 4, true)
-        )(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const bos = entries.get("tokenizer.ggml.bos_token_id")?.value
   const eos = entries.get("tokenizer.ggml.eos_token_id")?.value
   const controlTokens: Array<string> = []
   let bosToken = ""
   let eosToken = ""
-  let index = 0
-  for (const token of strings(bytes, vocabulary.offset, vocabulary.length)) {
-    if (index === bos) bosToken = token
-    if (index === eos) eosToken = token
-    if (controlTypes.has(typeAt(index)) || controlLooking.test(token)) controlTokens.push(token)
-    index += 1
-  }
+  eachString(bytes, vocabulary, (index, from, to) => {
+    if (index === bos) bosToken = decode(bytes, from, to)
+    if (index === eos) eosToken = decode(bytes, from, to)
+    const typed = types !== undefined && controlTypes.has(view.getInt32(types.offset + index * 4, true))
+    if (!typed && bytes[from] !== lessThan) return
+    const token = decode(bytes, from, to)
+    if (typed || controlLooking.test(token)) controlTokens.push(token)
+  })
   if (controlTokens.length > controlTokensMax)
     return refuse("BadTokenizer", `The tokenizer has ${controlTokens.length} control tokens`)
-  const add = entries.get("tokenizer.ggml.add_bos_token")
-  if (add !== undefined && add.type !== "bool") return refuse("BadTokenizer", "tokenizer.ggml.add_bos_token is no bool")
-  const addBos = add === undefined ? text(entries, "tokenizer.ggml.model") === "llama" : add.value === true
-  return { bosToken, eosToken, controlTokens, addBos }
+  return { bosToken, eosToken, controlTokens, addBos: addsBos(entries) }
+}
+
+/** Whether texts begin with the BOS token: as stated, else as llama.cpp does, for SentencePiece alone. */
+const addsBos = (entries: GgufTables["entries"]): boolean => {
+  const stated = entries.get("tokenizer.ggml.add_bos_token")
+  if (stated === undefined) return text(entries, "tokenizer.ggml.model") === "llama"
+  return typeof stated.value === "boolean" ? stated.value : refuse("BadTokenizer", "add_bos_token is not a truth value")
 }
 
 const chatTemplateOf = (entries: GgufTables["entries"]): string | undefined => {
