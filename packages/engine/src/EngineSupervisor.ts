@@ -5,6 +5,7 @@
  */
 import { basename, resolve } from "node:path"
 import * as Supervision from "@weft/actors/Supervision"
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import { Deferred, Duration, Effect, Either, Mailbox, Schema } from "effect"
 import type { Engine, EngineLoad } from "./Engine.ts"
 import { EngineConfig } from "./EngineConfig.ts"
@@ -14,7 +15,6 @@ import { type HostCommand, HostEvent } from "./EngineProtocol.ts"
 import * as EngineRequests from "./EngineRequests.ts"
 import type { GenerateEvent, GenerateFailure, GenerateRequest } from "./Generation.ts"
 import * as HostProcess from "./internal/HostProcess.ts"
-import type { ModelDescription } from "./ModelDescription.ts"
 import * as ModelFile from "./ModelFile.ts"
 
 /** Represents what an engine is made of: a model file and its settings. */
