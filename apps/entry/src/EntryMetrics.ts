@@ -55,3 +55,9 @@ export const buildInfo = new Gauge({
   help: "What runs: version and commit of the program, version of Bun.",
   labelNames: ["version", "commit", "bun"] as const
 })
+
+/** Counts requests that were given to another peer because the first failed before it had begun. */
+export const routeRetries = new Counter({
+  name: "weft_route_retries_total",
+  help: "Tries on a further peer after one failed before its answer began."
+})

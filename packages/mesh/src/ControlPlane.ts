@@ -25,10 +25,9 @@ export const client = Effect.fn("ControlPlane.client")(function* (link: Link.Lin
 })
 
 /** Serves `handlers` on the control stream that the other side opened, until the scope closes or the stream ends. */
-export const serve = Effect.fn("ControlPlane.serve")(function* (
-  stream: MeshStream,
-  handlers: RpcGroup.HandlersFrom<RpcGroup.Rpcs<typeof MeshRpcs>>
-) {
+export const serve = Effect.fn("ControlPlane.serve")(function* <
+  Handlers extends RpcGroup.HandlersFrom<RpcGroup.Rpcs<typeof MeshRpcs>>
+>(stream: MeshStream, handlers: Handlers) {
   const socket = RpcSocket.make(stream)
   const protocol = yield* RpcServer.makeProtocolSocketServer.pipe(
     Effect.provideService(SocketServer.SocketServer, {

@@ -1,6 +1,6 @@
 /** `peer up`: serve models until told to stop. */
 import { Command, Options } from "@effect/cli"
-import { Config, Effect } from "effect"
+import { Config } from "effect"
 import * as App from "../App.ts"
 import * as PeerConfig from "../PeerConfig.ts"
 

@@ -1,0 +1,67 @@
+/** The entry, top to bottom: the door for clients, the mesh behind it, the directory between them, and what all rest on. */
+import { HttpServer } from "@effect/platform"
+import { BunHttpServer } from "@effect/platform-bun"
+import { Certificate } from "@weft/mesh/Certificate"
+import { protocolVersion } from "@weft/mesh/Hello"
+import { Identity } from "@weft/mesh/Identity"
+import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
+import * as QuicTransport from "@weft/mesh/QuicTransport"
+import { Transport } from "@weft/mesh/Transport"
+import { version } from "@weft/mesh/Version"
+import { Console, Context, Effect, Layer } from "effect"
+import { ApiKeyStore } from "./ApiKeyStore.ts"
+import * as Database from "./Database.ts"
+import { EntryConfig } from "./EntryConfig.ts"
+import { EntryDescription } from "./EntryDescription.ts"
+import * as EntryMetrics from "./EntryMetrics.ts"
+import * as Http from "./Http.ts"
+import { Links } from "./Links.ts"
+import * as MeshInference from "./MeshInference.ts"
+import * as MeshListener from "./MeshListener.ts"
+
+/** Runs the entry until it is interrupted or its directory gives up; `json` prints where it listens as one object. */
+export const run = Effect.fn("entry.serve")(function* (json: boolean) {
+  const context = yield* Layer.build(layer)
+  const { meshAddresses, peerId } = Context.get(context, EntryDescription)
+  const url = HttpServer.formatAddress(Context.get(context, HttpServer.HttpServer).address)
+  EntryMetrics.buildInfo.set({ version, bun: Bun.version }, 1)
+  yield* Console.log(
+    json
+      ? JSON.stringify({ event: "listening", url, peerId, mesh: meshAddresses[0] })
+      : `listening ${url}/v1  mesh ${meshAddresses.join(" ")}\nid        ${peerId}`
+  )
+  return yield* Context.get(context, PeerDirectoryActor).join
+}, Effect.scoped)
+
+// internal
+
+const transport = Layer.unwrapEffect(
+  Effect.map(EntryConfig, ({ meshHost, meshPort }) => QuicTransport.layer({ host: meshHost, port: meshPort }))
+)
+
+const identity = Layer.unwrapEffect(Effect.map(EntryConfig, ({ dataDir }) => Identity.layerDirectory(dataDir)))
+
+const description = Layer.effect(
+  EntryDescription,
+  Effect.gen(function* () {
+    const { address } = yield* Transport
+    const { id } = yield* Identity
+    return { peerId: id, meshAddresses: [address], protocolVersion, version }
+  })
+)
+
+const httpServer = Layer.unwrapEffect(
+  Effect.map(EntryConfig, ({ httpHost, httpPort }) => BunHttpServer.layer({ hostname: httpHost, port: httpPort }))
+)
+
+const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
+  Layer.provide(MeshInference.layer),
+  Layer.provide(Links.layer),
+  Layer.provide(ApiKeyStore.layer),
+  Layer.provide(Database.layer),
+  Layer.provideMerge(PeerDirectoryActor.layer()),
+  Layer.provideMerge(httpServer),
+  Layer.provideMerge(description),
+  Layer.provide(transport),
+  Layer.provide([Certificate.layer, identity])
+)
