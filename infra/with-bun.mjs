@@ -1,7 +1,7 @@
 /**
  * Runs a Bun command where there may be nothing but Node and npm, e.g. `node infra/with-bun.mjs run demo`. Finds or
  * installs the Bun that `engines.bun` in package.json names, installs the packages of bun.lock, then hands over:
- * signals go in, the exit code comes out. Plain JavaScript for Node ≥ 18 on Linux and macOS, as nothing is installed yet.
+ * signals go in, the exit code comes out. Plain JavaScript for Node ≥ 18 on Linux and macOS: nothing is installed yet.
  */
 import { spawn, spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs"
@@ -17,7 +17,7 @@ const home = join(root, ".weft", "bun")
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"]
 /** npm and a terminal may pass one signal on several times, within a few milliseconds; a person is never this fast. */
 const repeatMs = 300
-/** How often we look whether npm still lives: killed hard, it tells nobody, and the child would hold its ports for ever. */
+/** How often we look whether npm still lives: killed hard, it tells nobody, and the child would keep its ports. */
 const orphanCheckMs = 1000
 
 const say = (line) => process.stderr.write(`weft: ${line}\n`)
@@ -51,8 +51,8 @@ const npm = (...parameters) => {
 }
 
 /**
- * Installs the npm package `bun` into `home`. Its postinstall script only moves the binary into another folder, and newer
- * versions of npm refuse to run it, so scripts stay off and the binary is used where it lies.
+ * Installs the npm package `bun` into `home`. Its postinstall script only moves the binary into another folder, and
+ * newer versions of npm refuse to run it, so scripts stay off and the binary is used where it lies.
  */
 const installBun = () => {
   say(`installing Bun ${version} into .weft/bun (once, about 35 MB)`)

@@ -1,7 +1,7 @@
 /**
- * Runs the test files one after another, each in a Bun process of its own: no globals, metrics or leftovers pass from one
- * to the next, a native crash costs one file, and two cores are enough for the timing. `bun run test mesh e2e` runs the
- * files whose path contains one of the words. Ends with the line `N passed, N failed`.
+ * Runs the test files one after another, each in a Bun process of its own: no globals, metrics or leftovers pass from
+ * one to the next, a native crash costs one file, and two cores are enough for the timing. `npm test -- mesh e2e` runs
+ * the files whose path contains one of the words. Ends with the line `N passed, N failed`.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
