@@ -9,8 +9,9 @@ const root = join(import.meta.dir, "..")
 /** Longest run of a tool in milliseconds: each takes a few seconds when nothing else runs. */
 const toolTimeoutMs = 120_000
 
+/** Runs a tool of the repository under this Bun, as Node may be missing; returns what it found wrong. */
 const tool = (name: string, ...parameters: ReadonlyArray<string>): string => {
-  const cmd = [join(root, "node_modules", ".bin", name), ...parameters]
+  const cmd = [process.execPath, join(root, "node_modules", ".bin", name), ...parameters]
   const { exitCode, stdout, stderr } = Bun.spawnSync({ cmd, cwd: root })
   return exitCode === 0 ? "" : `${stdout}${stderr}` || `${name} ended with ${exitCode}`
 }
