@@ -1,3 +1,4 @@
+/** The test functions themselves: which clock each runs on, and that generated values arrive. */
 import { expect } from "bun:test"
 import { Clock, Effect, FastCheck, Fiber, TestClock } from "effect"
 import { it } from "./effect.ts"

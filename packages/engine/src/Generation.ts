@@ -8,8 +8,9 @@ import { Schema } from "effect"
 export const promptCharactersMax = 4 * 1024 * 1024
 /** Most messages of one chat. */
 export const messagesMax = 4096
-/** Most stop strings of one request, and most characters of each. */
+/** Most stop strings of one request. */
 export const stopStringsMax = 16
+/** Most characters of one stop string. */
 export const stopCharactersMax = 256
 /** Most tokens with a logit bias. */
 export const logitBiasMax = 1024

@@ -13,11 +13,11 @@ export interface MeshStream {
    * nothing else. The array must not be changed until the effect completes.
    */
   readonly write: (bytes: Uint8Array) => Effect.Effect<void, StreamError>
-  /** Takes the next bytes (any length ≥ 1), `None` after the other side's explicit end; a bare cut is a `StreamError`. */
+  /** Takes the next bytes (any length ≥ 1), `None` after the other side's explicit end; a bare cut is `StreamError`. */
   readonly read: Effect.Effect<Option.Option<Uint8Array>, StreamError>
   /** Ends our direction; what was written before still arrives. The other direction goes on. */
   readonly end: Effect.Effect<void, StreamError>
-  /** Gives the stream up in both directions; the other side fails with `Reset` and this code. Never fails, idempotent. */
+  /** Gives the stream up in both directions; the other side fails with `Reset` and `code`. Never fails, idempotent. */
   readonly reset: (code: number) => Effect.Effect<void>
   /** Completes when both directions ended cleanly; fails at once when the stream is reset or lost, read or not. */
   readonly closed: Effect.Effect<void, StreamError>

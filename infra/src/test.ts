@@ -1,0 +1,80 @@
+/**
+ * Runs the test files one after another, each in a Bun process of its own: no globals, metrics or leftovers pass from
+ * one to the next, a native crash costs one file, and two cores are enough for the timing. `npm test -- mesh e2e` runs
+ * the files whose path contains one of the words. Ends with the line `N passed, N failed`.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Glob } from "bun"
+
+/** Longest run of one file; the slowest (real processes, fault injection) take a tenth of it. */
+const fileMinutesMax = 10
+
+interface Outcome {
+  readonly passed: number
+  readonly failed: number
+}
+
+/** Returns the counts of Bun's JUnit report; `exitCode` tells of errors that belong to no test. */
+const outcomeOf = (report: string, exitCode: number | null): Outcome => {
+  const head = /<testsuites [^>]*>/.exec(report)?.[0] ?? ""
+  const count = (name: string): number => Number(new RegExp(` ${name}="(\\d+)"`).exec(head)?.[1] ?? 0)
+  const failed = count("failures")
+  return {
+    passed: count("tests") - failed - count("skipped"),
+    failed: exitCode === 0 ? failed : Math.max(failed, 1)
+  }
+}
+
+/** Ends every process of the group that `leader` began: a test that forgets a child must not disturb the next file. */
+const sweep = (leader: number): void => {
+  try {
+    process.kill(-leader, "SIGKILL")
+  } catch {
+    // Nothing was left.
+  }
+}
+
+const runFile = async (file: string, folder: string): Promise<Outcome> => {
+  const report = join(folder, "report.xml")
+  rmSync(report, { force: true })
+  const child = Bun.spawn({
+    cmd: [process.execPath, "test", "--reporter=junit", `--reporter-outfile=${report}`, `./${file}`],
+    stdio: ["ignore", "inherit", "inherit"],
+    detached: true,
+    timeout: fileMinutesMax * 60_000,
+    killSignal: "SIGKILL"
+  })
+  const stop = (): never => {
+    sweep(child.pid)
+    process.exit(130)
+  }
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop)
+  await child.exited
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, stop)
+  sweep(child.pid)
+  if (child.signalCode !== null) console.error(`${file}: ended by ${child.signalCode}`)
+  return outcomeOf(existsSync(report) ? readFileSync(report, "utf8") : "", child.exitCode)
+}
+
+const words = process.argv.slice(2)
+const files = [...new Glob("tests/**/*.test.ts").scanSync({ cwd: join(import.meta.dir, "../..") })]
+  .filter((file) => !file.includes("node_modules"))
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+  .sort()
+const folder = mkdtempSync(join(tmpdir(), "weft-test-"))
+const broken: Array<string> = []
+let passed = 0
+let failed = 0
+for (const file of files) {
+  const outcome = await runFile(file, folder)
+  passed += outcome.passed
+  failed += outcome.failed
+  if (outcome.failed > 0) broken.push(file)
+}
+rmSync(folder, { recursive: true })
+if (passed + failed === 0) console.error("No test ran: no file under tests/ matches, or every test was left out.")
+for (const file of broken) console.error(`failed: ${file}`)
+console.log(`\n${passed} passed, ${failed} failed`)
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1
