@@ -70,6 +70,7 @@ const make: Effect.Effect<Context.Tag.Service<AnswerStream>, never, Scope.Scope>
               onTimeout: (): Ending => answerTimeout()
             }),
             Effect.raceFirst(Deferred.await(gone)),
+            Effect.interruptible,
             Effect.onExit((exit) => close(begun, stream, exit)),
             Effect.ensuring(Effect.sync(() => open.delete(stream))),
             Effect.asVoid

@@ -8,10 +8,9 @@ import { CurrentRequest } from "./CurrentRequest.ts"
 import * as Resource from "./Resource.ts"
 
 const admitted = Effect.gen(function* () {
-  const request = yield* HttpServerRequest.HttpServerRequest
+  const { headers } = yield* HttpServerRequest.HttpServerRequest
   const { responseHeaders } = yield* CurrentRequest
-  yield* (yield* Admission).admit(request.headers.authorization, responseHeaders)
-  return request
+  yield* (yield* Admission).admit(headers.authorization, responseHeaders)
 })
 
 const list = Effect.gen(function* () {
@@ -21,8 +20,8 @@ const list = Effect.gen(function* () {
 })
 
 const one = Effect.gen(function* () {
-  const { url } = yield* admitted
-  const id = idOf(url)
+  yield* admitted
+  const id = ((yield* HttpRouter.params)["*"] ?? "").slice(0, idCharactersMax)
   const found = (yield* (yield* Inference).models).find(({ description }) => description.id === id)
   return found === undefined ? yield* modelNotFound(id) : json(toItem(found))
 })
@@ -56,17 +55,3 @@ const toItem = ({ description, sinceMs, peers }: ServedModel) => ({
 
 /** Most characters of an id that a message repeats; longer ones are no model's. */
 const idCharactersMax = 256
-
-const idOf = (url: string): string => {
-  const path = url.slice("/v1/models/".length).replace(/[?#].*$/s, "")
-  // a path that is no percent-encoding is taken as it is
-  return (URL.canParse(`weft:${path}`) ? decode(path) : path).slice(0, idCharactersMax)
-}
-
-const decode = (path: string): string =>
-  Effect.runSync(
-    Effect.orElseSucceed(
-      Effect.try(() => decodeURIComponent(path)),
-      () => path
-    )
-  )

@@ -1,0 +1,184 @@
+/** The HTTP door on loopback with a model that answers by rule: what the tests of the entry share. */
+import { FileSystem, HttpServer } from "@effect/platform"
+import { BunContext, BunHttpServer } from "@effect/platform-bun"
+import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
+import { ApiKeyStore } from "@weft/entry/ApiKeyStore"
+import * as Database from "@weft/entry/Database"
+import { EntryConfig, type EntryConfigShape } from "@weft/entry/EntryConfig"
+import { EntryDescription } from "@weft/entry/EntryDescription"
+import * as Http from "@weft/entry/Http"
+import { HttpLimits, type HttpLimitsShape } from "@weft/entry/http/HttpLimits"
+import { Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
+import { Context, Deferred, Duration, Effect, Layer, Mailbox, Queue, type Scope } from "effect"
+
+/** The models of the scripted inference; the first id is as awkward as ids get. */
+export const models: ReadonlyArray<ServedModel> = ["org/tiny:Q4_K_M", "plain"].map((id) => ({
+  description: {
+    id,
+    sha256: "ab".repeat(32),
+    sizeBytes: 1000,
+    architecture: "llama",
+    quantization: "F16",
+    contextTokens: 512,
+    slots: 4
+  },
+  sinceMs: 1_700_000_000_123,
+  peers: 1
+}))
+
+/** Represents one answer the script gives: its events can be sent one by one, and its cancellation awaited. */
+export interface Turn {
+  readonly request: GenerateRequest
+  readonly send: (...events: ReadonlyArray<GenerateEvent>) => Effect.Effect<void>
+  readonly end: Effect.Effect<void>
+  /** Completes when the door closed the answer's scope. */
+  readonly closed: Effect.Effect<void>
+}
+
+/** Represents the running door. */
+export interface Door {
+  readonly url: string
+  readonly port: number
+  /** Takes the next answer that was asked for, when answers are by hand. */
+  readonly turn: Effect.Effect<Turn>
+  readonly keys: Context.Tag.Service<ApiKeyStore>
+}
+
+/** Represents how a door is set up. */
+export interface DoorOptions {
+  readonly config?: Partial<EntryConfigShape>
+  readonly limits?: Partial<HttpLimitsShape>
+  /** `rule`: the model repeats what it was told; `hand`: the test sends the events. */
+  readonly answers?: "rule" | "hand"
+  readonly idleTimeout?: number
+}
+
+/** Usage that the rule reports: one token per word. */
+const words = (text: string): ReadonlyArray<string> => text.match(/\S+\s*/g) ?? []
+
+const promptText = ({ prompt }: GenerateRequest): string =>
+  prompt._tag === "Chat"
+    ? prompt.messages.map(({ role, content }) => `${role}:${content}`).join("|")
+    : prompt._tag === "Text"
+      ? prompt.text
+      : prompt.tokens.join(" ")
+
+/** The rule: says back its prompt word by word, at most `maxTokens` of them, ended by a stop string; `FAIL code` fails. */
+export const ruleEvents = (request: GenerateRequest): ReadonlyArray<GenerateEvent> => {
+  const prompt = promptText(request)
+  const failure = prompt.match(/FAIL (\w+)/)?.[1]
+  const promptTokens = words(prompt).length
+  const usage = (completionTokens: number) => ({ promptTokens, completionTokens, cachedTokens: 1 })
+  if (failure !== undefined) {
+    const code =
+      failure === "overloaded" || failure === "internal" || failure === "context_length_exceeded"
+        ? failure
+        : "engine_lost"
+    return [{ _tag: "Failed", failure: { code, message: `it is ${failure}\u0007` } }]
+  }
+  const stopAt = Math.min(...request.stop.map((stop) => prompt.indexOf(stop)).filter((at) => at >= 0), prompt.length)
+  const said = words(prompt.slice(0, stopAt))
+  const kept = said.slice(0, request.maxTokens ?? 512)
+  return [
+    { _tag: "Started", promptTokens, seed: request.sampling.seed ?? 7 },
+    ...kept.map((text, index) => ({ _tag: "Delta", text, tokens: [index] }) as const),
+    {
+      _tag: "Finished",
+      finishReason: kept.length < said.length ? "length" : "stop",
+      usage: usage(kept.length)
+    }
+  ]
+}
+
+const inference = (answers: "rule" | "hand", turns: Queue.Queue<Turn>): Layer.Layer<Inference> =>
+  Layer.succeed(Inference, {
+    models: Effect.succeed(models),
+    generate: (request) =>
+      Effect.gen(function* () {
+        if (request.model === "busy") {
+          return yield* new NoAnswer({ reason: "Overloaded", model: request.model, retryAfterSeconds: 3 })
+        }
+        if (request.model === "gone") return yield* new NoAnswer({ reason: "NoPeer", model: request.model })
+        if (!models.some(({ description }) => description.id === request.model)) {
+          return yield* new NoAnswer({ reason: "ModelNotFound", model: request.model })
+        }
+        const events = yield* Mailbox.make<GenerateEvent>()
+        const closed = yield* Deferred.make<void>()
+        yield* Effect.addFinalizer(() => Deferred.succeed(closed, undefined))
+        const turn: Turn = {
+          request,
+          send: (...sent) => events.offerAll(sent),
+          end: events.end,
+          closed: Deferred.await(closed)
+        }
+        if (answers === "rule") {
+          yield* turn.send(...ruleEvents(request))
+          yield* turn.end
+        } else yield* Queue.offer(turns, turn)
+        return { servedBy: "did:key:z6MkTest", events }
+      })
+  })
+
+/** Opens a door for the time of the scope. */
+export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Scope.Scope> =>
+  Effect.gen(function* () {
+    const turns = yield* Queue.unbounded<Turn>()
+    const limits = Context.get(Context.empty(), HttpLimits)
+    const database = Layer.provide(Database.layer, EntryConfig.layer({ databasePath: `${yield* folder}/entry.sqlite` }))
+    const store = Layer.provide(ApiKeyStore.layer, database)
+    const context = yield* Http.layer.pipe(
+      Layer.provideMerge(
+        BunHttpServer.layer({
+          hostname: "127.0.0.1",
+          port: 0,
+          idleTimeout: options.idleTimeout ?? 30,
+          maxRequestBodySize: Number.MAX_SAFE_INTEGER
+        })
+      ),
+      Layer.provideMerge(store),
+      Layer.provide(inference(options.answers ?? "rule", turns)),
+      Layer.provide(EntryConfig.layer(options.config ?? {})),
+      Layer.provide(
+        Layer.succeed(EntryDescription, {
+          peerId: "did:key:z6MkEntry",
+          meshAddresses: ["quic://127.0.0.1:8443"],
+          protocolVersion: 1
+        })
+      ),
+      Layer.provide(Layer.succeed(HttpLimits, { ...limits, drain: Duration.zero, ...options.limits })),
+      Layer.provide(BunContext.layer),
+      Layer.build
+    )
+    const { address } = Context.get(context, HttpServer.HttpServer)
+    const port = address._tag === "TcpAddress" ? address.port : 0
+    return { url: `http://127.0.0.1:${port}`, port, turn: Queue.take(turns), keys: Context.get(context, ApiKeyStore) }
+  })
+
+/** A folder that is gone with the scope. */
+export const folder: Effect.Effect<string, unknown, Scope.Scope> = Effect.flatMap(FileSystem.FileSystem, (files) =>
+  files.makeTempDirectoryScoped()
+).pipe(Effect.provide(BunContext.layer))
+
+/** Sends a request with `fetch` and returns the response with its body read. */
+export const send = (url: string, init: RequestInit = {}) =>
+  Effect.promise(async () => {
+    const response = await fetch(url, init)
+    const text = await response.text()
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: text.startsWith("{") ? JSON.parse(text) : undefined
+    }
+  })
+
+/** Sends a JSON body by POST. */
+export const post = (url: string, body: unknown, headers: Record<string, string> = {}) =>
+  send(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: typeof body === "string" ? body : JSON.stringify(body)
+  })
+
+/** A chat that every field may be added to. */
+export const hello = { model: "plain", messages: [{ role: "user", content: "one two three" }] }
