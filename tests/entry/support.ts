@@ -9,6 +9,7 @@ import { EntryDescription } from "@weft/entry/EntryDescription"
 import * as Http from "@weft/entry/Http"
 import { HttpLimits, type HttpLimitsShape } from "@weft/entry/http/HttpLimits"
 import { Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
+import { fromPublicKey } from "@weft/mesh/PeerId"
 import { Context, Deferred, Duration, Effect, Layer, Mailbox, Queue, type Scope } from "effect"
 
 /** The models of the scripted inference; the first id is as awkward as ids get. */
@@ -140,9 +141,10 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
       Layer.provide(EntryConfig.layer(options.config ?? {})),
       Layer.provide(
         Layer.succeed(EntryDescription, {
-          peerId: "did:key:z6MkEntry",
+          peerId: fromPublicKey(new Uint8Array(32).fill(1)),
           meshAddresses: ["quic://127.0.0.1:8443"],
-          protocolVersion: 1
+          protocolVersion: 1,
+          version: "0.0.0"
         })
       ),
       Layer.provide(Layer.succeed(HttpLimits, { ...limits, drain: Duration.zero, ...options.limits })),

@@ -3,6 +3,7 @@
  * Stopping runs the other way: finish and leave, then close the page, the sessions and the engines.
  */
 import * as Os from "node:os"
+import { basename } from "node:path"
 import { FileSystem } from "@effect/platform"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import { Certificate } from "@weft/mesh/Certificate"
@@ -86,6 +87,7 @@ const startEngines = Effect.fnUntraced(function* (
   const [refused, engines] = yield* Effect.partition(options.models, (path) =>
     EngineSupervisor.make({
       path,
+      modelId: basename(path).replace(/\.gguf$/i, ""),
       slots: options.slots,
       threads: options.threads,
       ...(Option.isSome(options.contextTokens) ? { contextTokens: options.contextTokens.value } : {}),
