@@ -38,7 +38,7 @@ it.effect("the idlest peer is elected, then the nearest, then the one that waite
         two,
         "tiny",
         attached([
-          [0, { rttMs: 80 }],
+          [0, { rttMs: 180 }],
           [1, { rttMs: 20, lastElectedMs: 9 }]
         ]),
         none

@@ -24,8 +24,8 @@ export class NobodyElected extends Data.TaggedError("NobodyElected")<{
  */
 export const waitingPerSlotMax = 4
 
-/** Round trips closer together than this are the same: less than people or schedulers can tell. */
-const rttStepMs = 5
+/** Round trips within one step are the same: tokens stream, so nobody can tell, and a busy machine's noise is as large. */
+const rttStepMs = 25
 
 /**
  * Returns the peer with the smallest share of its slots in use, among equals the nearest one, among those the one that
