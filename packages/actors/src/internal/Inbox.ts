@@ -68,7 +68,7 @@ export class Inbox<Life> {
           const grantedAtNs = clock.unsafeCurrentTimeNanos()
           Deferred.unsafeDone(turn.granted, Exit.succeed(life))
           const ended = Deferred.await(turn.ended)
-          yield* Effect.onInterrupt(restore(ended), () => Effect.interruptible(Effect.timeoutOption(ended, grace)))
+          yield* Effect.onInterrupt(restore(ended), () => Effect.timeoutOption(Effect.interruptible(ended), grace))
           onTurn(Number(clock.unsafeCurrentTimeNanos() - grantedAtNs) / 1e9)
         }
       })
