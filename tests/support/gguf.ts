@@ -69,8 +69,8 @@ export const value = {
       ...elements.map((element) => element.bytes)
     ])
   }),
-  /** Any bytes under any type. */
-  raw: (type: number, bytes: Uint8Array): Value => ({ type, bytes })
+  /** Any bytes under any type, and as many zeros behind them. */
+  raw: (type: number, bytes: Uint8Array, zeros = 0): Value => ({ type, bytes: concat([bytes, new Uint8Array(zeros)]) })
 } as const
 
 const aligned = (offset: number, alignment: number): number => Math.ceil(offset / alignment) * alignment

@@ -26,6 +26,7 @@ const tensor = (name: string, reason: GgufReason, which: string, change: Partial
 /** An array that claims a length and holds nothing. */
 const claimed = (length: bigint, type = 4) => value.array([], { length, type })
 const string = (length: number) => value.string("x".repeat(length))
+const empty = (length: number) => value.raw(9, value.array([], { type: 8, length: BigInt(length) }).bytes, length * 8)
 /** A string that claims a length and holds nothing. */
 const claimedString = (length: bigint) => value.raw(8, new Uint8Array(new BigUint64Array([length]).buffer))
 const embd = "token_embd.weight"
@@ -106,6 +107,7 @@ export const ours: ReadonlyArray<Case> = [
   keys("an array of 10^9", "TooManyEntries", { x: claimed(10n ** 9n) }),
   keys("an array of 2^40", "TooManyEntries", { x: claimed(2n ** 40n) }),
   keys("an array of 2^63", "TooManyEntries", { x: claimed(2n ** 63n) }),
+  keys("three million empty strings", "TooManyEntries", { x: empty(10 ** 6), y: empty(10 ** 6), z: empty(10 ** 6) }),
   file("an array of 10^6 strings that are not there", "Truncated", {
     ...withKeys({ x: claimed(10n ** 6n, 8) }),
     tensors: []

@@ -20,6 +20,8 @@ export const keysMax = 1024
 export const tensorsMax = 16_384
 /** Most elements of an array: the largest vocabularies and merge lists known have about 0.6 million. */
 export const arrayLengthMax = 1_000_000
+/** Most elements of all arrays together: twice what the largest vocabulary known has with scores, types and merges. */
+export const elementsMax = 2_500_000
 /** Most bytes of a key, as the format says. */
 export const keyBytesMax = 65_535
 /** Most bytes of a string that is a value of its own: licence texts and templates have some 100 KiB. */
@@ -94,6 +96,7 @@ const lenient = new TextDecoder("utf-8", { ignoreBOM: true })
 class Cursor {
   at = 0
   private textBytes = 0
+  private elements = 0
   private readonly view: DataView
 
   constructor(
@@ -147,6 +150,14 @@ class Cursor {
   string(most: number, what: string): string {
     const length = this.skipString(most, what)
     return lenient.decode(this.bytes.subarray(this.at - length, this.at))
+  }
+
+  /** Returns the length of an array. */
+  arrayLength(what: string): number {
+    const length = this.count(arrayLengthMax, "TooManyEntries", what, "elements in ")
+    this.elements += length
+    if (this.elements > elementsMax) refuse("TooManyEntries", `The arrays have more than ${elementsMax} elements`)
+    return length
   }
 
   /** Returns a string that is a value of its own. */
@@ -282,7 +293,7 @@ const readScalar = (cursor: Cursor, type: Exclude<GgufValueType, "array">): Gguf
 const readArray = (cursor: Cursor, key: string): GgufArray => {
   const elementType = readType(cursor, key)
   if (elementType === "array") return refuse("BadMetadata", `The key ${shown(key)} holds an array of arrays`)
-  const length = cursor.count(arrayLengthMax, "TooManyEntries", `elements in ${shown(key)}`)
+  const length = cursor.arrayLength(shown(key))
   const offset = cursor.at
   if (elementType === "string") {
     cursor.skipStrings(length, `an element of ${shown(key)}`)
