@@ -27,33 +27,17 @@ const outcomeOf = (report: string, exitCode: number | null): Outcome => {
   }
 }
 
-/** Ends every process of the group that `leader` began: a test that forgets a child must not disturb the next file. */
-const sweep = (leader: number): void => {
-  try {
-    process.kill(-leader, "SIGKILL")
-  } catch {
-    // Nothing was left.
-  }
-}
-
 const runFile = async (file: string, folder: string): Promise<Outcome> => {
   const report = join(folder, "report.xml")
   rmSync(report, { force: true })
   const child = Bun.spawn({
-    cmd: [process.execPath, "test", "--reporter=junit", `--reporter-outfile=${report}`, `./${file}`],
+    // Ends what a test forgot to end, and the test itself when this run is killed.
+    cmd: [process.execPath, "--no-orphans", "test", "--reporter=junit", `--reporter-outfile=${report}`, `./${file}`],
     stdio: ["ignore", "inherit", "inherit"],
-    detached: true,
     timeout: fileMinutesMax * 60_000,
     killSignal: "SIGKILL"
   })
-  const stop = (): never => {
-    sweep(child.pid)
-    process.exit(130)
-  }
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop)
   await child.exited
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, stop)
-  sweep(child.pid)
   if (child.signalCode !== null) console.error(`${file}: ended by ${child.signalCode}`)
   return outcomeOf(existsSync(report) ? readFileSync(report, "utf8") : "", child.exitCode)
 }

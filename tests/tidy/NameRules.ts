@@ -38,9 +38,11 @@ const exportNames: Rule = (source) =>
       : [findings(source, `"${word}" in ${name}`, "name it after what it does or is")(line)]
   })
 
+/** A command's file is called as the command is typed. */
 const moduleNames: Rule = (source) => {
   const name = source.path.split("/").at(-1) ?? ""
-  const isExempt = !isProduct(source.path) || source.path.includes("/internal/") || /^(main|index)\.tsx?$/.test(name)
+  const isExempt =
+    !isProduct(source.path) || /\/(internal|commands)\//.test(source.path) || /^(main|index)\.tsx?$/.test(name)
   const found = findings(source, `module ${name}`, "name modules in PascalCase, after the concept they hold")
   return isExempt || /^[A-Z][A-Za-z0-9]*\.tsx?$/.test(name) ? [] : [found(1)]
 }
