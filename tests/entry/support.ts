@@ -125,7 +125,10 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
   Effect.gen(function* () {
     const turns = yield* Queue.unbounded<Turn>()
     const limits = Context.get(Context.empty(), HttpLimits)
-    const database = Layer.provide(Database.layer, EntryConfig.layer({ databasePath: `${yield* folder}/entry.sqlite` }))
+    const database = Layer.provide(
+      Database.layer,
+      EntryConfig.layer({ databasePath: options.config?.databasePath ?? `${yield* folder}/entry.sqlite` })
+    )
     const store = Layer.provide(ApiKeyStore.layer, database)
     const context = yield* Http.layer.pipe(
       Layer.provideMerge(

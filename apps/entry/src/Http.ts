@@ -75,10 +75,8 @@ export const layer: Layer.Layer<
     EntryMetrics.buildInfo.set({ version, commit, bun: Bun.version }, 1)
     yield* HttpServer.serveEffect(app)
     const { drain } = yield* HttpLimits
-    const [draining, streams] = [yield* Draining, yield* AnswerStream]
-    yield* Effect.addFinalizer(() =>
-      Effect.zipRight(draining.begin, Effect.timeoutOption(Effect.interruptible(streams.awaitEmpty), drain))
-    )
+    const draining = yield* Draining
+    yield* Effect.addFinalizer(() => Effect.timeoutOption(Effect.interruptible(draining.drain), drain))
   })
 ).pipe(
   // no exporter takes spans, and one per request would cost more than the rest of the door

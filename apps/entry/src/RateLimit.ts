@@ -3,12 +3,15 @@
  * whose true size is settled later. https://en.wikipedia.org/wiki/Token_bucket
  */
 
+/** Parts of one unit. One part per unit of allowance comes each millisecond, so that all arithmetic is on integers. */
+export const partsPerUnit = 60_000
+
 /** Represents an allowance of requests or tokens. */
 export interface Bucket {
-  /** Most that is there at once and what one minute adds; ≥ 1. */
+  /** Most that is there at once and what one minute adds; a whole number of at least 1. */
   readonly perMinute: number
   /** What was there at `atMs`; negative while a use that was larger than its estimate is paid back, ≥ −perMinute. */
-  readonly level: number
+  readonly parts: number
   readonly atMs: number
 }
 
@@ -25,17 +28,22 @@ export interface Decision {
 }
 
 /** Makes a full bucket. */
-export const make = (perMinute: number, nowMs: number): Bucket => ({ perMinute, level: perMinute, atMs: nowMs })
+export const make = (perMinute: number, nowMs: number): Bucket => ({
+  perMinute,
+  parts: perMinute * partsPerUnit,
+  atMs: nowMs
+})
 
-/** Takes `cost` (≥ 0) when it is there, and nothing otherwise. */
+/** Takes `cost` (a whole number ≥ 0) when it is there, and nothing otherwise. */
 export const take = (bucket: Bucket, cost: number, nowMs: number): Decision => {
   const filled = fill(bucket, nowMs)
-  const granted = cost <= filled.level
-  const after = granted ? { ...filled, level: filled.level - cost } : filled
+  const costParts = cost * partsPerUnit
+  const granted = costParts <= filled.parts
+  const after = granted ? { ...filled, parts: filled.parts - costParts } : filled
   return {
     granted,
     bucket: after,
-    remaining: Math.max(0, Math.floor(after.level)),
+    remaining: Math.max(0, Math.floor(after.parts / partsPerUnit)),
     resetMs: msUntil(after, after.perMinute),
     retryAfterMs: granted ? 0 : cost > filled.perMinute ? Number.POSITIVE_INFINITY : msUntil(filled, cost)
   }
@@ -44,10 +52,8 @@ export const take = (bucket: Bucket, cost: number, nowMs: number): Decision => {
 /** Replaces an estimate that was taken by what was used: gives the rest back, or takes more and lets the level go negative. */
 export const settle = (bucket: Bucket, taken: number, used: number, nowMs: number): Bucket => {
   const filled = fill(bucket, nowMs)
-  return {
-    ...filled,
-    level: Math.min(filled.perMinute, Math.max(-filled.perMinute, filled.level + taken - used))
-  }
+  const most = filled.perMinute * partsPerUnit
+  return { ...filled, parts: Math.min(most, Math.max(-most, filled.parts + (taken - used) * partsPerUnit)) }
 }
 
 /** Returns a time as Go writes a duration, which clients parse `x-ratelimit-reset-*` with: `12ms`, `1.5s`, `6m0s`. */
@@ -65,14 +71,12 @@ export const goDuration = (ms: number): string => {
 
 // internal
 
-const msPerMinute = 60_000
-
 /** A clock that steps back adds nothing and takes nothing. */
 const fill = (bucket: Bucket, nowMs: number): Bucket => {
-  const elapsedMs = Math.max(0, nowMs - bucket.atMs)
-  const level = Math.min(bucket.perMinute, bucket.level + (elapsedMs * bucket.perMinute) / msPerMinute)
-  return { ...bucket, level, atMs: bucket.atMs + elapsedMs }
+  const elapsedMs = Math.max(0, Math.floor(nowMs - bucket.atMs))
+  const parts = Math.min(bucket.perMinute * partsPerUnit, bucket.parts + elapsedMs * bucket.perMinute)
+  return { ...bucket, parts, atMs: bucket.atMs + elapsedMs }
 }
 
 const msUntil = (bucket: Bucket, level: number): number =>
-  Math.max(0, Math.ceil(((level - bucket.level) * msPerMinute) / bucket.perMinute))
+  Math.max(0, Math.ceil((level * partsPerUnit - bucket.parts) / bucket.perMinute))

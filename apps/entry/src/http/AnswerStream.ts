@@ -31,8 +31,6 @@ export class AnswerStream extends Context.Tag("@weft/entry/http/AnswerStream")<
   {
     /** Returns the response, whose body goes on after it; takes the answer's scope over. */
     readonly respond: (begun: BegunAnswer) => Effect.Effect<HttpServerResponse.HttpServerResponse>
-    /** Waits until no stream is open. */
-    readonly awaitEmpty: Effect.Effect<void>
   }
 >() {
   static readonly layer: Layer.Layer<AnswerStream> = Layer.scoped(
@@ -79,8 +77,7 @@ const make: Effect.Effect<Context.Tag.Service<AnswerStream>, never, Scope.Scope>
         return HttpServerResponse.raw(buffer.stream, {
           headers: { "content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no" }
         })
-      }),
-    awaitEmpty: FiberSet.awaitEmpty(pumps)
+      })
   })
 })
 

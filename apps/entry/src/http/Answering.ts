@@ -9,7 +9,7 @@ import { Cause, Clock, Effect, type Either, Exit, Scope } from "effect"
 import { Admission } from "../Admission.ts"
 import { type Answer, Inference, type ServedModel } from "../Inference.ts"
 import * as IdleTimeout from "../internal/IdleTimeout.ts"
-import { type ApiError, answerTimeout, fromFailure, fromNoAnswer, shuttingDown } from "../OpenAiError.ts"
+import { type ApiError, answerTimeout, fromFailure, fromNoAnswer } from "../OpenAiError.ts"
 import * as Account from "./Account.ts"
 import type { AnswerFormat, AnswerHead } from "./AnswerFormat.ts"
 import { AnswerStream } from "./AnswerStream.ts"
@@ -27,7 +27,6 @@ export const make = (
   Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
     const current = yield* CurrentRequest
-    if (yield* (yield* Draining).isOn) return yield* shuttingDown()
     const caller = yield* (yield* Admission).admit(request.headers.authorization, current.responseHeaders)
     const asked = yield* fromBody(yield* RequestBody.json)
     const served = (yield* (yield* Inference).models).find(({ description }) => description.id === asked.model)
@@ -70,8 +69,9 @@ const toRequest = (asked: Asked, requestId: string, served: ServedModel | undefi
 })
 
 /** Begins an answer; its scope is the one in context. */
-const begin = (request: GenerateRequest): Effect.Effect<Answer, ApiError, Inference | CurrentRequest | Scope.Scope> =>
+const begin = (request: GenerateRequest): Effect.Effect<Answer, ApiError, Needs | Scope.Scope> =>
   Effect.gen(function* () {
+    yield* (yield* Draining).enter
     const answer = yield* Effect.mapError((yield* Inference).generate(request), fromNoAnswer)
     const { responseHeaders } = yield* CurrentRequest
     responseHeaders["x-weft-served-by"] = answer.servedBy
