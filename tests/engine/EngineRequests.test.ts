@@ -1,3 +1,4 @@
+/** The open requests of an engine against a host that only notes what it is told, and against one that lies. */
 import { describe, expect, test } from "bun:test"
 import type { HostCommand, HostEvent } from "@weft/engine/EngineProtocol"
 import * as EngineRequests from "@weft/engine/EngineRequests"
