@@ -125,16 +125,16 @@ class Requests implements EngineRequests {
   }
 
   apply({ cancelled, events }: Turn): string | undefined {
-    for (const [key, event] of events) {
-      const wrong = this.#applyEvent(key, event)
-      if (wrong !== undefined) return wrong
-    }
     for (const key of cancelled) {
       const entry = this.#open.get(key)
       // The last event and the cancellation may cross.
       if (entry === undefined) continue
       if (!entry.closed) return `answer ${key} was cancelled without being asked to`
       this.#finish(key, entry)
+    }
+    for (const [key, event] of events) {
+      const wrong = this.#applyEvent(key, event)
+      if (wrong !== undefined) return wrong
     }
     return undefined
   }
