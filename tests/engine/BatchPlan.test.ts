@@ -1,3 +1,4 @@
+/** The plan of a decode, against every situation: nobody is held up, nothing exceeds its bound. */
 import { describe, expect, test } from "bun:test"
 import * as BatchPlan from "@weft/engine/BatchPlan"
 import { Effect, FastCheck } from "effect"

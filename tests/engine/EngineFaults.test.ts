@@ -1,13 +1,16 @@
-/** What an engine survives: dead, stuck, lying and noisy hosts, requests that are given up, and more than it can hold. */
+/**
+ * What an engine survives: dead, stuck, lying and noisy hosts, requests that are given up, and more than it can hold.
+ */
 import { describe, expect } from "bun:test"
-import { readFileSync } from "node:fs"
+import { appendFileSync, copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Engine } from "@weft/engine/Engine"
 import type { GenerateEvent } from "@weft/engine/Generation"
 import { Duration, Effect, Either, Exit, type Mailbox, Schedule, Scope } from "effect"
 import { register } from "prom-client"
 import { it } from "../support/effect.ts"
-import { answer, ask, askEndless, gather, makeEngine } from "./asking.ts"
+import { answer, ask, askEndless, gather, makeEngine, models } from "./asking.ts"
 
 /** The command of a host that misbehaves. */
 const host = (manner: string) =>
@@ -130,6 +133,23 @@ describe("an engine whose host", () => {
       const engine = yield* makeEngine({ hostCommand: host("stuck"), turnDeadline: Duration.millis(400) })
       expect(code((yield* answer(engine, ask("hello"))).last)).toBe("engine_lost")
       yield* until(Effect.map(engine.load, ({ restarts }) => restarts >= 1))
+    })
+  )
+
+  it.live("would open a file that was changed since it was checked is not started", () =>
+    Effect.gen(function* () {
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "weft-engine-"))),
+        (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+      )
+      const path = join(folder, "model.gguf")
+      copyFileSync(models.nano, path)
+      const engine = yield* makeEngine({ path })
+      appendFileSync(path, "x")
+      process.kill((yield* engine.hostProcessId) ?? 0, "SIGKILL")
+      yield* until(Effect.map(engine.load, ({ restarts }) => restarts >= 3))
+      expect(yield* engine.load).toMatchObject({ state: "restarting" })
+      expect(yield* engine.hostProcessId).toBeUndefined()
     })
   )
 

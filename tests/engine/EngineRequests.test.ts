@@ -1,3 +1,4 @@
+/** The open requests of an engine against a host that only notes what it is told, and against one that lies. */
 import { describe, expect, test } from "bun:test"
 import type { HostCommand, HostEvent } from "@weft/engine/EngineProtocol"
 import * as EngineRequests from "@weft/engine/EngineRequests"
@@ -105,8 +106,24 @@ describe("EngineRequests", () => {
       expect(commands.at(-1)).toEqual({ _tag: "Cancel", key })
       expect(commands.length).toBe(2)
       expect(requests.counts().active).toBe(1)
-      expect(requests.apply(turn([[key, delta(1)]], [key]))).toBeUndefined()
+      expect(requests.apply(turn([[key, delta(1)]]))).toBeUndefined()
+      expect(requests.counts().active).toBe(1)
+      expect(requests.apply(turn([], [key]))).toBeUndefined()
       expect(requests.counts()).toEqual({ active: 0, queued: 0 })
+    })
+  )
+
+  it.effect("a slot that was let go can be taken in the same turn", () =>
+    Effect.gen(function* () {
+      const { attach, open, requests } = make()
+      attach()
+      const held = [yield* open, yield* open]
+      requests.apply(turn(held.map(({ key }) => [key, started])))
+      const next = yield* open
+      const given = held[0]?.key ?? -1
+      requests.close(given)
+      expect(requests.apply(turn([[next.key, started]], [given]))).toBeUndefined()
+      expect(requests.counts()).toEqual({ active: 2, queued: 0 })
     })
   )
 

@@ -1,7 +1,7 @@
 /**
- * The answers of one engine host and the turns that make them: each turn computes one decode over all running sequences and
- * a bounded part of the waiting prompts (`BatchPlan.ts`), then draws one token for each sequence that is due. Requests wait
- * in order for a free slot. All calls are synchronous and belong to the host's one thread.
+ * The answers of one engine host and the turns that make them: each turn computes one decode over all running
+ * sequences and a bounded part of the waiting prompts (`BatchPlan.ts`), then draws one token for each sequence that
+ * is due. Requests wait in order for a free slot. All calls are synchronous and belong to the host's one thread.
  */
 import * as BatchPlan from "./BatchPlan.ts"
 import * as EngineAnswer from "./EngineAnswer.ts"
@@ -45,31 +45,81 @@ export class DecodeFault extends Error {
 }
 
 /** Returns the batch loop of a loaded model. */
-export const make = (llama: Llama, limits: BatchLoopLimits): BatchLoop => {
-  /** Oldest first, both. */
-  const waiting = new Map<number, PreparedRequest>()
-  const running = new Map<number, EngineAnswer.EngineAnswer>()
-  const freeSlots = Array.from({ length: limits.slots }, (_, index) => limits.slots - 1 - index)
+export const make = (llama: Llama, limits: BatchLoopLimits): BatchLoop => new Loop(llama, limits)
 
-  const release = (key: number, answer: EngineAnswer.EngineAnswer): void => {
-    running.delete(key)
-    answer.sampler.close()
-    llama.forget(answer.slot)
-    freeSlots.push(answer.slot)
+// internal
+
+type Running = readonly [key: number, answer: EngineAnswer.EngineAnswer]
+
+class Loop implements BatchLoop {
+  /** Oldest first, both. */
+  readonly #waiting = new Map<number, PreparedRequest>()
+  readonly #running = new Map<number, EngineAnswer.EngineAnswer>()
+  readonly #freeSlots: Array<number>
+
+  constructor(
+    private readonly llama: Llama,
+    private readonly limits: BatchLoopLimits
+  ) {
+    this.#freeSlots = Array.from({ length: limits.slots }, (_, index) => limits.slots - 1 - index)
   }
 
-  const admit = (events: Array<KeyedEvent>): void => {
-    for (const [key, { prompt, request, seed }] of waiting) {
-      const slot = freeSlots.pop()
-      if (slot === undefined) return
-      waiting.delete(key)
-      running.set(key, EngineAnswer.make(llama, slot, request, prompt, seed, limits.contextTokens))
+  idle(): boolean {
+    return this.#waiting.size === 0 && this.#running.size === 0
+  }
+
+  submit(key: number, prepared: PreparedRequest): void {
+    this.#waiting.set(key, prepared)
+  }
+
+  cancel(key: number): void {
+    this.#waiting.delete(key)
+    const answer = this.#running.get(key)
+    if (answer !== undefined) this.#release(key, answer)
+  }
+
+  turn(): ReadonlyArray<KeyedEvent> {
+    const started = this.#admit()
+    if (this.#running.size === 0) return started
+    const due = this.#decode([...this.#running])
+    return [...started, ...due.flatMap(([row, key, answer]) => this.#draw(row, key, answer))]
+  }
+
+  #admit(): ReadonlyArray<KeyedEvent> {
+    const events: Array<KeyedEvent> = []
+    for (const [key, { prompt, request, seed }] of this.#waiting) {
+      const slot = this.#freeSlots.pop()
+      if (slot === undefined) break
+      this.#waiting.delete(key)
+      const answer = EngineAnswer.make(this.llama, slot, request, prompt, seed, this.limits.contextTokens)
+      this.#running.set(key, answer)
       events.push([key, { _tag: "Started", promptTokens: prompt.length, seed }])
     }
+    return events
   }
 
-  const fillRows = (answer: EngineAnswer.EngineAnswer, slice: BatchPlan.Slice, from: number): number => {
-    const { position, sequence, token, wanted } = llama.rows
+  /** Computes one decode; returns the answers that are due a token, each with the row to draw it from. */
+  #decode(entries: ReadonlyArray<Running>): ReadonlyArray<readonly [row: number, ...Running]> {
+    const sequences = entries.map(([, answer]) => ({
+      pending: answer.tokens.length - answer.computed,
+      answering: answer.computed >= answer.promptTokens
+    }))
+    const due: Array<readonly [row: number, ...Running]> = []
+    let rows = 0
+    for (const slice of BatchPlan.plan(sequences, this.limits.prefillTokens)) {
+      const entry = entries[slice.index]
+      if (entry === undefined) continue
+      this.#fillRows(entry[1], slice, rows)
+      rows += slice.rows
+      if (slice.draws) due.push([rows - 1, ...entry])
+    }
+    const code = this.llama.decode(rows)
+    if (code !== 0) throw new DecodeFault(code)
+    return due
+  }
+
+  #fillRows(answer: EngineAnswer.EngineAnswer, slice: BatchPlan.Slice, from: number): void {
+    const { position, sequence, token, wanted } = this.llama.rows
     for (let offset = 0; offset < slice.rows; offset++) {
       const at = answer.computed + offset
       token[from + offset] = answer.tokens[at] ?? 0
@@ -77,47 +127,19 @@ export const make = (llama: Llama, limits: BatchLoopLimits): BatchLoop => {
       sequence[from + offset] = answer.slot
       wanted[from + offset] = slice.draws && offset === slice.rows - 1 ? 1 : 0
     }
-    return from + slice.rows
+    answer.computed += slice.rows
   }
 
-  const decode = (entries: ReadonlyArray<readonly [number, EngineAnswer.EngineAnswer]>, events: Array<KeyedEvent>) => {
-    const sequences = entries.map(([, answer]) => ({
-      pending: answer.tokens.length - answer.computed,
-      answering: answer.computed >= answer.promptTokens
-    }))
-    const drawn: Array<readonly [row: number, key: number, answer: EngineAnswer.EngineAnswer]> = []
-    let rows = 0
-    for (const slice of BatchPlan.plan(sequences, limits.prefillTokens)) {
-      const entry = entries[slice.index]
-      if (entry === undefined) continue
-      const [key, answer] = entry
-      rows = fillRows(answer, slice, rows)
-      answer.computed += slice.rows
-      if (slice.draws) drawn.push([rows - 1, key, answer])
-    }
-    const code = llama.decode(rows)
-    if (code !== 0) throw new DecodeFault(code)
-    for (const [row, key, answer] of drawn) {
-      for (const event of answer.add(answer.sampler.draw(row))) {
-        events.push([key, event])
-        if (event._tag === "Finished") release(key, answer)
-      }
-    }
+  #draw(row: number, key: number, answer: EngineAnswer.EngineAnswer): ReadonlyArray<KeyedEvent> {
+    const events = answer.add(answer.sampler.draw(row))
+    if (events.at(-1)?._tag === "Finished") this.#release(key, answer)
+    return events.map((event) => [key, event])
   }
 
-  return {
-    idle: () => waiting.size === 0 && running.size === 0,
-    submit: (key, prepared) => void waiting.set(key, prepared),
-    cancel: (key) => {
-      waiting.delete(key)
-      const answer = running.get(key)
-      if (answer !== undefined) release(key, answer)
-    },
-    turn: () => {
-      const events: Array<KeyedEvent> = []
-      admit(events)
-      if (running.size > 0) decode([...running], events)
-      return events
-    }
+  #release(key: number, answer: EngineAnswer.EngineAnswer): void {
+    this.#running.delete(key)
+    answer.sampler.close()
+    this.llama.forget(answer.slot)
+    this.#freeSlots.push(answer.slot)
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What the next decode computes, as a pure decision: every running answer gets its one row, and the prompts that wait share
- * a bounded number of rows, oldest first. The engine host makes the native calls for it.
+ * What the next decode computes, as a pure decision: every running answer gets its one row, and the prompts that wait
+ * share a bounded number of rows, oldest first. The engine host makes the native calls for it.
  */
 
 /** Represents a running sequence as the plan sees it; oldest first. */

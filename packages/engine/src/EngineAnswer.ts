@@ -1,6 +1,6 @@
 /**
- * One answer while it is made: the tokens of its sequence, what is drawn next, and the text that comes of it. Owned by the
- * batch loop; tokens flow in one by one, events out.
+ * One answer while it is made: the tokens of its sequence, what is drawn next, and the text that comes of it. Owned
+ * by the batch loop; tokens flow in one by one, events out.
  */
 import type { GenerateEvent, GenerateRequest } from "./Generation.ts"
 import type { Llama, Sampler } from "./internal/llama/Llama.ts"

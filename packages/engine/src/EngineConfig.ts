@@ -21,11 +21,11 @@ export const EngineConfig = Schema.Struct({
   /** One, as ggml's barrier spins: with every core taken, one busy neighbour costs a time slice per barrier. */
   threads: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 256)), { default: () => 1 }),
   /** Most prompt tokens computed in one turn, so that a long prompt does not hold up the answers that run. */
-  prefillTokens: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 4096)), { default: () => 128 }),
+  prefillTokens: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 4096)), { default: () => 64 }),
   /** Longest time from start to a loaded model; large files come from slow disks. */
   loadDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(10) }),
   /** Longest silence of a host that has work; then it is taken for stuck and started again. */
-  turnDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(2) }),
+  turnDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(5) }),
   /** Program and arguments that start a host; this Bun and Weft's own host where absent. A packed program needs it. */
   hostCommand: Schema.optional(Schema.NonEmptyArray(Schema.String)),
   /** Variables of the host's environment besides Weft's own (e.g. `CUDA_VISIBLE_DEVICES`); nothing is inherited. */

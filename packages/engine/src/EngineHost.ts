@@ -1,14 +1,14 @@
 /**
- * The engine host: a process of its own that holds one loaded model, so that a fault in native code ends it alone. Commands
- * come from the supervisor over descriptor 3 (`EngineProtocol.ts`), events go back the same way, one frame per turn. Between
- * turns the host looks for commands; without work it waits and uses no processor time.
+ * The engine host: a process of its own that holds one loaded model, so that a fault in native code ends it alone.
+ * Commands come from the supervisor over descriptor 3 (`EngineProtocol.ts`), events go back the same way, one frame
+ * per turn. Between turns the host looks for commands; without work it waits and uses no processor time.
  */
-import { Chunk, Data, Effect, Either, Mailbox, Random, Schema, type Scope } from "effect"
+import { Data, Effect, Either, Mailbox, Random, Schema, type Scope } from "effect"
 import * as BatchLoop from "./BatchLoop.ts"
 import * as ChatTemplate from "./ChatTemplate.ts"
 import { EngineError } from "./EngineError.ts"
 import { HostCommand, type HostEvent } from "./EngineProtocol.ts"
-import type { GenerateFailure, GenerateRequest } from "./Generation.ts"
+import type { GenerateFailure, GenerateRequest, Prompt } from "./Generation.ts"
 import * as FrameSocket from "./internal/FrameSocket.ts"
 import * as Llama from "./internal/llama/Llama.ts"
 import * as PromptTokens from "./PromptTokens.ts"
@@ -85,33 +85,70 @@ const serve = Effect.fnUntraced(function* (
 ) {
   const loop = BatchLoop.make(llama, load)
   const template = yield* Effect.cached(compileTemplate(llama))
-  const prepare = (request: GenerateRequest) => prepareRequest(request, llama, template, load.contextTokens)
+  /** Requests whose prompts are not tokenised yet, oldest first. */
+  const incoming = new Map<number, GenerateRequest>()
 
   while (true) {
-    if (!loop.idle()) yield* yieldToChannel
-    const [batch] = loop.idle() ? yield* frames.takeAll : [yield* frames.clear]
-    if (loop.idle() && Chunk.isEmpty(batch)) return
-    const events: Array<BatchLoop.KeyedEvent> = []
+    const idle = loop.idle() && incoming.size === 0
+    if (!idle) yield* yieldToChannel
+    const batch = idle ? (yield* frames.takeAll)[0] : yield* frames.clear
     const cancelled: Array<number> = []
     for (const frame of batch) {
       const command = yield* decodeCommand(frame)
       if (command._tag === "Load") return yield* broken("a second Load")
-      if (command._tag === "Cancel") {
+      if (command._tag === "Generate") incoming.set(command.key, command.request)
+      else {
+        incoming.delete(command.key)
         loop.cancel(command.key)
         cancelled.push(command.key)
-        continue
       }
-      const prepared = yield* Effect.either(prepare(command.request))
-      if (Either.isRight(prepared)) loop.submit(command.key, prepared.right)
-      else events.push([command.key, { _tag: "Failed", failure: prepared.left }])
     }
-    const computes = !loop.idle()
-    const startedMs = performance.now()
-    for (const event of loop.turn()) events.push(event)
-    const decodeSeconds = computes ? { decodeSeconds: (performance.now() - startedMs) / 1000 } : {}
-    send({ _tag: "Turn", ...decodeSeconds, events, cancelled })
+    const refused = yield* prepareSome(incoming, loop, (request) =>
+      prepareRequest(request, llama, template, load.contextTokens)
+    )
+    send({ _tag: "Turn", cancelled, ...takeTurn(loop, refused) })
   }
 })
+
+/** Tokenises prompts, oldest first, as many as a turn has time for; returns the failures. */
+const prepareSome = Effect.fnUntraced(function* (
+  incoming: Map<number, GenerateRequest>,
+  loop: BatchLoop.BatchLoop,
+  prepare: (request: GenerateRequest) => Effect.Effect<BatchLoop.PreparedRequest, GenerateFailure>
+) {
+  const refused: Array<BatchLoop.KeyedEvent> = []
+  let characters = 0
+  for (const [key, request] of incoming) {
+    if (characters >= preparedCharactersMax) break
+    incoming.delete(key)
+    characters += promptCharacters(request.prompt)
+    const prepared = yield* Effect.either(prepare(request))
+    if (Either.isRight(prepared)) loop.submit(key, prepared.right)
+    else refused.push([key, { _tag: "Failed", failure: prepared.left }])
+  }
+  return refused
+})
+
+const takeTurn = (loop: BatchLoop.BatchLoop, refused: ReadonlyArray<BatchLoop.KeyedEvent>) => {
+  if (loop.idle()) return { events: refused }
+  const startedMs = performance.now()
+  const events = [...refused, ...loop.turn()]
+  return { events, decodeSeconds: (performance.now() - startedMs) / 1000 }
+}
+
+/** Prompt characters after which a turn tokenises no further prompt: llama.cpp takes some 10 ms for as many. */
+const preparedCharactersMax = 64 * 1024
+
+const promptCharacters = (prompt: Prompt): number => {
+  switch (prompt._tag) {
+    case "Chat":
+      return prompt.messages.reduce((sum, { content }) => sum + content.length, 0)
+    case "Text":
+      return prompt.text.length
+    case "Tokens":
+      return prompt.tokens.length
+  }
+}
 
 const compileTemplate = (llama: Llama.Llama) =>
   ChatTemplate.compile(llama.chatTemplate, {

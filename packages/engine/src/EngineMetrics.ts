@@ -1,4 +1,7 @@
-/** Counters of engines, in prom-client's global register, by model. Set where the state changes: `EngineSupervisor.ts`. */
+/**
+ * Counters of engines, in prom-client's global register, by model. Set where the state changes:
+ * `EngineSupervisor.ts`.
+ */
 import { Counter, Gauge, Histogram } from "prom-client"
 
 /** Counts hosts that were started again after a death; a host that never came up is not counted. */
@@ -22,7 +25,10 @@ export const queuedRequests = new Gauge({
   labelNames: ["model"] as const
 })
 
-/** Counts tokens: `prompt` when an answer starts, `completion` when one is drawn; the token that ends an answer is not. */
+/**
+ * Counts tokens: `prompt` when an answer starts, `completion` when one is drawn; the token that ends an answer is
+ * not.
+ */
 export const tokens = new Counter({
   name: "weft_engine_tokens_total",
   help: "Tokens of prompts that were started and of answers that were drawn",

@@ -38,6 +38,7 @@ export const HostEvent = Schema.Union(
     /** Seconds the decode took; absent where nothing was computed. */
     decodeSeconds: Schema.optional(Schema.Number.pipe(Schema.nonNegative())),
     events: Schema.Array(Schema.Tuple(AnswerKey, GenerateEvent)).pipe(Schema.maxItems(turnEventsMax)),
+    /** Answers that were let go before this turn; their slots may be taken again in it. */
     cancelled: Schema.Array(AnswerKey).pipe(Schema.maxItems(turnEventsMax))
   })
 )

@@ -1,11 +1,15 @@
 /**
- * The open requests of one engine, from `generate` to the last event, whatever host serves them. The supervisor owns it:
- * requests come in, commands go out to the host that is up, the host's events come back and are checked, as a host that ran
- * a hostile file may say anything. Synchronous throughout; every request ends with one `Finished` or `Failed`, or is closed.
+ * The open requests of one engine, from `generate` to the last event, whatever host serves them. The supervisor owns
+ * it: requests come in, commands go out to the host that is up, the host's events come back and are checked, as a
+ * host that ran a hostile file may say anything. Synchronous throughout; every request ends with one `Finished` or
+ * `Failed`, or is closed.
  */
 import { Exit, type Mailbox } from "effect"
 import type { HostCommand, HostEvent } from "./EngineProtocol.ts"
 import type { GenerateEvent, GenerateFailure, GenerateRequest } from "./Generation.ts"
+
+/** Represents what a host reports of one turn. */
+export type Turn = Extract<HostEvent, { readonly _tag: "Turn" }>
 
 /** Represents the bounds of the requests of one engine. */
 export interface EngineRequestsLimits {
@@ -40,10 +44,16 @@ export interface EngineRequests {
   /** The host is gone: what it worked on fails with `engine_lost`, what it never saw waits for the next. */
   readonly detach: () => void
   /** Passes a turn's events on; returns what the host may not say, if it said so. */
-  readonly apply: (turn: Extract<HostEvent, { readonly _tag: "Turn" }>) => string | undefined
+  readonly apply: (turn: Turn) => string | undefined
   /** Fails everything that is open and everything that comes. */
   readonly stop: (failure: GenerateFailure) => void
 }
+
+/** Returns an engine's requests, none open and no host up. */
+export const make = (limits: EngineRequestsLimits, handlers: EngineRequestsHandlers): EngineRequests =>
+  new Requests(limits, handlers)
+
+// internal
 
 interface OpenRequest {
   readonly request: GenerateRequest
@@ -58,128 +68,132 @@ interface OpenRequest {
   tokens: number
 }
 
-/** Returns an engine's requests, none open and no host up. */
-export const make = (limits: EngineRequestsLimits, handlers: EngineRequestsHandlers): EngineRequests => {
-  const open = new Map<number, OpenRequest>()
-  let keyNext = 0
-  let active = 0
-  let send: ((command: HostCommand) => boolean) | undefined
-  let stopped: GenerateFailure | undefined
+class Requests implements EngineRequests {
+  readonly #open = new Map<number, OpenRequest>()
+  #keyNext = 0
+  #active = 0
+  #send: ((command: HostCommand) => boolean) | undefined
+  #stopped: GenerateFailure | undefined
 
-  const counts = (): RequestCounts => ({ active, queued: open.size - active })
+  constructor(
+    private readonly limits: EngineRequestsLimits,
+    private readonly handlers: EngineRequestsHandlers
+  ) {}
 
-  const finish = (key: number, entry: OpenRequest, last?: GenerateEvent): void => {
-    open.delete(key)
-    if (entry.running) active--
+  counts(): RequestCounts {
+    return { active: this.#active, queued: this.#open.size - this.#active }
+  }
+
+  sent(): number {
+    return this.#open.values().reduce((sum, { sent }) => sum + (sent ? 1 : 0), 0)
+  }
+
+  open(request: GenerateRequest, mailbox: Mailbox.Mailbox<GenerateEvent>): number {
+    const key = this.#keyNext++
+    const failure = this.#refusal()
+    if (failure !== undefined) {
+      end(mailbox, { _tag: "Failed", failure })
+      return key
+    }
+    const entry = { request, mailbox, sent: false, running: false, closed: false, deltas: 0, tokens: 0 }
+    this.#open.set(key, entry)
+    this.handlers.onCounts(this.counts())
+    this.#deliver(key, entry)
+    return key
+  }
+
+  close(key: number): void {
+    const entry = this.#open.get(key)
+    if (entry === undefined || entry.closed) return
+    if (entry.sent) {
+      entry.closed = true
+      end(entry.mailbox)
+      this.#send?.({ _tag: "Cancel", key })
+    } else this.#finish(key, entry)
+  }
+
+  attach(send: (command: HostCommand) => boolean): void {
+    this.#send = send
+    for (const [key, entry] of [...this.#open]) this.#deliver(key, entry)
+  }
+
+  detach(): void {
+    this.#send = undefined
+    for (const [key, entry] of [...this.#open]) {
+      if (entry.sent) this.#finish(key, entry, { _tag: "Failed", failure: engineLost })
+    }
+  }
+
+  apply({ cancelled, events }: Turn): string | undefined {
+    for (const key of cancelled) {
+      const entry = this.#open.get(key)
+      // The last event and the cancellation may cross.
+      if (entry === undefined) continue
+      if (!entry.closed) return `answer ${key} was cancelled without being asked to`
+      this.#finish(key, entry)
+    }
+    for (const [key, event] of events) {
+      const wrong = this.#applyEvent(key, event)
+      if (wrong !== undefined) return wrong
+    }
+    return undefined
+  }
+
+  stop(failure: GenerateFailure): void {
+    this.#stopped = failure
+    this.#send = undefined
+    for (const [key, entry] of [...this.#open]) this.#finish(key, entry, { _tag: "Failed", failure })
+  }
+
+  #refusal(): GenerateFailure | undefined {
+    if (this.#stopped !== undefined) return this.#stopped
+    return this.#open.size < this.limits.slots + this.limits.queuedMax ? undefined : overloaded(this.limits)
+  }
+
+  #deliver(key: number, entry: OpenRequest): void {
+    if (this.#send === undefined) return
+    entry.sent = this.#send({ _tag: "Generate", key, request: entry.request })
+    if (!entry.sent) this.#finish(key, entry, { _tag: "Failed", failure: tooLarge })
+  }
+
+  #finish(key: number, entry: OpenRequest, last?: GenerateEvent): void {
+    this.#open.delete(key)
+    if (entry.running) this.#active--
     end(entry.mailbox, last)
-    handlers.onCounts(counts())
+    this.handlers.onCounts(this.counts())
   }
 
-  const refusal = (): GenerateFailure | undefined => {
-    if (stopped !== undefined) return stopped
-    return open.size < limits.slots + limits.queuedMax ? undefined : overloaded(limits)
-  }
-
-  const deliver = (key: number, entry: OpenRequest): void => {
-    if (send === undefined) return
-    entry.sent = send({ _tag: "Generate", key, request: entry.request })
-    if (!entry.sent) finish(key, entry, { _tag: "Failed", failure: tooLarge })
+  #applyEvent(key: number, event: GenerateEvent): string | undefined {
+    const entry = this.#open.get(key)
+    if (entry === undefined || !entry.sent) return `an event of answer ${key}, which was not asked for`
+    const wrong = this.#account(key, entry, event)
+    if (wrong !== undefined) return wrong
+    if (event._tag === "Finished" || event._tag === "Failed") this.#finish(key, entry, event)
+    else if (!entry.closed) entry.mailbox.unsafeOffer(event)
+    return undefined
   }
 
   /** Takes one event into account; returns what is wrong with it. */
-  const account = (key: number, entry: OpenRequest, event: GenerateEvent): string | undefined => {
+  #account(key: number, entry: OpenRequest, event: GenerateEvent): string | undefined {
     if (event._tag === "Failed") return undefined
     if (event._tag === "Started") {
-      if (entry.running || active >= limits.slots) return "more answers started than there are slots"
+      if (entry.running || this.#active >= this.limits.slots) return "more answers started than there are slots"
       entry.running = true
-      active++
-      handlers.onCounts(counts())
-      handlers.onTokens("prompt", event.promptTokens)
+      this.#active++
+      this.handlers.onCounts(this.counts())
+      this.handlers.onTokens("prompt", event.promptTokens)
       return undefined
     }
     if (!entry.running) return `${event._tag} of answer ${key} before its start`
     if (event._tag === "Finished") return undefined
     entry.deltas++
     entry.tokens += event.tokens.length
-    handlers.onTokens("completion", event.tokens.length)
+    this.handlers.onTokens("completion", event.tokens.length)
     // One delta has no token: the one with the text that was held back.
-    if (Math.max(entry.tokens, entry.deltas - 1) > limits.contextTokens) return `answer ${key} exceeds its context`
-    return undefined
-  }
-
-  const applyEvent = (key: number, event: GenerateEvent): string | undefined => {
-    const entry = open.get(key)
-    if (entry === undefined || !entry.sent) return `an event of answer ${key}, which was not asked for`
-    const wrong = account(key, entry, event)
-    if (wrong !== undefined) return wrong
-    if (event._tag === "Finished" || event._tag === "Failed") finish(key, entry, event)
-    else if (!entry.closed) entry.mailbox.unsafeOffer(event)
-    return undefined
-  }
-
-  const releaseCancelled = (key: number): string | undefined => {
-    const entry = open.get(key)
-    // The last event and the cancellation may cross.
-    if (entry === undefined) return undefined
-    if (!entry.closed) return `answer ${key} was cancelled without being asked to`
-    finish(key, entry)
-    return undefined
-  }
-
-  return {
-    counts,
-    sent: () => open.values().reduce((sum, { sent }) => sum + (sent ? 1 : 0), 0),
-    open: (request, mailbox) => {
-      const key = keyNext++
-      const failure = refusal()
-      if (failure !== undefined) {
-        end(mailbox, { _tag: "Failed", failure })
-        return key
-      }
-      const entry = { request, mailbox, sent: false, running: false, closed: false, deltas: 0, tokens: 0 }
-      open.set(key, entry)
-      handlers.onCounts(counts())
-      deliver(key, entry)
-      return key
-    },
-    close: (key) => {
-      const entry = open.get(key)
-      if (entry === undefined || entry.closed) return
-      if (!entry.sent) return finish(key, entry)
-      entry.closed = true
-      end(entry.mailbox)
-      send?.({ _tag: "Cancel", key })
-    },
-    attach: (sendNext) => {
-      send = sendNext
-      for (const [key, entry] of [...open]) deliver(key, entry)
-    },
-    detach: () => {
-      send = undefined
-      for (const [key, entry] of [...open]) {
-        if (entry.sent) finish(key, entry, { _tag: "Failed", failure: engineLost })
-      }
-    },
-    apply: ({ cancelled, events }) => {
-      for (const [key, event] of events) {
-        const wrong = applyEvent(key, event)
-        if (wrong !== undefined) return wrong
-      }
-      for (const key of cancelled) {
-        const wrong = releaseCancelled(key)
-        if (wrong !== undefined) return wrong
-      }
-      return undefined
-    },
-    stop: (failure) => {
-      stopped = failure
-      send = undefined
-      for (const [key, entry] of [...open]) finish(key, entry, { _tag: "Failed", failure })
-    }
+    const steps = Math.max(entry.tokens, entry.deltas - 1)
+    return steps > this.limits.contextTokens ? `answer ${key} exceeds its context` : undefined
   }
 }
-
-// internal
 
 const engineLost: GenerateFailure = {
   code: "engine_lost",

@@ -1,7 +1,8 @@
 /**
- * Keeps one model answering: checks its file, starts an engine host for it, and starts it again whenever it dies. Child: one
- * `EngineHost` process under a supervisor. Requests go `generate → EngineRequests → host`, events come back
- * `host → EngineRequests → mailbox`; the host's frames are checked like a stranger's, as it runs a stranger's file.
+ * Keeps one model answering: checks its file, starts an engine host for it, and starts it again whenever it dies.
+ * Child: one `EngineHost` process under a supervisor. Requests go `generate → EngineRequests → host`, events come
+ * back `host → EngineRequests → mailbox`; the host's frames are checked like a stranger's, as it runs a stranger's
+ * file.
  */
 import { basename, resolve } from "node:path"
 import * as Supervision from "@weft/actors/Supervision"
@@ -105,8 +106,9 @@ interface Supervised {
 }
 
 /**
- * Never used up: pauses double from 0.1 s to 30 s, so five minutes hold about 18 restarts of a host that dies at once. A
- * request that kills its host must not take the model away until its owner, who may be asleep, starts it by hand.
+ * Never used up: pauses double from 0.1 s to 30 s, so five minutes hold about 18 restarts of a host that dies at
+ * once. A request that kills its host must not take the model away until its owner, who may be asleep, starts it by
+ * hand.
  */
 const restarts = {
   intensity: 30,

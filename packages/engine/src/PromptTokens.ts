@@ -35,7 +35,10 @@ export const make = Effect.fnUntraced(function* (
   return yield* checked(Effect.succeed(tokenize(pieces, vocabulary)), contextTokens, param)
 })
 
-/** Returns the tokens of template pieces; white space goes where the model's own tokeniser lets a control token eat it. */
+/**
+ * Returns the tokens of template pieces; white space goes where the model's own tokeniser lets a control token eat
+ * it.
+ */
 export const tokenize = (pieces: ReadonlyArray<TemplatePiece>, vocabulary: Vocabulary): ReadonlyArray<number> => {
   const control = new Map(vocabulary.controlTokens.map((entry) => [entry.token, entry]))
   const tokenized = pieces.map(({ special, text }) => (special ? vocabulary.tokenize(text, true) : text))

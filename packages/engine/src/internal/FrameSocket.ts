@@ -1,12 +1,15 @@
 /**
- * One end of the socket pair between a supervisor and its engine host, a descriptor apart from standard output and error so
- * that nothing native code prints can reach it. Frames in go to a callback at once; frames out wait only for the kernel.
+ * One end of the socket pair between a supervisor and its engine host, a descriptor apart from standard output and
+ * error so that nothing native code prints can reach it. Frames in go to a callback at once; frames out wait only for
+ * the kernel.
  */
 import { Effect, type Scope } from "effect"
 import { frameBytesMax } from "../EngineProtocol.ts"
 import * as Frames from "./Frames.ts"
 
-/** Most bytes that wait for the other side to read; beyond it the other side is taken for stuck and the socket closed. */
+/**
+ * Most bytes that wait for the other side to read; beyond it the other side is taken for stuck and the socket closed.
+ */
 const unsentBytesMax = 8 * frameBytesMax
 
 /** Represents an open socket. */

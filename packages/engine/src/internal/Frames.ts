@@ -1,4 +1,6 @@
-/** The frames between a supervisor and its engine host: the length as u32, big-endian, then one value as MessagePack. */
+/**
+ * The frames between a supervisor and its engine host: the length as u32, big-endian, then one value as MessagePack.
+ */
 import { Packr } from "msgpackr"
 
 const headerBytes = 4
@@ -16,7 +18,10 @@ export const encode = (value: unknown): Uint8Array => {
 
 /** Represents the state of one direction of a channel. */
 export interface FrameDecoder {
-  /** Returns the values of the frames that `bytes` complete; throws at a frame over the bound or one that cannot be read. */
+  /**
+   * Returns the values of the frames that `bytes` complete; throws at a frame over the bound or one that cannot be
+   * read.
+   */
   readonly push: (bytes: Uint8Array) => ReadonlyArray<unknown>
 }
 

@@ -1,13 +1,16 @@
 /**
- * The engine host as a child process: started, listened to and killed here. What it or its native code prints never reaches
- * the channel; the end of it is kept for the reason of a crash.
+ * The engine host as a child process: started, listened to and killed here. What it or its native code prints never
+ * reaches the channel; the end of it is kept for the reason of a crash.
  */
 import { fileURLToPath } from "node:url"
 import { Effect, type Scope, Stream } from "effect"
 import { EngineError } from "../EngineError.ts"
 import * as FrameSocket from "./FrameSocket.ts"
 
-/** End of what a host printed that is kept, in characters: some 50 lines, enough for an assertion and its surroundings. */
+/**
+ * End of what a host printed that is kept, in characters: some 50 lines, enough for an assertion and its
+ * surroundings.
+ */
 const printedCharactersMax = 4096
 /** Longest wait for the rest of a dead host's output, which a grandchild could hold open. */
 const printedWait = "1 second"

@@ -1,6 +1,6 @@
 /**
- * Where llama.cpp's prebuilt libraries lie: in the package of node-llama-cpp for this platform and accelerator, found as
- * node-llama-cpp itself would find it, and opened into the global scope of the process by absolute path.
+ * Where llama.cpp's prebuilt libraries lie: in the package of node-llama-cpp for this platform and accelerator, found
+ * as node-llama-cpp itself would find it, and opened into the global scope of the process by absolute path.
  */
 import { cc } from "bun:ffi"
 import { readdirSync } from "node:fs"

@@ -1,6 +1,7 @@
 /**
- * One loaded model and its context in this process: llama.cpp through the C shim. It belongs to the engine host, which is
- * one thread; every call runs to its end. What cannot work throws an `EngineError`; a fault in native code ends the process.
+ * One loaded model and its context in this process: llama.cpp through the C shim. It belongs to the engine host,
+ * which is one thread; every call runs to its end. What cannot work throws an `EngineError`; a fault in native code
+ * ends the process.
  */
 import { cc, JSCallback, type Pointer } from "bun:ffi"
 import { join } from "node:path"
