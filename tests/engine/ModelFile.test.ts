@@ -5,7 +5,7 @@ import { join } from "node:path"
 import * as ModelFile from "@weft/engine/ModelFile"
 import { Effect } from "effect"
 import { it } from "../support/effect.ts"
-import { model, withKeys, write } from "../support/gguf.ts"
+import { model, value, withKeys, write } from "../support/gguf.ts"
 
 const models = join(import.meta.dir, "../../packages/engine/models")
 const sha256 = (bytes: Uint8Array): string => new Bun.CryptoHasher("sha256").update(bytes).digest("hex")
@@ -69,6 +69,13 @@ it.live("refuses a file the gate refuses, before it is hashed, and says what to 
     expect(rejected.message).toContain(path)
     expect(rejected.message).toContain("Use a GGUF file of a text model")
     expect(steps).toEqual([])
+  })
+)
+
+it.live("says how to join the parts of a split model", () =>
+  Effect.gen(function* () {
+    const path = yield* stored(write(withKeys({ "split.count": value.u32(2) })))
+    expect((yield* Effect.flip(ModelFile.open(path))).message).toContain("llama-gguf-split --merge")
   })
 )
 

@@ -142,6 +142,7 @@ export const ours: ReadonlyArray<Case> = [
   keys("heads of other tensors", "BadShape", { "llama.attention.head_count_kv": value.u32(4) }),
   tensor("no embedding", "BadShape", embd, undefined),
   tensor("an output of another vocabulary", "BadShape", norm, { name: "output.weight" }),
+  keys("one part of a split model", "SplitFile", { "split.count": value.u32(2) }),
   keys("no tokenizer", "NoTokenizer", { "tokenizer.ggml.model": undefined }),
   keys("no tokens", "NoTokenizer", { "tokenizer.ggml.tokens": undefined }),
   keys("a tokenizer that writes out of bounds", "BadTokenizer", { "tokenizer.ggml.model": value.string("plamo2") }),

@@ -3,8 +3,8 @@
  * memory, and refuses what is malformed, what does not fit the file, and what llama.cpp is known to die of.
  *
  * `@huggingface/gguf` gives the names of types; its parser is only a second opinion in the tests. It reads on into
- * zeros where a file ends (so it accepts truncated headers), reads 50 MB before it gives up, and takes `general.alignment`
- * as it is.
+ * zeros where a file ends (so it accepts truncated headers), reads 50 MB before it gives up, and takes
+ * `general.alignment` as it is.
  */
 import { Effect, Either } from "effect"
 import type { GgufEntry, GgufHeader, GgufTensor } from "./GgufHeader.ts"

@@ -9,7 +9,7 @@ import { decode, eachString } from "./GgufReader.ts"
 import { refuse, shown } from "./GgufRejected.ts"
 import { fileTypeName } from "./GgufTypes.ts"
 
-/** Most layers: llama.cpp's own arrays have 512, and a larger `block_count` wrote behind them (llama.cpp issue 26051). */
+/** Most layers: llama.cpp's arrays have 512, and a larger `block_count` wrote behind them (llama.cpp issue 26051). */
 export const layersMax = 512
 /** Largest of all sizes that metadata state, so that no product of two leaves the exact numbers. */
 const sizeMax = 2 ** 26
@@ -17,21 +17,22 @@ const sizeMax = 2 ** 26
 const nameCharactersMax = 256
 
 /**
- * Architectures of the pinned llama.cpp that answer a text with a text. Left out are those that embed, draft, speak, or
- * need an encoder.
+ * Architectures of the pinned llama.cpp that answer a text with a text. Left out are those that embed, draft, speak,
+ * need an encoder, or come only with a tokenizer that is refused below.
  */
 const architectures = new Set(
   (
-    "llama llama4 deci falcon grok gpt2 gptj gptneox mpt baichuan starcoder refact bloom stablelm qwen qwen2 qwen2moe qwen2vl " +
-    "qwen3 qwen3moe qwen3next qwen3vl qwen3vlmoe qwen35 qwen35moe qwen4exp phi2 phi3 phimoe plamo plamo2 plamo3 codeshell " +
-    "orion internlm2 minicpm minicpm3 gemma gemma2 gemma3 gemma3n gemma4 starcoder2 mamba mamba2 maple jamba falcon-h1 " +
-    "xverse command-r cohere2 cohere2moe dbrx olmo olmo2 olmoe muse-glimmer openelm arctic deepseek deepseek2 " +
-    "deepseek2-ocr deepseek32 deepseek4 chatglm glm4 glm4moe glm-dsa bitnet jais jais2 nemotron nemotron_h nemotron_h_moe " +
-    "exaone exaone4 exaone-moe rwkv6 rwkv6qwen2 rwkv7 arwkv7 granite granitemoe granitehybrid graniteswitch granite_swa " +
-    "chameleon plm bailingmoe bailingmoe2 bailingmoe3 dots1 dots3note arcee afmoe laguna ernie4_5 ernie4_5-moe hunyuan-moe " +
-    "hunyuan-dense hunyuan_vl hy_v3 hy_v4 smollm3 gpt-oss lfm2 lfm2moe smallthinker seed_oss grovemoe apertus minimax-01 " +
-    "hrm_text minimax-m2 minimax-m3 cogvlm pangu-embedded mistral3 mistral4 paddleocr mimo2 step35 spark2_5 maincoder " +
-    "kimi-linear kimi-k3 talkie mellum nanbeige"
+    "llama llama4 deci falcon grok gpt2 gptj gptneox mpt baichuan starcoder refact bloom stablelm qwen qwen2 " +
+    "qwen2moe qwen2vl qwen3 qwen3moe qwen3next qwen3vl qwen3vlmoe qwen35 qwen35moe qwen4exp phi2 phi3 phimoe " +
+    "plamo codeshell orion internlm2 minicpm minicpm3 gemma gemma2 gemma3 gemma3n gemma4 starcoder2 mamba mamba2 " +
+    "maple jamba falcon-h1 xverse command-r cohere2 cohere2moe dbrx olmo olmo2 olmoe muse-glimmer openelm arctic " +
+    "deepseek deepseek2 deepseek2-ocr deepseek32 deepseek4 chatglm glm4 glm4moe glm-dsa bitnet jais jais2 " +
+    "nemotron nemotron_h nemotron_h_moe exaone exaone4 exaone-moe rwkv6 rwkv6qwen2 rwkv7 arwkv7 granite " +
+    "granitemoe granitehybrid graniteswitch granite_swa chameleon plm bailingmoe bailingmoe2 bailingmoe3 dots1 " +
+    "dots3note arcee afmoe laguna ernie4_5 ernie4_5-moe hunyuan-moe hunyuan-dense hunyuan_vl hy_v3 hy_v4 smollm3 " +
+    "gpt-oss lfm2 lfm2moe smallthinker seed_oss grovemoe apertus minimax-01 hrm_text minimax-m2 minimax-m3 cogvlm " +
+    "pangu-embedded mistral3 mistral4 paddleocr mimo2 step35 spark2_5 maincoder kimi-linear kimi-k3 talkie mellum " +
+    "nanbeige"
   ).split(" ")
 )
 
@@ -39,8 +40,8 @@ const architectures = new Set(
 const plainAttention = new Set(["llama", "qwen2", "qwen3", "mistral3"])
 
 /**
- * Tokenizers a file may ask for: byte pairs, SentencePiece and RWKV's. Left out is `plamo2`, whose tables a crafted file
- * turned into writes out of bounds (llama.cpp issue 25969), and those without text.
+ * Tokenizers a file may ask for: byte pairs, SentencePiece and RWKV's. Left out is `plamo2`, whose tables a crafted
+ * file turned into writes out of bounds (llama.cpp issue 25969), and those without text.
  */
 const tokenizers = new Set(["llama", "gpt2", "gemma4", "rwkv"])
 
@@ -67,6 +68,8 @@ export interface GgufTables {
 export const describe = (tables: GgufTables): GgufHeader => {
   const { entries, tensors } = tables
   const architecture = architectureOf(entries)
+  const parts = entries.get("split.count")?.value ?? 1
+  if (parts !== 1 && parts !== 0) return refuse("SplitFile", `The file is one of ${parts} parts of a model`)
   const layers = size(entries, `${architecture}.block_count`, layersMax)
   const embeddingLength = size(entries, `${architecture}.embedding_length`, sizeMax)
   const contextTokens = size(entries, `${architecture}.context_length`, sizeMax)
@@ -125,7 +128,7 @@ const checkShapes = (entries: GgufTables["entries"], shapes: Shapes): void => {
   const { architecture, layers, embeddingLength, vocabularySize, byName } = shapes
   const heads = perLayer(entries, `${architecture}.attention.head_count`, layers)
   const groups = perLayer(entries, `${architecture}.attention.head_count_kv`, layers) ?? heads
-  const stated = optionalSize(entries, `${architecture}.attention.key_length`)
+  const keyLengthStated = entries.has(`${architecture}.attention.key_length`)
   const expect = (name: string, dims: ReadonlyArray<number>): void => {
     const found = byName.get(name)?.dims
     if (found !== undefined && (found.length !== dims.length || found.some((dim, index) => dim !== dims[index])))
@@ -143,10 +146,10 @@ const checkShapes = (entries: GgufTables["entries"], shapes: Shapes): void => {
     if (head === 0) continue
     if (group > 0 && head % group !== 0)
       refuse("BadShape", `Layer ${layer} has ${head} heads, which ${group} key heads do not divide`)
-    if (stated === undefined && embeddingLength % head !== 0)
+    if (!keyLengthStated && embeddingLength % head !== 0)
       refuse("BadShape", `Layer ${layer} has ${head} heads, which do not divide ${embeddingLength}`)
     if (!plainAttention.has(architecture)) continue
-    const keyLength = stated ?? embeddingLength / head
+    const keyLength = optionalSize(entries, `${architecture}.attention.key_length`) ?? embeddingLength / head
     const valueLength = optionalSize(entries, `${architecture}.attention.value_length`) ?? keyLength
     expect(`blk.${layer}.attn_q.weight`, [embeddingLength, head * keyLength])
     expect(`blk.${layer}.attn_k.weight`, [embeddingLength, group * keyLength])
@@ -171,10 +174,10 @@ const vocabularyOf = (entries: GgufTables["entries"]): GgufArray => {
   }
   array(entries, "tokenizer.ggml.merges", "string")
   array(entries, "tokenizer.ggml.precompiled_charsmap", "uint8")
-  for (const [key, entry] of entries) {
-    if (!/^tokenizer\.ggml\.\w+_token_id$/.test(key)) continue
-    if (typeof entry.value !== "number" || !(entry.value >= 0 && entry.value < tokens.length))
-      return refuse("BadTokenizer", `${shown(key)} is not one of the ${tokens.length} tokens`)
+  for (const key of ["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"]) {
+    const id = entries.get(key)?.value
+    if (id !== undefined && !(typeof id === "number" && Number.isInteger(id) && id >= 0 && id < tokens.length))
+      return refuse("BadTokenizer", `${key} is not one of the ${tokens.length} tokens`)
   }
   return tokens
 }

@@ -170,8 +170,8 @@ class Cursor {
   }
 
   /**
-   * Moves over `count` strings. Vocabularies make this the loop that all wait for: it looks at bytes, as reading numbers
-   * through the view is six times slower here, and leaves what is not a short string within the bytes to `skipString`.
+   * Moves over `count` strings. Vocabularies make this the loop that all wait for: it looks at bytes, as numbers read
+   * through the view are six times slower here, and leaves what is not a short string within the bytes to `skipString`.
    */
   skipStrings(count: number, what: string): void {
     const { bytes } = this
