@@ -39,14 +39,18 @@ const folderOf = (name: string): string =>
 
 const resolved = (source: Source, specifier: string): string => normalize(`${dirname(source.path)}/${specifier}`)
 
-/** Returns the files that a reference may mean. */
-const targets = (source: Source, { kind, specifier }: Reference): ReadonlyArray<string> => {
+/** Returns the files that a reference may mean; a mention may be the end of a path joined at run time. */
+const targets = (tree: Tree, source: Source, { kind, specifier }: Reference): ReadonlyArray<string> => {
   const [scope, name, ...rest] = specifier.split("/")
   if (scope === "@weft" && name !== undefined) {
     const path = `${folderOf(name)}/src/${rest.length === 0 ? "index" : rest.join("/")}`
     return [`${path}.ts`, `${path}.tsx`]
   }
-  if (kind === "mention") return [resolved(source, specifier), specifier]
+  if (kind === "mention") {
+    const folder = `${dirname(source.path)}/`
+    const below = [...tree.files.keys()].filter((path) => path.startsWith(folder) && path.endsWith(`/${specifier}`))
+    return [resolved(source, specifier), specifier, ...below]
+  }
   return specifier.startsWith(".") ? [resolved(source, specifier)] : []
 }
 
@@ -100,7 +104,8 @@ const deadFiles: TreeRule = (tree) => {
     if (reached.has(path) || !tree.files.has(path)) continue
     reached.add(path)
     const source = tree.sources.get(path)
-    if (source !== undefined) waiting.push(...source.references.flatMap((reference) => targets(source, reference)))
+    if (source !== undefined)
+      waiting.push(...source.references.flatMap((reference) => targets(tree, source, reference)))
     else if (path.endsWith(".html")) waiting.push(...pageTargets(path, tree.files.get(path) ?? ""))
   }
   return [...tree.sources.values()]

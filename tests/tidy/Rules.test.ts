@@ -137,7 +137,8 @@ test("every file is reached from a program, a test, a page or a script", () => {
     "apps/peer/src/Round.ts": `${header}import "./About.ts"\n`,
     "apps/peer/src/About.ts": `${header}import "./Round.ts"\n`,
     "tests/peer/Thing.test.ts": `${header}import "../support/peer.ts"\n`,
-    "tests/support/peer.ts": header,
+    "tests/support/peer.ts": `${header}join(import.meta.dir, "fixtures", "child.ts")\n`,
+    "tests/support/fixtures/child.ts": header,
     "infra/src/bench.ts": header,
     "package.json": '{"scripts":{"bench":"bun run infra/src/bench.ts"}}'
   }
