@@ -39,7 +39,7 @@ const folderOf = (name: string): string =>
 
 const resolved = (source: Source, specifier: string): string => normalize(`${dirname(source.path)}/${specifier}`)
 
-/** Returns the files that a reference may mean; a mention may be the last part of a path that is joined when it runs. */
+/** Returns the files that a reference may mean; a mention may be the end of a path joined at run time. */
 const targets = (tree: Tree, source: Source, { kind, specifier }: Reference): ReadonlyArray<string> => {
   const [scope, name, ...rest] = specifier.split("/")
   if (scope === "@weft" && name !== undefined) {

@@ -1,5 +1,5 @@
 /** The models this peer serves, each with an engine host of its own. Closing the layer stops them all. */
-import type { Engine } from "@weft/engine/Engine"
+import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
 import type { GenerateFailure } from "@weft/engine/Generation"
 import type { ModelLoad } from "@weft/mesh/PeerInfo"
 import { Context, Effect } from "effect"
@@ -9,9 +9,9 @@ import type { ModelStatus } from "./PeerStatus.ts"
 export class Engines extends Context.Tag("@weft/peer/Engines")<
   Engines,
   {
-    readonly all: ReadonlyArray<Engine>
+    readonly all: ReadonlyArray<SupervisedEngine>
     /** Fails with `model_not_found` where this peer does not hold the model. */
-    readonly find: (model: string) => Effect.Effect<Engine, GenerateFailure>
+    readonly find: (model: string) => Effect.Effect<SupervisedEngine, GenerateFailure>
     /** What heartbeats say. */
     readonly loads: Effect.Effect<ReadonlyArray<ModelLoad>>
     /** What `peer status` shows. */
@@ -20,12 +20,16 @@ export class Engines extends Context.Tag("@weft/peer/Engines")<
 >() {}
 
 /** Returns the service over engines that run already. */
-export const make = (all: ReadonlyArray<Engine>): typeof Engines.Service => {
+export const make = (all: ReadonlyArray<SupervisedEngine>): typeof Engines.Service => {
   const byId = new Map(all.map((engine) => [engine.model.id, engine]))
   const status = Effect.forEach(all, (engine) =>
     Effect.map(
-      engine.load,
-      ({ active, queued, restarts, state }): ModelStatus => ({ ...engine.model, active, queued, restarts, state })
+      Effect.zip(engine.load, engine.hostProcessId),
+      ([load, processId]): ModelStatus => ({
+        ...engine.model,
+        ...load,
+        ...(processId === undefined ? {} : { processId })
+      })
     )
   )
   return {

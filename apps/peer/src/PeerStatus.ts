@@ -10,7 +10,9 @@ export const ModelStatus = Schema.Struct({
   active: Schema.NonNegativeInt,
   queued: Schema.NonNegativeInt,
   /** Times its engine host was started again. */
-  restarts: Schema.NonNegativeInt
+  restarts: Schema.NonNegativeInt,
+  /** Process id of its engine host, while there is one. */
+  processId: Schema.optional(Schema.Int)
 })
 export type ModelStatus = typeof ModelStatus.Type
 
