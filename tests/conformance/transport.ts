@@ -4,7 +4,7 @@
  */
 import { describe, expect } from "bun:test"
 import { ResetCode } from "@weft/mesh/CreditStream"
-import type { SessionError } from "@weft/mesh/MeshError"
+import type { SessionError, StreamError } from "@weft/mesh/MeshError"
 import { type MeshStream, type Session, Transport } from "@weft/mesh/Transport"
 import type { TransportLimits } from "@weft/mesh/TransportLimits"
 import { Context, Deferred, Duration, Effect, Layer, Option, type Scope } from "effect"
@@ -27,9 +27,9 @@ export interface Subject {
   /** Size of the bulk transfer. */
   readonly bulkBytes: number
   /** A victim that listens at `address`. */
-  readonly listening: Effect.Effect<Victim & { readonly address: string }, SessionError, Scope.Scope>
+  readonly listening: Effect.Effect<Victim & { readonly address: string }, SessionError | StreamError, Scope.Scope>
   /** A victim that dials us. */
-  readonly dialling: (address: string) => Effect.Effect<Victim, SessionError, Scope.Scope>
+  readonly dialling: (address: string) => Effect.Effect<Victim, SessionError | StreamError, Scope.Scope>
 }
 
 /** Default credit window, as both sides of these tests have it. */
