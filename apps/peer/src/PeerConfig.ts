@@ -6,7 +6,7 @@ import { Config } from "effect"
 export const dataDirectoryDefault = ".weft/peer"
 
 /** Folder of the identity and of the running peer's address. */
-export const dataDirectory = Options.directory("data-dir").pipe(
+export const dataDirectory = Options.text("data-dir").pipe(
   Options.withFallbackConfig(Config.string("WEFT_DATA_DIR")),
   Options.withDefault(dataDirectoryDefault),
   Options.withDescription("where the peer keeps its identity and state")

@@ -19,6 +19,9 @@ const eventBytesMax = 256 * 1024
 /** A request is sent whole when it begins; on 1 Mbit/s this lets 2 MB through. */
 const requestDeadline = "20 seconds"
 
+/** The entry reads on until the last event; after this a lost end is nobody's loss. */
+const farewellDeadline = "5 seconds"
+
 /** Represents a peer that broke the order or the bounds of an answer. */
 export class AnswerMalformed extends Data.TaggedError("AnswerMalformed")<{ readonly detail: string }> {
   override get message(): string {
@@ -72,6 +75,8 @@ export const answer = Effect.fnUntraced(function* (
       onSuccess: (engine) => Effect.flatMap(engine.generate(request), (events) => forward(events, stream))
     })
     yield* stream.end
+    // Whoever reset the stream now would cut what is still on its way.
+    yield* Effect.timeoutOption(stream.closed, farewellDeadline)
     return outcome
   })
   const cut = Effect.zipRight(stream.closed, Effect.never)

@@ -2,8 +2,8 @@
 import { Effect, Exit } from "effect"
 import * as EngineHost from "../EngineHost.ts"
 
-// Ctrl-C reaches the whole process group; the host lives as long as its supervisor, which drains first.
-process.on("SIGINT", () => {})
+// Ctrl-C, and a stop of the whole process group, reach the host too; it lives as long as its supervisor, which drains.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => {})
 
 const exit = await Effect.runPromiseExit(Effect.scoped(EngineHost.run))
 if (Exit.isFailure(exit)) process.stderr.write(`${exit.cause}\n`)
