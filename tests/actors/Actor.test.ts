@@ -285,27 +285,13 @@ it.effect("a handler may stream from a mailbox, whose scope lasts as long as the
   })
 )
 
-it.effect("a crash cuts the streams of its life with ActorStopped, not with the crash's defect", () =>
-  Effect.gen(function* () {
-    const closed = yield* Deferred.make<void>()
-    const { ref } = yield* Actor.spawn(Ticks, ticks(yield* Ref.make(0), closed), roomy)
-    const first = yield* Deferred.make<void>()
-    const watching = yield* Effect.fork(
-      Effect.flip(Stream.runForEach(ref.Boxed(), () => Deferred.succeed(first, undefined)))
-    )
-    yield* Deferred.await(first)
-    expect(yield* Effect.exit(ref.Crash())).toEqual(Exit.die("crash"))
-    yield* Deferred.await(closed)
-    expect(yield* Fiber.join(watching)).toEqual(new ActorStopped({ actor: "ticks", reason: "restarting" }))
-  })
-)
-
 const GateRpcs = RpcGroup.make(
   Rpc.make("Enter", { success: Schema.String }),
   Rpc.make("Open", { payload: { word: Schema.String } }),
   Rpc.make("Late"),
   Rpc.make("Beside"),
-  Rpc.make("Visits", { success: Schema.Int })
+  Rpc.make("Visits", { success: Schema.Int }),
+  Rpc.make("Crash")
 )
 const gate = Effect.gen(function* () {
   const word = yield* Deferred.make<string>()
@@ -319,7 +305,8 @@ const gate = Effect.gen(function* () {
     Open: (payload) => Deferred.succeed(word, payload.word),
     Late: () => Actor.answerLater(Effect.die("late")),
     Beside: () => Rpc.fork(Effect.never),
-    Visits: () => Effect.sync(() => visits)
+    Visits: () => Effect.sync(() => visits),
+    Crash: () => Effect.die("crash")
   })
 })
 
@@ -343,6 +330,26 @@ it.effect("a defect after the turn goes to its caller and crashes nothing", () =
     yield* ref.Enter()
     expect(yield* Effect.exit(ref.Late())).toEqual(Exit.die("late"))
     expect(yield* ref.Visits()).toBe(1)
+  })
+)
+
+it.effect("a crash cuts the streams and late answers of its life with ActorStopped, not with the crash's defect", () =>
+  Effect.gen(function* () {
+    const closed = yield* Deferred.make<void>()
+    const { ref } = yield* Actor.spawn(Ticks, ticks(yield* Ref.make(0), closed), roomy)
+    const first = yield* Deferred.make<void>()
+    const watching = yield* Effect.fork(
+      Effect.flip(Stream.runForEach(ref.Boxed(), () => Deferred.succeed(first, undefined)))
+    )
+    yield* Deferred.await(first)
+    expect(yield* Effect.exit(ref.Crash())).toEqual(Exit.die("crash"))
+    yield* Deferred.await(closed)
+    expect(yield* Fiber.join(watching)).toEqual(new ActorStopped({ actor: "ticks", reason: "restarting" }))
+    const door = yield* Actor.spawn(Actor.make("gate", GateRpcs), gate, roomy)
+    const entering = yield* Effect.fork(Effect.flip(door.ref.Enter()))
+    yield* settle
+    yield* Effect.exit(door.ref.Crash())
+    expect(yield* Fiber.join(entering)).toEqual(new ActorStopped({ actor: "gate", reason: "restarting" }))
   })
 )
 

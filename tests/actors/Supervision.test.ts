@@ -316,3 +316,24 @@ it.effect("an actor without a supervisor escalates on its own: its join fails, i
     expect((yield* Effect.flip(join)).restarts).toBe(5)
   })
 )
+
+it.effect("launch fails when the program's supervisor gives up, and releases the layers first", () =>
+  Effect.gen(function* () {
+    const spawned = yield* Deferred.make<Actor.Spawned<CounterRpcsOf>>()
+    let released = false
+    const app = Layer.scopedDiscard(
+      Effect.gen(function* () {
+        yield* Effect.addFinalizer(() => Effect.sync(() => (released = true)))
+        yield* Deferred.succeed(spawned, yield* Actor.spawn(Counter, counter(), { mailboxCapacity: 16 }))
+      })
+    )
+    const options = { name: "program", strategy: "one_for_one", restarts: { intensity: 0 } } as const
+    const running = yield* Effect.fork(Effect.flip(Supervision.launch(app, options)))
+    const { ref } = yield* Deferred.await(spawned)
+    expect(yield* ref.Add({ n: 1 })).toBe(1)
+    yield* Effect.exit(ref.Crash())
+    const failure = yield* Fiber.join(running)
+    expect([failure.supervisor, failure.child]).toEqual(["program", "counter"])
+    expect(released).toBe(true)
+  })
+)

@@ -29,7 +29,9 @@ import { Inbox, Turn } from "./Inbox.ts"
 /** What calls that were cut may take to clean up: they have nothing left to wait for. */
 export const cleanupBound = Duration.seconds(1)
 
-/** Who interrupts the calls of a life that ends: ids of no fiber, by which a cut is told from a caller's own leaving. */
+/**
+ * Who interrupts the calls of a life that ends: ids of no fiber, by which a cut is told from a caller's own leaving.
+ */
 const interruptor = { stopped: FiberId.unsafeMake(), restarting: FiberId.unsafeMake() }
 
 type CallFiber = Fiber.RuntimeFiber<unknown, unknown>
