@@ -13,13 +13,30 @@ export class StreamError extends Data.TaggedError("StreamError")<{
   }
 }
 
+/** Represents a goodbye: which side closed the session, with what code and reason. */
+export interface Goodbye {
+  readonly by: "us" | "them"
+  readonly code: number
+  /** At most 256 characters; the other side's words are hostile. */
+  readonly reason: string
+}
+
 /** Represents a session that could not be made or no longer lives. */
 export class SessionError extends Data.TaggedError("SessionError")<{
   readonly reason: "DialFailed" | "DialTimeout" | "Closed" | "Lost" | "TooManyStreams" | "ListenFailed"
   readonly address: string
+  /** Who left and why, when `reason` is `Closed`. */
+  readonly goodbye?: Goodbye
   readonly cause?: unknown
 }> {
   override get message(): string {
-    return `session with ${this.address}: ${this.reason}`
+    const { goodbye, cause } = this
+    const why =
+      goodbye === undefined
+        ? cause === undefined
+          ? ""
+          : `: ${cause}`
+        : ` by ${goodbye.by}: ${goodbye.code} ${goodbye.reason}`
+    return `session with ${this.address}: ${this.reason}${why}`
   }
 }

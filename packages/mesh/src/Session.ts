@@ -1,0 +1,357 @@
+/**
+ * Our session on top of a layer's raw one: bounded streams, liveness, round-trip time, one close for all reasons. Owned
+ * by the scope it is made in, which closes it. Streams come in through the raw session's events and wait in a bounded
+ * mailbox; pings run on a control stream of the session's own.
+ */
+import { type Clock, Deferred, Effect, Exit, FiberId, Mailbox, Option, type Scope } from "effect"
+import { type ByteCounters, CreditStream, RecordKind, ResetCode, type StreamOwner } from "./CreditStream.ts"
+import * as control from "./internal/controlStream.ts"
+import type { RawClose, RawSession, RawStream, RawStreamEvents } from "./internal/RawSession.ts"
+import { SessionError, StreamError } from "./MeshError.ts"
+import * as MeshMetrics from "./MeshMetrics.ts"
+import * as Liveness from "./SessionLiveness.ts"
+import type { Datagrams, Session as MeshSession, MeshStream, SessionStats } from "./Transport.ts"
+import type { TransportLimits } from "./TransportLimits.ts"
+
+/** Datagrams that wait for a reader; older ones are dropped, as they would be on the wire. */
+const datagramsWaitingMax = 64
+
+/** The other side frees a stream's place a round trip before we see it end: so many more than the bound are let in. */
+const streamsSlack = 64
+
+/** Goodbyes are shown to people; a longer one is cut. */
+const reasonCharactersMax = 256
+
+/** Close codes of the transport itself; applications use codes below 0xff00. */
+export const CloseCode = {
+  /** The owner's scope ended: the process stops or needs the session no more. */
+  released: 0xff00,
+  /** The other side broke the protocol of streams. */
+  violation: 0xff01,
+  /** Nothing was heard for too long. */
+  silence: 0xff02,
+  /** Too many sessions, or too many waiting. */
+  refused: 0xff03
+} as const
+
+/** Represents what a session is told about itself. */
+export interface SessionOptions {
+  readonly layer: "quic" | "webtransport" | "memory"
+  readonly direction: MeshSession["direction"]
+  readonly limits: TransportLimits
+}
+
+/** Represents a live session over a layer's raw one. */
+class LiveSession implements MeshSession {
+  readonly direction: MeshSession["direction"]
+  readonly remoteAddress: string
+  readonly serverCertificateSha256: Uint8Array
+  readonly datagrams: Option.Option<Datagrams>
+  readonly closed: Effect.Effect<SessionError>
+  readonly accept: Effect.Effect<MeshStream, SessionError>
+
+  readonly #raw: RawSession
+  readonly #options: SessionOptions
+  readonly #waiting: Mailbox.Mailbox<MeshStream, SessionError>
+  readonly #datagramsWaiting: Mailbox.Mailbox<Uint8Array, SessionError>
+  readonly #clock: Clock.Clock
+  readonly #owner: StreamOwner
+  readonly #counters: ByteCounters = { bytesSent: 0, bytesReceived: 0 }
+  readonly #opened = new Set<CreditStream>()
+  readonly #accepted = new Set<CreditStream>()
+  /** Streams being opened, and raw streams whose first word has not come yet. */
+  #opening = 0
+  #nameless = 0
+  readonly #over = Deferred.unsafeMake<SessionError>(FiberId.none)
+  #error: SessionError | undefined
+
+  #control: RawStream | undefined
+  #liveness: Liveness.Liveness
+  #pingId = 0
+  #measured: { readonly id: number; readonly sentAtMs: number } | undefined
+  #rttMs: number | undefined
+  #packets = { packetsSent: 0, packetsLost: 0 }
+
+  constructor(raw: RawSession, options: SessionOptions, parts: Parts) {
+    this.#raw = raw
+    this.#options = options
+    this.#waiting = parts.streams
+    this.#datagramsWaiting = parts.datagrams
+    this.#clock = parts.clock
+    this.#liveness = Liveness.initial(this.#nowMs())
+    this.direction = options.direction
+    this.remoteAddress = raw.remoteAddress
+    this.serverCertificateSha256 = raw.serverCertificateSha256
+    this.closed = Deferred.await(this.#over)
+    this.accept = takeFrom(this.#waiting)
+    this.datagrams = Option.map(Option.fromNullable(raw.datagrams), ({ sizeBytesMax, send }) => ({
+      sizeBytesMax,
+      send: (bytes) => Effect.suspend(() => this.#error ?? Effect.sync(() => send(bytes))),
+      receive: takeFrom(this.#datagramsWaiting)
+    }))
+    this.#owner = {
+      counters: this.#counters,
+      windowBytes: options.limits.windowBytes,
+      finished: (stream) => void (this.#opened.delete(stream) || this.#accepted.delete(stream)),
+      violated: (why) => this.#violated(why)
+    }
+    MeshMetrics.sessionOpened(options)
+    raw.listen({
+      stream: (stream) => this.#announced(stream),
+      datagram: (bytes) => void this.#datagramsWaiting.unsafeOffer(bytes),
+      closed: (why) => this.#closedByLayer(why)
+    })
+  }
+
+  readonly open: Effect.Effect<MeshStream, SessionError> = Effect.suspend(() => {
+    if (this.#error !== undefined) return this.#error
+    if (this.#opened.size + this.#opening >= this.#options.limits.streamsMax) {
+      return new SessionError({ reason: "TooManyStreams", address: this.remoteAddress })
+    }
+    this.#opening += 1
+    return this.#openRaw.pipe(
+      Effect.ensuring(
+        Effect.sync(() => {
+          this.#opening -= 1
+        })
+      ),
+      Effect.flatMap((raw) => {
+        if (this.#error !== undefined) return this.#error
+        const stream = new CreditStream(raw, this.#owner)
+        this.#opened.add(stream)
+        raw.listen(eventsOf(stream))
+        return Effect.succeed(stream)
+      }),
+      Effect.uninterruptible
+    )
+  })
+
+  readonly stats: Effect.Effect<SessionStats> = Effect.sync(() => {
+    const { rttMs, packetsSent, packetsLost } = this.#raw.stats()
+    return { rttMs: rttMs ?? this.#rttMs, packetsSent, packetsLost, ...this.#counters }
+  })
+
+  readonly close = (code: number, reason: string): Effect.Effect<void> => Effect.sync(() => this.#leave(code, reason))
+
+  /** Opens the control stream of a session that we dialled; a session too dead for it is noticed by its silence. */
+  readonly openControl: Effect.Effect<void> = Effect.suspend(() => this.#openRaw).pipe(
+    Effect.flatMap((raw) =>
+      Effect.sync(() => {
+        raw.write(control.marker())
+        this.#useControl(raw, (events) => raw.listen(events))
+      })
+    ),
+    Effect.ignore
+  )
+
+  /** Pings, measures and judges the other side; returns whether the session goes on. */
+  readonly tick: Effect.Effect<boolean> = Effect.sync(() => {
+    if (this.#error !== undefined) return false
+    const nowMs = this.#nowMs()
+    this.#liveness = Liveness.tick(this.#liveness, nowMs, this.#counters.bytesReceived)
+    if (Liveness.isDead(this.#liveness)) {
+      this.#raw.close(CloseCode.silence, "nothing heard for too long")
+      this.#finish(new SessionError({ reason: "Lost", address: this.remoteAddress, cause: "nothing heard" }))
+      return false
+    }
+    this.#ping(nowMs)
+    this.#report()
+    return true
+  })
+
+  // internal
+
+  get #openRaw(): Effect.Effect<RawStream, SessionError> {
+    return Effect.tryPromise({
+      try: () => this.#raw.open(),
+      catch: (cause) => this.#error ?? new SessionError({ reason: "Lost", address: this.remoteAddress, cause })
+    })
+  }
+
+  #nowMs(): number {
+    return Number(this.#clock.unsafeCurrentTimeNanos() / 1_000n) / 1_000
+  }
+
+  #announced(raw: RawStream): void {
+    const { streamsMax } = this.#options.limits
+    if (this.#error !== undefined || this.#accepted.size + this.#nameless >= streamsMax + streamsSlack) {
+      raw.reset(ResetCode.refused)
+      return
+    }
+    this.#nameless += 1
+    let head = new Uint8Array(0)
+    let events: RawStreamEvents | undefined
+    const forget = (): void => {
+      if (events === undefined) this.#nameless -= 1
+      events = ignoreEvents
+    }
+    raw.listen({
+      data: (bytes) => {
+        if (events !== undefined) return events.data(bytes)
+        head = head.length === 0 ? new Uint8Array(bytes) : joined(head, bytes)
+        if (head.length < 4) return
+        this.#nameless -= 1
+        events = ignoreEvents
+        this.#named(raw, head, (named) => {
+          events = named
+        })
+      },
+      reset: (code) => {
+        if (events !== undefined) return events.reset(code)
+        raw.reset(code)
+        forget()
+      },
+      cut: () => (events === undefined ? forget() : events.cut()),
+      writable: () => events?.writable()
+    })
+  }
+
+  /** The first word of an accepted stream is there: it is either the control stream or one for the application. */
+  #named(raw: RawStream, head: Uint8Array, use: (events: RawStreamEvents) => void): void {
+    if (new DataView(head.buffer, head.byteOffset).getUint32(0) === RecordKind.control) {
+      if (this.direction === "dialled" || this.#control !== undefined) {
+        this.#violated("opened a control stream")
+        return
+      }
+      this.#useControl(raw, (events) => {
+        use(events)
+        events.data(head.subarray(4))
+      })
+      return
+    }
+    const stream = new CreditStream(raw, this.#owner)
+    this.#accepted.add(stream)
+    const events = eventsOf(stream)
+    use(events)
+    if (!this.#waiting.unsafeOffer(stream)) {
+      stream.unsafeReset(ResetCode.refused)
+      return
+    }
+    events.data(head)
+  }
+
+  #useControl(raw: RawStream, listen: (events: RawStreamEvents) => void): void {
+    this.#control = raw
+    const decode = control.decoder({
+      ping: (id) => void raw.write(control.encodePong(id)),
+      pong: (id) => this.#ponged(id)
+    })
+    listen({
+      ...ignoreEvents,
+      data: (bytes) => {
+        this.#counters.bytesReceived += bytes.length
+        if (!decode(bytes)) this.#violated("sent garbage on the control stream")
+      }
+    })
+    this.#ping(this.#nowMs())
+  }
+
+  /** A ping that the layer does not take is dropped: the next tick sends another. */
+  #ping(nowMs: number): void {
+    this.#pingId = (this.#pingId + 1) >>> 0
+    if (this.#control?.write(control.encodePing(this.#pingId)) !== true) return
+    this.#measured ??= { id: this.#pingId, sentAtMs: nowMs }
+  }
+
+  #ponged(id: number): void {
+    if (this.#measured?.id !== id) return
+    const sampleMs = this.#nowMs() - this.#measured.sentAtMs
+    this.#measured = undefined
+    // RFC 6298's smoothing: an eighth of each new sample.
+    this.#rttMs = this.#rttMs === undefined ? sampleMs : this.#rttMs + (sampleMs - this.#rttMs) / 8
+  }
+
+  #report(): void {
+    const { rttMs = this.#rttMs, packetsSent = 0, packetsLost = 0 } = this.#raw.stats()
+    MeshMetrics.sessionMeasured(this.#options.layer, {
+      rttMs,
+      packetsSent: packetsSent - this.#packets.packetsSent,
+      packetsLost: packetsLost - this.#packets.packetsLost
+    })
+    this.#packets = { packetsSent, packetsLost }
+  }
+
+  #violated(why: string): void {
+    this.#leave(CloseCode.violation, why, new StreamError({ reason: "Overrun", code: 0, cause: why }))
+  }
+
+  #leave(code: number, reason: string, streamError?: StreamError): void {
+    if (this.#error !== undefined) return
+    const words = reason.slice(0, reasonCharactersMax)
+    this.#raw.close(code >>> 0, words)
+    const goodbye = { by: "us", code: code >>> 0, reason: words } as const
+    this.#finish(new SessionError({ reason: "Closed", address: this.remoteAddress, goodbye }), streamError)
+  }
+
+  #closedByLayer(why: RawClose): void {
+    if (why.kind === "lost") {
+      this.#finish(new SessionError({ reason: "Lost", address: this.remoteAddress, cause: why.cause }))
+      return
+    }
+    const goodbye = { by: "them", code: why.code, reason: why.reason.slice(0, reasonCharactersMax) } as const
+    this.#finish(new SessionError({ reason: "Closed", address: this.remoteAddress, goodbye }))
+  }
+
+  #finish(
+    error: SessionError,
+    streamError = new StreamError({ reason: "SessionClosed", code: 0, cause: error })
+  ): void {
+    if (this.#error !== undefined) return
+    this.#error = error
+    for (const stream of [...this.#opened, ...this.#accepted]) stream.unsafeFail(streamError)
+    this.#waiting.unsafeDone(Exit.fail(error))
+    this.#datagramsWaiting.unsafeDone(Exit.fail(error))
+    Deferred.unsafeDone(this.#over, Effect.succeed(error))
+    MeshMetrics.sessionClosed(this.#options, error)
+  }
+}
+
+interface Parts {
+  readonly streams: Mailbox.Mailbox<MeshStream, SessionError>
+  readonly datagrams: Mailbox.Mailbox<Uint8Array, SessionError>
+  readonly clock: Clock.Clock
+}
+
+const ignoreEvents: RawStreamEvents = { data: () => {}, reset: () => {}, cut: () => {}, writable: () => {} }
+
+const eventsOf = (stream: CreditStream): RawStreamEvents => ({
+  data: (bytes) => stream.unsafeReceive(bytes),
+  reset: (code) => stream.unsafeResetByPeer(code),
+  cut: () => stream.unsafeCut(),
+  writable: () => stream.unsafeFlush()
+})
+
+const joined = (left: Uint8Array, right: Uint8Array): Uint8Array<ArrayBuffer> => {
+  const out = new Uint8Array(left.length + right.length)
+  out.set(left)
+  out.set(right, left.length)
+  return out
+}
+
+/** Takes from a mailbox that ends only with a failure. */
+const takeFrom = <A>(mailbox: Mailbox.Mailbox<A, SessionError>): Effect.Effect<A, SessionError> =>
+  Effect.catchTag(mailbox.take, "NoSuchElementException", (cause) => Effect.die(cause))
+
+/** Makes our session over a raw one; it is closed with the scope, and its loop ends when the session is over. */
+export const make = Effect.fnUntraced(function* (
+  raw: RawSession,
+  options: SessionOptions
+): Effect.fn.Return<MeshSession, never, Scope.Scope> {
+  const session = new LiveSession(raw, options, {
+    streams: yield* Mailbox.make<MeshStream, SessionError>({
+      capacity: options.limits.streamsWaitingMax,
+      strategy: "dropping"
+    }),
+    datagrams: yield* Mailbox.make<Uint8Array, SessionError>({ capacity: datagramsWaitingMax, strategy: "sliding" }),
+    clock: yield* Effect.clock
+  })
+  yield* Effect.addFinalizer(() => session.close(CloseCode.released, "leaving"))
+  if (options.direction === "dialled") yield* session.openControl
+  yield* session.tick.pipe(
+    Effect.delay(Liveness.tickMs),
+    Effect.repeat({ while: (alive) => alive }),
+    Effect.interruptible,
+    Effect.forkScoped
+  )
+  return session
+})
