@@ -4,9 +4,9 @@
  *
  * How: in every message a mark is put behind each character that could begin a control token, the template runs on the
  * marked messages, control tokens are looked for in its output (a marked one does not match), and the marks are taken
- * out. Text that the template itself looks for (`'</think>' in content`) is left unmarked unless it is a control token.
- * The mark is one private-use character that neither the chat nor the template holds. What remains possible is only what
- * a template does by itself: to write a control token of its own in place of a user's text.
+ * out. Text that the template itself looks for (`'</think>' in content`) is left unmarked, unless it is a control
+ * token. The mark is one private-use character that neither the chat nor the template holds. What remains possible is
+ * only what a template does by itself: to write a control token of its own in place of, or around, a user's text.
  */
 import { type Environment, parse, tokenize } from "@huggingface/jinja"
 import { Clock, Data, Effect } from "effect"
@@ -55,9 +55,9 @@ export class TemplateError extends Data.TaggedError("TemplateError")<{
       case "Syntax":
         return `The model's chat template cannot be read (${this.detail}). Use another model file.`
       case "Failed":
-        return `The model's chat template failed on these messages (${this.detail}). Send plain text to /v1/completions.`
+        return `The model's chat template failed on these messages (${this.detail}). Use /v1/completions.`
       case "Excess":
-        return `The model's chat template was stopped: it makes ${this.detail}. Send a shorter chat or use another file.`
+        return `The model's chat template was stopped: it makes ${this.detail}. Send a shorter chat.`
       case "Unmarkable":
         return `The messages cannot be told from the template: ${this.detail}. Send fewer private-use characters.`
     }

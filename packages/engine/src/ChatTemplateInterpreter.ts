@@ -5,15 +5,16 @@
  */
 import { Environment, Interpreter } from "@huggingface/jinja"
 
-/** Most characters of one value a template makes, the rendered chat among them: twice the longest prompt. */
-export const valueCharactersMax = 8 * 1024 * 1024
+/** Most characters of one value a template makes: twice the longest prompt, and marks may double that. */
+export const valueCharactersMax = 16 * 1024 * 1024
 /** Most elements of one list a template makes; the longest chat has 4,096 messages. */
 export const listElementsMax = 65_536
 /**
- * Most work of one rendering: one unit for each node evaluated, and one more for every 64 characters or 8 elements of
- * its value. The largest templates known take about 100 nodes a message; this is some seconds at worst.
+ * Most work of one rendering: one unit for each node evaluated, two for each turn of a loop, and one for every 64
+ * characters or 8 elements of a value. A chat of 4,096 messages takes the largest known templates about a quarter of
+ * this; all of it takes a few seconds.
  */
-export const workMax = 4_000_000
+export const workMax = 2_000_000
 
 /** Represents a refusal that the template speaks for itself, through `raise_exception`. */
 export class TemplateRaised extends Error {}
@@ -22,25 +23,42 @@ export class TemplateRaised extends Error {}
 export class TemplateExcess extends Error {}
 
 type Evaluate = Interpreter["evaluate"]
+type Statement = Parameters<Evaluate>[0]
 
 /** Evaluates a template's syntax tree and stops it at the bounds of this file. */
 export class BoundedInterpreter extends Interpreter {
   private work = 0
+  /** What the loops go over: a list costs as it is gone over, not as it is looked at. */
+  private readonly iterated = new WeakSet<object>()
 
   override evaluate(...[statement, environment]: Parameters<Evaluate>): ReturnType<Evaluate> {
+    const over = iterable(statement)
+    if (over !== undefined) this.iterated.add(over)
     const result = super.evaluate(statement, environment)
-    const value: unknown = result.value
-    this.work += 1
-    if (typeof value === "string") {
-      if (value.length > valueCharactersMax) throw new TemplateExcess(`a text of more than ${valueCharactersMax}`)
-      this.work += value.length >>> 6
-    } else if (Array.isArray(value)) {
-      if (value.length > listElementsMax) throw new TemplateExcess(`a list of more than ${listElementsMax}`)
-      this.work += value.length >>> 3
-    }
+    this.work += 1 + this.cost(statement, result.value)
     if (this.work > workMax) throw new TemplateExcess("more work than a chat can need")
     return result
   }
+
+  private cost(statement: Statement, value: unknown): number {
+    if (typeof value === "string") {
+      if (value.length > valueCharactersMax)
+        throw new TemplateExcess(`a text of more than ${valueCharactersMax} characters`)
+      return value.length >>> 6
+    }
+    if (!Array.isArray(value)) return 0
+    if (value.length > listElementsMax) throw new TemplateExcess(`a list of more than ${listElementsMax} elements`)
+    if (statement !== undefined && this.iterated.has(statement)) return value.length * 2
+    return statement?.type === "Identifier" ? 0 : value.length >>> 3
+  }
+}
+
+/** Returns the expression a loop goes over, without its condition; `undefined` for what is not a loop. */
+const iterable = (statement: Statement): object | undefined => {
+  if (statement?.type !== "For" || !("iterable" in statement)) return undefined
+  const over = statement.iterable
+  if (typeof over !== "object" || over === null) return undefined
+  return "lhs" in over && "test" in over && typeof over.lhs === "object" && over.lhs !== null ? over.lhs : over
 }
 
 /**
@@ -72,7 +90,7 @@ const range = (first: number, second?: number, step = 1): ReadonlyArray<number> 
   const start = second === undefined ? 0 : first
   const end = second === undefined ? first : second
   const length = Math.max(0, Math.ceil((end - start) / step))
-  if (!(length <= listElementsMax)) throw new TemplateExcess(`a range of more than ${listElementsMax}`)
+  if (!(length <= listElementsMax)) throw new TemplateExcess(`a range of more than ${listElementsMax} elements`)
   return Array.from({ length }, (_, index) => start + index * step)
 }
 

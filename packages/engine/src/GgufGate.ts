@@ -3,8 +3,8 @@
  * memory, and refuses what is malformed, what does not fit the file, and what llama.cpp is known to die of.
  *
  * `@huggingface/gguf` gives the names of types; its parser is only a second opinion in the tests. It reads on into
- * zeros where a file ends (so it accepts truncated headers), reads 50 MB before it gives up, and takes `general.alignment`
- * as it is.
+ * zeros where a file ends (so it accepts truncated headers), reads 50 MB before it gives up, and takes
+ * `general.alignment` as it is.
  */
 import { Effect, Either } from "effect"
 import type { GgufEntry, GgufHeader, GgufTensor } from "./GgufHeader.ts"
@@ -16,9 +16,9 @@ import { tensorType, typeName } from "./GgufTypes.ts"
 
 /** Most bytes of a header: twice the largest known, 262,144 tokens with scores and 0.5 million merges. */
 export const headerBytesMax = 32 * 1024 * 1024
-/** Bytes read at first: the headers of small models; each further reading takes eight times as many. */
-const firstBytes = 512 * 1024
-const growth = 8
+/** Bytes read at first; each further reading takes four times as many, so no more is held than that. */
+const firstBytes = 1024 * 1024
+const growth = 4
 /** Alignment of the data where the file states none. */
 const alignmentDefault = 32
 /** Least alignment: ggml asserts that the data of a mapped file lie at multiples of 32. */

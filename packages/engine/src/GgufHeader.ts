@@ -35,8 +35,8 @@ export interface GgufArray {
   readonly sizeBytes: number
 }
 
-/** Most elements of an array that are kept in memory: eight times the most layers a model may have. */
-export const arrayValuesMax = 4096
+/** Most elements of an array that are kept in memory: one for each of the most layers a model may have. */
+export const arrayValuesMax = 512
 
 /** Represents one key of the metadata; `offset` and `sizeBytes` span key, type and value in the file. */
 export type GgufEntry = {

@@ -4,20 +4,12 @@
  */
 
 import { templateCharactersMax } from "./ChatTemplate.ts"
-import type {
-  GgufArray,
-  GgufEntry,
-  GgufHeader,
-  GgufScalar,
-  GgufTensor,
-  GgufTokens,
-  GgufValueType
-} from "./GgufHeader.ts"
-import { strings } from "./GgufReader.ts"
+import type { GgufArray, GgufEntry, GgufHeader, GgufTensor, GgufTokens, GgufValueType } from "./GgufHeader.ts"
+import { decode, eachString } from "./GgufReader.ts"
 import { refuse, shown } from "./GgufRejected.ts"
 import { fileTypeName } from "./GgufTypes.ts"
 
-/** Most layers: llama.cpp's own arrays have 512 (a larger `block_count` wrote behind them, llama.cpp issue 26051). */
+/** Most layers: llama.cpp's arrays have 512, and a larger `block_count` wrote behind them (llama.cpp issue 26051). */
 export const layersMax = 512
 /** Largest of all sizes that metadata state, so that no product of two leaves the exact numbers. */
 const sizeMax = 2 ** 26
@@ -25,21 +17,22 @@ const sizeMax = 2 ** 26
 const nameCharactersMax = 256
 
 /**
- * Architectures of the pinned llama.cpp that answer a text with a text. Left out are those that embed, draft, speak, or
- * need an encoder.
+ * Architectures of the pinned llama.cpp that answer a text with a text. Left out are those that embed, draft, speak,
+ * need an encoder, or come only with a tokenizer that is refused below.
  */
 const architectures = new Set(
   (
-    "llama llama4 deci falcon grok gpt2 gptj gptneox mpt baichuan starcoder refact bloom stablelm qwen qwen2 qwen2moe qwen2vl " +
-    "qwen3 qwen3moe qwen3next qwen3vl qwen3vlmoe qwen35 qwen35moe qwen4exp phi2 phi3 phimoe plamo plamo2 plamo3 codeshell " +
-    "orion internlm2 minicpm minicpm3 gemma gemma2 gemma3 gemma3n gemma4 starcoder2 mamba mamba2 maple jamba falcon-h1 " +
-    "xverse command-r cohere2 cohere2moe dbrx olmo olmo2 olmoe muse-glimmer openelm arctic deepseek deepseek2 " +
-    "deepseek2-ocr deepseek32 deepseek4 chatglm glm4 glm4moe glm-dsa bitnet jais jais2 nemotron nemotron_h nemotron_h_moe " +
-    "exaone exaone4 exaone-moe rwkv6 rwkv6qwen2 rwkv7 arwkv7 granite granitemoe granitehybrid graniteswitch granite_swa " +
-    "chameleon plm bailingmoe bailingmoe2 bailingmoe3 dots1 dots3note arcee afmoe laguna ernie4_5 ernie4_5-moe hunyuan-moe " +
-    "hunyuan-dense hunyuan_vl hy_v3 hy_v4 smollm3 gpt-oss lfm2 lfm2moe smallthinker seed_oss grovemoe apertus minimax-01 " +
-    "hrm_text minimax-m2 minimax-m3 cogvlm pangu-embedded mistral3 mistral4 paddleocr mimo2 step35 spark2_5 maincoder " +
-    "kimi-linear kimi-k3 talkie mellum nanbeige"
+    "llama llama4 deci falcon grok gpt2 gptj gptneox mpt baichuan starcoder refact bloom stablelm qwen qwen2 " +
+    "qwen2moe qwen2vl qwen3 qwen3moe qwen3next qwen3vl qwen3vlmoe qwen35 qwen35moe qwen4exp phi2 phi3 phimoe " +
+    "plamo codeshell orion internlm2 minicpm minicpm3 gemma gemma2 gemma3 gemma3n gemma4 starcoder2 mamba mamba2 " +
+    "maple jamba falcon-h1 xverse command-r cohere2 cohere2moe dbrx olmo olmo2 olmoe muse-glimmer openelm arctic " +
+    "deepseek deepseek2 deepseek2-ocr deepseek32 deepseek4 chatglm glm4 glm4moe glm-dsa bitnet jais jais2 " +
+    "nemotron nemotron_h nemotron_h_moe exaone exaone4 exaone-moe rwkv6 rwkv6qwen2 rwkv7 arwkv7 granite " +
+    "granitemoe granitehybrid graniteswitch granite_swa chameleon plm bailingmoe bailingmoe2 bailingmoe3 dots1 " +
+    "dots3note arcee afmoe laguna ernie4_5 ernie4_5-moe hunyuan-moe hunyuan-dense hunyuan_vl hy_v3 hy_v4 smollm3 " +
+    "gpt-oss lfm2 lfm2moe smallthinker seed_oss grovemoe apertus minimax-01 hrm_text minimax-m2 minimax-m3 cogvlm " +
+    "pangu-embedded mistral3 mistral4 paddleocr mimo2 step35 spark2_5 maincoder kimi-linear kimi-k3 talkie mellum " +
+    "nanbeige"
   ).split(" ")
 )
 
@@ -47,15 +40,17 @@ const architectures = new Set(
 const plainAttention = new Set(["llama", "qwen2", "qwen3", "mistral3"])
 
 /**
- * Tokenizers a file may ask for: byte pairs, SentencePiece and RWKV's. Left out is `plamo2`, whose tables a crafted file
- * turned into writes out of bounds (llama.cpp issue 25969), and those without text.
+ * Tokenizers a file may ask for: byte pairs, SentencePiece and RWKV's. Left out is `plamo2`, whose tables a crafted
+ * file turned into writes out of bounds (llama.cpp issue 25969), and those without text.
  */
 const tokenizers = new Set(["llama", "gpt2", "gemma4", "rwkv"])
 
 /** Token types that plain text must not produce: `UNKNOWN` and `CONTROL` of `llama_token_type`. */
-const controlTypes: ReadonlySet<GgufScalar> = new Set([2, 3])
+const controlTypes: ReadonlySet<number> = new Set([2, 3])
 /** Texts that llama.cpp takes for control tokens whatever type the file gives them. */
 const controlLooking = /^<[|｜].*[|｜]>$/su
+/** The byte such texts begin with, `<`. */
+const lessThan = 0x3c
 /** Most control tokens: Gemma 3 has 6,242 unused ones. */
 const controlTokensMax = 16_384
 
@@ -73,6 +68,8 @@ export interface GgufTables {
 export const describe = (tables: GgufTables): GgufHeader => {
   const { entries, tensors } = tables
   const architecture = architectureOf(entries)
+  const parts = entries.get("split.count")?.value ?? 1
+  if (parts !== 1 && parts !== 0) return refuse("SplitFile", `The file is one of ${parts} parts of a model`)
   const layers = size(entries, `${architecture}.block_count`, layersMax)
   const embeddingLength = size(entries, `${architecture}.embedding_length`, sizeMax)
   const contextTokens = size(entries, `${architecture}.context_length`, sizeMax)
@@ -131,7 +128,7 @@ const checkShapes = (entries: GgufTables["entries"], shapes: Shapes): void => {
   const { architecture, layers, embeddingLength, vocabularySize, byName } = shapes
   const heads = perLayer(entries, `${architecture}.attention.head_count`, layers)
   const groups = perLayer(entries, `${architecture}.attention.head_count_kv`, layers) ?? heads
-  const stated = optionalSize(entries, `${architecture}.attention.key_length`)
+  const keyLengthStated = entries.has(`${architecture}.attention.key_length`)
   const expect = (name: string, dims: ReadonlyArray<number>): void => {
     const found = byName.get(name)?.dims
     if (found !== undefined && (found.length !== dims.length || found.some((dim, index) => dim !== dims[index])))
@@ -149,10 +146,10 @@ const checkShapes = (entries: GgufTables["entries"], shapes: Shapes): void => {
     if (head === 0) continue
     if (group > 0 && head % group !== 0)
       refuse("BadShape", `Layer ${layer} has ${head} heads, which ${group} key heads do not divide`)
-    if (stated === undefined && embeddingLength % head !== 0)
+    if (!keyLengthStated && embeddingLength % head !== 0)
       refuse("BadShape", `Layer ${layer} has ${head} heads, which do not divide ${embeddingLength}`)
     if (!plainAttention.has(architecture)) continue
-    const keyLength = stated ?? embeddingLength / head
+    const keyLength = optionalSize(entries, `${architecture}.attention.key_length`) ?? embeddingLength / head
     const valueLength = optionalSize(entries, `${architecture}.attention.value_length`) ?? keyLength
     expect(`blk.${layer}.attn_q.weight`, [embeddingLength, head * keyLength])
     expect(`blk.${layer}.attn_k.weight`, [embeddingLength, group * keyLength])
@@ -177,41 +174,40 @@ const vocabularyOf = (entries: GgufTables["entries"]): GgufArray => {
   }
   array(entries, "tokenizer.ggml.merges", "string")
   array(entries, "tokenizer.ggml.precompiled_charsmap", "uint8")
-  for (const [key, entry] of entries) {
-    if (!/^tokenizer\.ggml\.\w+_token_id$/.test(key)) continue
-    if (typeof entry.value !== "number" || !(entry.value >= 0 && entry.value < tokens.length))
-      return refuse("BadTokenizer", `${shown(key)} is not one of the ${tokens.length} tokens`)
+  for (const key of ["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"]) {
+    const id = entries.get(key)?.value
+    if (id !== undefined && !(typeof id === "number" && Number.isInteger(id) && id >= 0 && id < tokens.length))
+      return refuse("BadTokenizer", `${key} is not one of the ${tokens.length} tokens`)
   }
   return tokens
 }
 
 const tokensOf = (entries: GgufTables["entries"], bytes: Uint8Array, vocabulary: GgufArray): GgufTokens => {
   const types = array(entries, "tokenizer.ggml.token_type", "int32")
-  const typeAt =
-    types === undefined
-      ? () => 0
-      : (
-          (view) => (index: number) =>
-            view.getInt32(types.offset + index * 4, true)
-        )(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const bos = entries.get("tokenizer.ggml.bos_token_id")?.value
   const eos = entries.get("tokenizer.ggml.eos_token_id")?.value
   const controlTokens: Array<string> = []
   let bosToken = ""
   let eosToken = ""
-  let index = 0
-  for (const token of strings(bytes, vocabulary.offset, vocabulary.length)) {
-    if (index === bos) bosToken = token
-    if (index === eos) eosToken = token
-    if (controlTypes.has(typeAt(index)) || controlLooking.test(token)) controlTokens.push(token)
-    index += 1
-  }
+  eachString(bytes, vocabulary, (index, from, to) => {
+    if (index === bos) bosToken = decode(bytes, from, to)
+    if (index === eos) eosToken = decode(bytes, from, to)
+    const typed = types !== undefined && controlTypes.has(view.getInt32(types.offset + index * 4, true))
+    if (!typed && bytes[from] !== lessThan) return
+    const token = decode(bytes, from, to)
+    if (typed || controlLooking.test(token)) controlTokens.push(token)
+  })
   if (controlTokens.length > controlTokensMax)
     return refuse("BadTokenizer", `The tokenizer has ${controlTokens.length} control tokens`)
-  const add = entries.get("tokenizer.ggml.add_bos_token")
-  if (add !== undefined && add.type !== "bool") return refuse("BadTokenizer", "tokenizer.ggml.add_bos_token is no bool")
-  const addBos = add === undefined ? text(entries, "tokenizer.ggml.model") === "llama" : add.value === true
-  return { bosToken, eosToken, controlTokens, addBos }
+  return { bosToken, eosToken, controlTokens, addBos: addsBos(entries) }
+}
+
+/** Whether texts begin with the BOS token: as stated, else as llama.cpp does, for SentencePiece alone. */
+const addsBos = (entries: GgufTables["entries"]): boolean => {
+  const stated = entries.get("tokenizer.ggml.add_bos_token")
+  if (stated === undefined) return text(entries, "tokenizer.ggml.model") === "llama"
+  return typeof stated.value === "boolean" ? stated.value : refuse("BadTokenizer", "add_bos_token is not a truth value")
 }
 
 const chatTemplateOf = (entries: GgufTables["entries"]): string | undefined => {

@@ -15,15 +15,19 @@ import {
 import { type GgufReason, GgufRejected, refuse, shown } from "./GgufRejected.ts"
 
 /** Most metadata keys: known models have at most about 100. */
-export const keysMax = 4096
-/** Most tensors: the largest mixture models known, stored expert by expert, have under 30,000. */
-export const tensorsMax = 65_536
+export const keysMax = 1024
+/** Most tensors: known models, which store all experts of a layer as one, have at most about 2,000. */
+export const tensorsMax = 16_384
 /** Most elements of an array: the largest vocabularies and merge lists known have about 0.6 million. */
 export const arrayLengthMax = 1_000_000
+/** Most elements of all arrays together: twice what the largest vocabulary known has with scores, types and merges. */
+export const elementsMax = 2_500_000
 /** Most bytes of a key, as the format says. */
 export const keyBytesMax = 65_535
 /** Most bytes of a string that is a value of its own: licence texts and templates have some 100 KiB. */
 export const stringBytesMax = 1024 * 1024
+/** Most bytes of all strings that are values of their own. */
+export const textBytesMax = 4 * 1024 * 1024
 /** Most bytes of a string in an array: tokens and merges have at most some hundred. */
 export const elementBytesMax = 65_535
 /** Most bytes of a tensor's name: ggml's 64 with the closing zero. */
@@ -68,12 +72,22 @@ export const read = (bytes: Uint8Array, sizeBytes: number): Either.Either<RawHea
     }
   })
 
-/** Returns the elements of an array of strings within `bytes`, which hold all of it. */
-export const strings = function* (bytes: Uint8Array, offset: number, length: number): Generator<string> {
-  const cursor = new Cursor(bytes, bytes.length)
-  cursor.at = offset
-  for (let index = 0; index < length; index++) yield cursor.string(elementBytesMax, "an array's string")
+/** Calls `visit` with the place of each element of an array of strings that `read` has moved over in `bytes`. */
+export const eachString = (
+  bytes: Uint8Array,
+  array: GgufArray,
+  visit: (index: number, from: number, to: number) => void
+): void => {
+  let at = array.offset
+  for (let index = 0; index < array.length; index++) {
+    const from = at + 8
+    at = from + lengthAt(bytes, at)
+    visit(index, from, at)
+  }
 }
+
+/** Returns the text from `from` to `to`; what is not UTF-8 becomes U+FFFD. */
+export const decode = (bytes: Uint8Array, from: number, to: number): string => lenient.decode(bytes.subarray(from, to))
 
 const exact = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true })
@@ -81,6 +95,8 @@ const lenient = new TextDecoder("utf-8", { ignoreBOM: true })
 /** Steps through the bytes; each step checks that they are there and otherwise ends the reading by throwing. */
 class Cursor {
   at = 0
+  private textBytes = 0
+  private elements = 0
   private readonly view: DataView
 
   constructor(
@@ -136,6 +152,41 @@ class Cursor {
     return lenient.decode(this.bytes.subarray(this.at - length, this.at))
   }
 
+  /** Returns the length of an array. */
+  arrayLength(what: string): number {
+    const length = this.count(arrayLengthMax, "TooManyEntries", what, "elements in ")
+    this.elements += length
+    if (this.elements > elementsMax) refuse("TooManyEntries", `The arrays have more than ${elementsMax} elements`)
+    return length
+  }
+
+  /** Returns a string that is a value of its own. */
+  text(): string {
+    const from = this.at
+    const value = this.string(stringBytesMax, "a string")
+    this.textBytes += this.at - from
+    if (this.textBytes > textBytesMax) refuse("TooLarge", `The strings have more than ${textBytesMax} bytes`)
+    return value
+  }
+
+  /**
+   * Moves over `count` strings. Vocabularies make this the loop that all wait for: it looks at bytes, as numbers read
+   * through the view are six times slower here, and leaves what is not a short string within the bytes to `skipString`.
+   */
+  skipStrings(count: number, what: string): void {
+    const { bytes } = this
+    let at = this.at
+    for (let index = 0; index < count; index++) {
+      const next = at + 8 + lengthAt(bytes, at)
+      if (next > bytes.length || !isShort(bytes, at)) {
+        this.at = at
+        this.skipString(elementBytesMax, what)
+      }
+      at = next
+    }
+    this.at = at
+  }
+
   /** Returns a string that names something: not empty, UTF-8, without zero bytes. */
   name(most: number, reason: GgufReason, what: string): string {
     const length = this.skipString(most, what)
@@ -144,6 +195,14 @@ class Cursor {
     const decoded = Either.try(() => exact.decode(raw))
     return Either.isRight(decoded) ? decoded.right : refuse(reason, `${what} is not UTF-8`)
   }
+}
+
+/** The lower two bytes of the length that stands at `at`: all of it where `isShort`. */
+const lengthAt = (bytes: Uint8Array, at: number): number => (bytes[at] ?? 0) + (bytes[at + 1] ?? 0) * 256
+
+const isShort = (bytes: Uint8Array, at: number): boolean => {
+  for (let above = at + 2; above < at + 8; above++) if (bytes[above] !== 0) return false
+  return true
 }
 
 const narrow = (value: bigint): number | bigint =>
@@ -221,7 +280,7 @@ const readScalar = (cursor: Cursor, type: Exclude<GgufValueType, "array">): Gguf
     case "bool":
       return cursor.bool()
     case "string":
-      return cursor.string(stringBytesMax, "a string")
+      return cursor.text()
     case "uint64":
       return cursor.u64()
     case "int64":
@@ -234,11 +293,10 @@ const readScalar = (cursor: Cursor, type: Exclude<GgufValueType, "array">): Gguf
 const readArray = (cursor: Cursor, key: string): GgufArray => {
   const elementType = readType(cursor, key)
   if (elementType === "array") return refuse("BadMetadata", `The key ${shown(key)} holds an array of arrays`)
-  const length = cursor.count(arrayLengthMax, "TooManyEntries", `elements in ${shown(key)}`)
+  const length = cursor.arrayLength(shown(key))
   const offset = cursor.at
   if (elementType === "string") {
-    const what = `an element of ${shown(key)}`
-    for (let index = 0; index < length; index++) cursor.skipString(elementBytesMax, what)
+    cursor.skipStrings(length, `an element of ${shown(key)}`)
     return { elementType, length, values: undefined, offset, sizeBytes: cursor.at - offset }
   }
   const sizeBytes = length * elementBytes[elementType]

@@ -19,6 +19,8 @@ export type GgufReason =
   | "BadMetadata"
   | "BadAlignment"
   | "NoTensors"
+  /** One of several files that make a model only together. */
+  | "SplitFile"
   /** A tensor's name or dimensions are impossible. */
   | "BadTensor"
   /** A tensor's type is unknown, was removed from ggml, or cannot be computed with (F64 ends llama.cpp's process). */

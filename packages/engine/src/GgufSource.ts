@@ -6,8 +6,8 @@ import { GgufRejected } from "./GgufRejected.ts"
 export interface ByteSource {
   readonly sizeBytes: number
   /**
-   * Returns the bytes from `offset`, `length` of them or fewer where the source ends; both are within `sizeBytes`. Fails
-   * with `Unreadable`.
+   * Returns the bytes from `offset`, `length` of them or fewer where the source ends; both are within `sizeBytes`.
+   * Fails with `Unreadable`.
    */
   readonly read: (offset: number, length: number) => Effect.Effect<Uint8Array, GgufRejected>
 }

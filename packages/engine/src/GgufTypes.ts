@@ -1,6 +1,6 @@
 /**
- * The tensor types of ggml. Block sizes are those that `ggml_blck_size` and `ggml_type_size` of the pinned llama.cpp give;
- * names are those of `@huggingface/gguf`.
+ * The tensor types of ggml. Block sizes are those that `ggml_blck_size` and `ggml_type_size` of the pinned llama.cpp
+ * give; names are those of `@huggingface/gguf`.
  */
 import { GGMLFileQuantizationType, GGMLQuantizationType } from "@huggingface/gguf"
 

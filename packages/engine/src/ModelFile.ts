@@ -21,7 +21,7 @@ export interface ModelFile {
 
 /** Represents why a file is not loaded. */
 export class ModelFileRejected extends Data.TaggedError("ModelFileRejected")<{
-  /** Beside the gate's reasons: `NotAFile` for directories, pipes and devices, `Changed` for a file written meanwhile. */
+  /** Beside the gate's reasons: `NotAFile` for directories and pipes, `Changed` for a file written meanwhile. */
   readonly reason: GgufReason | "NotAFile" | "Changed"
   readonly path: string
   readonly detail: string
@@ -41,6 +41,8 @@ const advice = (reason: ModelFileRejected["reason"]): string => {
     case "Truncated":
     case "OverLong":
       return "Download the file again and compare its size and SHA-256 with the publisher's."
+    case "SplitFile":
+      return "Join its parts with llama.cpp's `llama-gguf-split --merge` and use the result."
     case "UnsupportedVersion":
     case "UnsupportedType":
       return "Convert or quantise the model again with a current llama.cpp."
