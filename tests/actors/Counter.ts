@@ -1,7 +1,7 @@
 /** The actor most tests talk to: a sum, with messages that crash, wait and stream. */
 import { Rpc, RpcGroup } from "@effect/rpc"
 import * as Actor from "@weft/actors/Actor"
-import { Deferred, Effect, Schema, Stream, SubscriptionRef } from "effect"
+import { Deferred, Effect, Schema, SubscriptionRef } from "effect"
 
 export class CounterRpcs extends RpcGroup.make(
   Rpc.make("Add", { payload: { n: Schema.Int }, success: Schema.Int }),
@@ -30,7 +30,7 @@ export const counter = (hooks?: {
         hooks === undefined
           ? Effect.never
           : Effect.zipRight(Deferred.succeed(hooks.held, undefined), Deferred.await(hooks.release)),
-      Watch: () => Stream.concat(Stream.fromEffect(sum.get), Stream.drop(sum.changes, 1)),
+      Watch: () => sum.changes,
       "batch.Add": ({ n }) => add(n.reduce((a, b) => a + b, 0))
     })
   })

@@ -2,7 +2,7 @@
  * The actor: state behind a bounded mailbox, one turn at a time in the order sent. `spawn` owns four parts: an inbox of
  * turns, a supervised loop over it (each life builds its state anew), a gate in the form of RPC handlers, and the ref.
  *
- *   in:  ref → RpcClient → RpcServer → gate (a fiber per call) → inbox → granted by the loop → handler in the call's fiber
+ *   in:  ref → RpcClient → RpcServer → gate (a fiber per call) → inbox → granted by the loop → handler in that fiber
  *   out: handler's exit → RpcServer → RpcClient → caller; a stream opens in its turn and flows outside it
  */
 import { type Rpc, RpcClient, type RpcGroup, RpcServer } from "@effect/rpc"
@@ -74,13 +74,15 @@ export interface SpawnOptions {
   readonly mailboxCapacity: number
   /** `permanent` unless said otherwise. */
   readonly restart?: RestartType
-  /** How long the running turn may go on when the actor is stopped; then it is interrupted. 5 s unless said otherwise. */
+  /**
+   * How long the running turn may go on when the actor is stopped; then it is interrupted. 5 s unless said otherwise.
+   */
   readonly shutdown?: Duration.DurationInput
 }
 
 /**
- * Ends the turn here and answers with what `answer` (often a `Deferred`) gives, outside the mailbox: the next turn begins
- * at once and may complete it. A defect of `answer` goes to the caller and crashes nothing; a restart cuts it.
+ * Ends the turn here and answers with what `answer` (often a `Deferred`) gives, outside the mailbox: the next turn
+ * begins at once and may complete it. A defect of `answer` goes to the caller and crashes nothing; a restart cuts it.
  *
  * @category combinators
  */
@@ -88,8 +90,8 @@ export const answerLater = <A, E, R>(answer: Effect.Effect<A, E, R>): Effect.Eff
   Effect.flatMap(CurrentTurn, (turn) => Effect.zipRight(turn.end, answer))
 
 /**
- * Represents what `spawn` needs from outside: what the state and the handlers ask for, and the protocol's middleware. The
- * handlers' `Scope` is that of the life they run in.
+ * Represents what `spawn` needs from outside: what the state and the handlers ask for, and the protocol's middleware.
+ * The handlers' `Scope` is that of the life they run in.
  *
  * @category models
  */

@@ -23,7 +23,9 @@ export class ActorAddress extends Schema.Class<ActorAddress>("ActorAddress")({
   /** The process it lives in; 128 characters hold any `did:key` of the mesh (56). */
   peer: segment(128),
   kind: ActorKind,
-  /** Which actor of its kind: visible ASCII, `/` allowed as it comes last; 256 characters hold a request id or a hash. */
+  /**
+   * Which actor of its kind: visible ASCII, `/` allowed as it comes last; 256 characters hold a request id or a hash.
+   */
   id: Schema.String.pipe(Schema.pattern(/^[\x21-\x7e]+$/), Schema.maxLength(256))
 }) {
   /** Returns `peer/kind/id`. */

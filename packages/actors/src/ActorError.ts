@@ -1,4 +1,7 @@
-/** Why an actor gave no answer. These errors may cross the wire, so they carry kinds and numbers, never a defect's text. */
+/**
+ * Why an actor gave no answer. These errors may cross the wire, so they carry kinds and numbers, never a defect's
+ * text.
+ */
 import { Schema } from "effect"
 
 /**

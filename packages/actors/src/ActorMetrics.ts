@@ -1,4 +1,7 @@
-/** What actors count. Every series is labelled with the actor's kind, never with an id; all stand in the global registry. */
+/**
+ * What actors count. Every series is labelled with the actor's kind, never with an id; all stand in the global
+ * registry.
+ */
 import { Effect, type Scope } from "effect"
 import { Counter, Gauge, Histogram } from "prom-client"
 

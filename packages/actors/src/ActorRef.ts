@@ -1,7 +1,7 @@
 /**
- * How an actor is talked to. A ref is the RPC client of the actor's protocol: `ref.Add({ n: 1 })` asks and waits for the
- * answer, `ref.Add({ n: 1 }, { discard: true })` tells, a streaming rpc gives a `Stream`, and interrupting the caller
- * cancels. A ref outlives the actor's restarts; after its end every call fails with `ActorStopped`.
+ * How an actor is talked to. A ref is the RPC client of the actor's protocol: `ref.Add({ n: 1 })` asks and waits for
+ * the answer, `ref.Add({ n: 1 }, { discard: true })` tells, a streaming rpc gives a `Stream`, and interrupting the
+ * caller cancels. A ref outlives the actor's restarts; after its end every call fails with `ActorStopped`.
  */
 import type { Rpc, RpcClient, RpcGroup } from "@effect/rpc"
 import { type Context, Duration, Effect } from "effect"

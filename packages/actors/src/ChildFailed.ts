@@ -2,8 +2,8 @@
 import { type Cause, Data } from "effect"
 
 /**
- * Represents a child that failed and will not start again: its supervisor bore as many restarts as its policy allows, or
- * the child is temporary. It stays in the process (the cause may hold anything), so it is no schema.
+ * Represents a child that failed and will not start again: its supervisor bore as many restarts as its policy allows,
+ * or the child is temporary. It stays in the process (the cause may hold anything), so it is no schema.
  *
  * @category errors
  */
@@ -17,6 +17,6 @@ export class ChildFailed extends Data.TaggedError("ChildFailed")<{
 }> {
   override get message(): string {
     const past = `after ${this.restarts} restarts`
-    return `'${this.child}' of supervisor '${this.supervisor}' failed ${past} and stays down: see its last failure, the cause`
+    return `'${this.child}' of supervisor '${this.supervisor}' failed ${past} and stays down: see its cause`
   }
 }

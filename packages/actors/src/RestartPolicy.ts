@@ -9,7 +9,8 @@ import { Cause, Data, Duration, Exit } from "effect"
 export type Strategy = "one_for_one" | "one_for_all" | "rest_for_one"
 
 /**
- * Represents when a child starts again: however it ended, only after a failure, or never. An interruption is no failure.
+ * Represents when a child starts again: however it ended, only after a failure, or never. An interruption is no
+ * failure.
  *
  * @category models
  */
@@ -29,8 +30,8 @@ export interface RestartPolicy {
 }
 
 /**
- * Bears 5 restarts a minute. A crash loop ends in 6.2 s (0.2 + 0.4 + 0.8 + 1.6 + 3.2), soon enough to be noticed as one;
- * a crash each 13 s is borne for ever. The longest wait is as long as a user would bear.
+ * Bears 5 restarts a minute. A crash loop ends in 6.2 s (0.2 + 0.4 + 0.8 + 1.6 + 3.2), soon enough to be noticed as
+ * one; a crash each 13 s is borne for ever. The longest wait is as long as a user would bear.
  *
  * @category models
  */

@@ -1,8 +1,8 @@
 /**
- * Supervisors: they start children in listed order, start failed ones again as their strategy says, stop them in reverse
- * order, and escalate when failures come too fast. A supervisor belongs to the scope it is made in, a child to the scope
- * it is supervised in; so the layer graph is the supervision tree. A supervisor made where `CurrentSupervisor` is set is
- * a child of that one.
+ * Supervisors: they start children in listed order, start failed ones again as their strategy says, stop them in
+ * reverse order, and escalate when failures come too fast. A supervisor belongs to the scope it is made in, a child
+ * to the scope it is supervised in; so the layer graph is the supervision tree. A supervisor made where
+ * `CurrentSupervisor` is set is a child of that one.
  *
  *   child ends → `Ended` in the mailbox → pure decision → stop (reverse), wait, start (in order) | escalate upward
  */
@@ -45,7 +45,10 @@ export interface Child<E, R> {
    * temporary one that is stopped with its siblings stays down.
    */
   readonly restart?: RestartType
-  /** How long the end of a life may take, its finalizers included; then nobody waits for it. 5 s unless said otherwise. */
+  /**
+   * How long the end of a life may take, its finalizers included; then nobody waits for it. 5 s unless said
+   * otherwise.
+   */
   readonly shutdown?: Duration.DurationInput
   /** Runs once, before the last life is stopped, when it is known that no other will follow. */
   readonly onRetire?: Effect.Effect<void>
@@ -57,7 +60,9 @@ export interface Child<E, R> {
  * @category models
  */
 export interface Supervised {
-  /** Completes when the child ended for good: cleanly, or with `ChildFailed` of it or of a sibling that took it down. */
+  /**
+   * Completes when the child ended for good: cleanly, or with `ChildFailed` of it or of a sibling that took it down.
+   */
   readonly join: Effect.Effect<void, ChildFailed>
 }
 
@@ -69,8 +74,8 @@ export interface Supervised {
 export interface Supervisor {
   readonly name: string
   /**
-   * Starts a child as the last of the list. Fails when its first start fails; later failures go to the strategy. Closing
-   * the scope stops the child within its bound and takes it off the list.
+   * Starts a child as the last of the list. Fails when its first start fails; later failures go to the strategy.
+   * Closing the scope stops the child within its bound and takes it off the list.
    */
   readonly supervise: <E, R>(child: Child<E, R>) => Effect.Effect<Supervised, E, Exclude<R, Scope.Scope> | Scope.Scope>
   /** Fails with `ChildFailed` when this supervisor (or the one above it) gave up; completes when it was stopped. */
@@ -146,6 +151,25 @@ export const make = Effect.fnUntraced(function* (
  */
 export const layer = (options: SupervisorOptions): Layer.Layer<CurrentSupervisor> =>
   Layer.scoped(CurrentSupervisor, Effect.map(make(options), Option.some))
+
+/**
+ * Runs a program's layers under a supervisor of its own, for ever; fails with `ChildFailed` when that gives up, after
+ * all layers were released.
+ *
+ * @category layers
+ */
+export const launch = <A, E, R>(
+  app: Layer.Layer<A, E, R>,
+  options: SupervisorOptions
+): Effect.Effect<never, E | ChildFailed, Exclude<R, CurrentSupervisor>> =>
+  make(options).pipe(
+    Effect.flatMap((supervisor) =>
+      Layer.launch(Layer.provide(app, Layer.succeed(CurrentSupervisor, Option.some(supervisor)))).pipe(
+        Effect.raceFirst(Effect.zipRight(supervisor.join, Effect.never))
+      )
+    ),
+    Effect.scoped
+  )
 
 // internal
 

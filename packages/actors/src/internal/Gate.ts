@@ -4,7 +4,22 @@
  */
 import { Rpc, type RpcGroup, RpcSchema } from "@effect/rpc"
 import type { FromServer } from "@effect/rpc/RpcMessage"
-import { Cause, Context, Deferred, Duration, Effect, Exit, Fiber, Mailbox, Option, Scope, Stream, Tracer } from "effect"
+import {
+  Cause,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  FiberId,
+  HashSet,
+  Mailbox,
+  Option,
+  Scope,
+  Stream,
+  Tracer
+} from "effect"
 import { ActorStopped, MailboxFull } from "../ActorError.ts"
 import * as ActorMetrics from "../ActorMetrics.ts"
 import { CurrentSupervisor } from "../Supervision.ts"
@@ -13,6 +28,11 @@ import { Inbox, Turn } from "./Inbox.ts"
 
 /** What calls that were cut may take to clean up: they have nothing left to wait for. */
 export const cleanupBound = Duration.seconds(1)
+
+/**
+ * Who interrupts the calls of a life that ends: ids of no fiber, by which a cut is told from a caller's own leaving.
+ */
+const interruptor = { stopped: FiberId.unsafeMake(), restarting: FiberId.unsafeMake() }
 
 type CallFiber = Fiber.RuntimeFiber<unknown, unknown>
 type Reply = Effect.Effect<unknown, unknown> | Stream.Stream<unknown, unknown>
@@ -24,10 +44,8 @@ export interface Life {
   /** What spawn was given, with the life's scope and without the spawner's span. */
   readonly context: Context.Context<never>
   readonly annotations: Record<string, unknown>
-  /** The running turn, open streams, answers still to come. */
+  /** Fibers of the running turn, open streams, answers still to come. */
   readonly calls: Set<CallFiber>
-  /** Why it serves no more. */
-  over: ActorStopped | undefined
 }
 
 /** What an actor keeps across its lives. */
@@ -35,7 +53,6 @@ export interface Service {
   readonly kind: string
   readonly inbox: Inbox<Life>
   readonly metrics: ActorMetrics.KindMetrics
-  readonly servedBy: WeakMap<CallFiber, Life>
   lives: number
   retired: boolean
 }
@@ -51,7 +68,7 @@ export const open = (kind: string, mailboxCapacity: number): Effect.Effect<Servi
   Effect.gen(function* () {
     const inbox = new Inbox<Life>(mailboxCapacity)
     yield* ActorMetrics.watchMailbox(kind, () => inbox.size)
-    return { kind, inbox, metrics: ActorMetrics.forKind(kind), servedBy: new WeakMap(), lives: 0, retired: false }
+    return { kind, inbox, metrics: ActorMetrics.forKind(kind), lives: 0, retired: false }
   })
 
 /** Returns whether a message would be taken now. */
@@ -85,27 +102,28 @@ export const beginLife = (
     handlers: handlers as Life["handlers"],
     context: Context.add(Context.omit(Tracer.ParentSpan)(context), CurrentSupervisor, Option.none()),
     annotations,
-    calls: new Set(),
-    over: undefined
+    calls: new Set()
   }
 }
 
 /** Cuts the calls that a life still serves; their callers get `ActorStopped`. */
 export const endLife = (service: Service, life: Life): Effect.Effect<void> =>
   Effect.suspend(() => {
-    life.over = new ActorStopped({ actor: service.kind, reason: service.retired ? "stopped" : "restarting" })
-    return Effect.asVoid(endWithin(Fiber.interruptAll(life.calls), cleanupBound))
+    const cut = Fiber.interruptAllAs(life.calls, service.retired ? interruptor.stopped : interruptor.restarting)
+    return Effect.asVoid(endWithin(cut, cleanupBound))
   })
 
-/** Says `ActorStopped` where a call was interrupted because its life ended. Runs in the fiber of the call. */
+/** Says `ActorStopped` where a call was interrupted because its life ended. */
 export const explain = <Rpcs extends Rpc.Any>(service: Service, response: FromServer<Rpcs>): FromServer<Rpcs> => {
   if (response._tag !== "Exit" || Exit.isSuccess(response.exit)) return response
-  if (!Cause.isInterruptedOnly(response.exit.cause)) return response
-  const life = Option.flatMapNullable(Fiber.getCurrentFiber(), (fiber) => service.servedBy.get(fiber))
-  const over = Option.flatMapNullable(life, (life) => life.over)
-  if (Option.isNone(over)) return response
+  const { cause } = response.exit
+  if (!Cause.isInterruptedOnly(cause)) return response
+  const by = Cause.interruptors(cause)
+  const reason = (["stopped", "restarting"] as const).find((reason) => HashSet.has(by, interruptor[reason]))
+  if (reason === undefined) return response
+  const stopped = Exit.fail(new ActorStopped({ actor: service.kind, reason }))
   // Beside the rpc's own errors a ref may fail with `ActorStopped`; the response's type knows only the former.
-  return { ...response, exit: Exit.fail(over.value) as unknown as typeof response.exit }
+  return { ...response, exit: stopped as unknown as typeof response.exit }
 }
 
 /** Returns the handlers that RpcServer calls. */
@@ -175,12 +193,13 @@ const inTurn = <A, E, R>(
     if (service.retired || !service.inbox.offer(turn)) return Effect.fail(refusal(service))
     const granted = Effect.flatMap(Deferred.await(turn.granted), (life) => {
       life.calls.add(fiber)
-      service.servedBy.set(fiber, life)
       if (flows) fiber.addObserver(() => life.calls.delete(fiber))
-      return body(turn, life)
+      return Effect.onExit(body(turn, life), (exit) => {
+        if (!flows || Exit.isFailure(exit)) life.calls.delete(fiber)
+        return Effect.void
+      })
     })
     return Effect.onExit(granted, (exit) => {
-      if (!flows || Exit.isFailure(exit)) service.servedBy.get(fiber)?.calls.delete(fiber)
       turn.end(exit)
       return Effect.void
     })

@@ -1,6 +1,6 @@
 /**
- * One supervisor at work: its entries in start order, their lives, and the loop over the ends of lives. `Supervision.ts`
- * owns it and says what it promises.
+ * One supervisor at work: its entries in start order, their lives, and the loop over the ends of lives.
+ * `Supervision.ts` owns it and says what it promises.
  */
 import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Mailbox, Option, Scope, Stream } from "effect"
 import { ChildFailed } from "../ChildFailed.ts"
@@ -18,6 +18,7 @@ interface Life {
   running: boolean
 }
 
+/** Represents one child on the list, across its lives. */
 export interface Entry {
   readonly name: string
   readonly restart: RestartType
@@ -31,12 +32,14 @@ export interface Entry {
   retired: boolean
 }
 
+/** Represents the end of a life that nobody asked for. */
 export interface Ended {
   readonly entry: Entry
   readonly life: Life
   readonly exit: Exit.Exit<unknown, unknown>
 }
 
+/** Represents one supervisor's list and what it remembers. */
 export interface Group {
   readonly name: string
   readonly strategy: Strategy
@@ -97,6 +100,7 @@ const retire = (entry: Entry): Effect.Effect<void> =>
     return entry.onRetire
   })
 
+/** Tells every child, last first, that no other life will follow. */
 export const retireAll = (group: Group): Effect.Effect<void> =>
   Effect.suspend(() => Effect.forEach(group.entries.toReversed(), retire, { discard: true }))
 

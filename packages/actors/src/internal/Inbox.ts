@@ -1,7 +1,7 @@
 /**
- * The mailbox of one actor and the loop over it. A message waits here as a `Turn`; the loop grants turns one at a time in
- * the order they came, and goes on when the granted one is over. The fiber of the call runs the turn itself, so that
- * cancelling the call cancels it; the loop holds nothing but the order.
+ * The mailbox of one actor and the loop over it. A message waits here as a `Turn`; the loop grants turns one at a
+ * time in the order they came, and goes on when the granted one is over. The fiber of the call runs the turn itself,
+ * so that cancelling the call cancels it; the loop holds nothing but the order.
  */
 import { Cause, Deferred, type Duration, Effect, Exit, FiberId, MutableQueue, Option } from "effect"
 import type { ActorStopped } from "../ActorError.ts"
@@ -12,7 +12,9 @@ export class Turn<Life> {
   readonly ended = Deferred.unsafeMake<void>(FiberId.none)
   over = false
 
-  /** Ends the turn; a defect in `exit` crashes the actor. Only the first end counts, before the grant it means a skip. */
+  /**
+   * Ends the turn; a defect in `exit` crashes the actor. Only the first end counts, before the grant it means a skip.
+   */
   end(exit: Exit.Exit<unknown, unknown>): void {
     if (this.over) return
     this.over = true
@@ -68,7 +70,7 @@ export class Inbox<Life> {
           const grantedAtNs = clock.unsafeCurrentTimeNanos()
           Deferred.unsafeDone(turn.granted, Exit.succeed(life))
           const ended = Deferred.await(turn.ended)
-          yield* Effect.onInterrupt(restore(ended), () => Effect.interruptible(Effect.timeoutOption(ended, grace)))
+          yield* Effect.onInterrupt(restore(ended), () => Effect.timeoutOption(Effect.interruptible(ended), grace))
           onTurn(Number(clock.unsafeCurrentTimeNanos() - grantedAtNs) / 1e9)
         }
       })

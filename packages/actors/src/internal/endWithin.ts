@@ -2,8 +2,11 @@
 import { type Duration, Effect, Option } from "effect"
 
 /**
- * Runs `end` for at most `bound` and returns whether it finished. After that it is left to finish on its own and nobody
- * waits for it. Works in finalizers too: there it is made interruptible, or the bound could not hold.
+ * Runs `end` for at most `bound` and returns whether it finished. After that it goes on alone and nobody waits for it.
+ * Holds in finalizers and in interrupted fibers too: what waits is a fiber of its own, which can be interrupted.
  */
 export const endWithin = <R>(end: Effect.Effect<unknown, never, R>, bound: Duration.Duration) =>
-  Effect.interruptible(Effect.timeoutOption(Effect.disconnect(end), bound)).pipe(Effect.map(Option.isSome))
+  Effect.map(
+    Effect.timeoutOption(Effect.interruptible(Effect.disconnect(Effect.uninterruptible(end))), bound),
+    Option.isSome
+  )
