@@ -1,5 +1,6 @@
 /** Answers of the bundled model through the whole way: supervisor, channel, host process, batch loop, llama.cpp. */
 import { describe, expect } from "bun:test"
+import { availableParallelism } from "node:os"
 import type { GenerateEvent, GenerateRequest, Prompt } from "@weft/engine/Generation"
 import { Effect, Either } from "effect"
 import * as Llama from "../../packages/engine/src/internal/llama/Llama.ts"
@@ -74,6 +75,8 @@ describe("an engine", () => {
       expect(reason(last)).toBe("stop")
       expect(usage(last)).toEqual({ promptTokens: 10, completionTokens: tokens.length, cachedTokens: 0 })
       expect(yield* engine.load).toEqual({ state: "ready", active: 0, queued: 0, restarts: 0 })
+      const unset = ask("What is 7 plus 5?", { maxTokens: undefined, sampling: { ...greedy, seed: undefined } })
+      expect((yield* answer(engine, unset)).text).toBe(text)
     })
   )
 
@@ -226,10 +229,20 @@ describe("an engine", () => {
     })
   )
 
+  it.live("refuses an accelerator that this kind of computer cannot have", () =>
+    Effect.gen(function* () {
+      const accelerator = process.platform === "darwin" ? "cuda" : "metal"
+      const made = yield* Effect.either(makeEngine({ accelerator }))
+      expect(Either.isLeft(made) && made.left.message).toMatch(/^platform_unsupported: no .* build/)
+    })
+  )
+
   it.live("refuses settings out of bounds", () =>
     Effect.gen(function* () {
-      const made = yield* Effect.either(makeEngine({ slots: 0 }))
-      expect(Either.isLeft(made) && made.left.reason).toBe("config_invalid")
+      for (const options of [{ slots: 0 }, { threads: availableParallelism() + 1 }]) {
+        const made = yield* Effect.either(makeEngine(options))
+        expect(Either.isLeft(made) && made.left.reason).toBe("config_invalid")
+      }
     })
   )
 })

@@ -1,4 +1,5 @@
-/** Many requests at once while hosts are killed and requests given up at random: all end, and nothing is left behind. */
+/** Many requests while hosts are killed and requests given up at random: all end, and nothing is left behind. */
+
 import { expect } from "bun:test"
 import { Effect, Random } from "effect"
 import { it } from "../support/effect.ts"

@@ -1,18 +1,24 @@
 /** What can go wrong with an engine as a whole; a single answer fails with `GenerateFailure` instead. */
-import { Data } from "effect"
+import { Data, Schema } from "effect"
+
+/** Represents which part failed: the settings, this computer, its libraries, the file, or the host process. */
+export const EngineErrorReason = Schema.Literal(
+  "config_invalid",
+  "platform_unsupported",
+  "library_missing",
+  "library_mismatch",
+  "file_rejected",
+  "model_unloadable",
+  "load_timeout",
+  "host_lost",
+  "protocol_broken"
+)
+/** One of the reasons above. */
+export type EngineErrorReason = typeof EngineErrorReason.Type
 
 /** Represents why a model could not be brought to answer; `detail` is a sentence that says what to do next. */
 export class EngineError extends Data.TaggedError("EngineError")<{
-  readonly reason:
-    | "config_invalid"
-    | "platform_unsupported"
-    | "library_missing"
-    | "library_mismatch"
-    | "file_rejected"
-    | "model_unloadable"
-    | "load_timeout"
-    | "host_lost"
-    | "protocol_broken"
+  readonly reason: EngineErrorReason
   readonly detail: string
   readonly cause?: unknown
 }> {

@@ -31,7 +31,10 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   const load = yield* Effect.flatMap(frames.take, decodeCommand)
   if (load._tag !== "Load") return yield* broken(`the first command is ${load._tag}`)
   const loaded = yield* Effect.either(openModel(load, send))
-  if (Either.isLeft(loaded)) return send({ _tag: "Refused", detail: loaded.left.message.slice(0, detailCharactersMax) })
+  if (Either.isLeft(loaded)) {
+    const { detail, reason } = loaded.left
+    return send({ _tag: "Refused", reason, detail: detail.slice(0, detailCharactersMax) })
+  }
   send({ _tag: "Ready" })
   return yield* serve(loaded.right, load, frames, send)
 }).pipe(

@@ -4,12 +4,13 @@
  */
 import { Schema } from "effect"
 import { Accelerator } from "./EngineConfig.ts"
+import { EngineErrorReason } from "./EngineError.ts"
 import { GenerateEvent, GenerateRequest } from "./Generation.ts"
 
 /** Largest frame either way in bytes: a prompt at its bound in UTF-8, with room for the rest. */
 export const frameBytesMax = 32 * 1024 * 1024
-/** Most events of one turn: a few for each of 64 sequences, and the failures of a queue at its bound. */
-const turnEventsMax = 16_384
+/** Most events of one turn: a few for each of 64 sequences, and the refusals of a whole queue of 4096. */
+const turnEventsMax = 5000
 
 const AnswerKey = Schema.NonNegativeInt
 
@@ -33,7 +34,7 @@ export type HostCommand = typeof HostCommand.Type
 export const HostEvent = Schema.Union(
   Schema.TaggedStruct("Progress", { fraction: Schema.Number.pipe(Schema.between(0, 1)) }),
   Schema.TaggedStruct("Ready", {}),
-  Schema.TaggedStruct("Refused", { detail: Schema.String.pipe(Schema.maxLength(1024)) }),
+  Schema.TaggedStruct("Refused", { reason: EngineErrorReason, detail: Schema.String.pipe(Schema.maxLength(1024)) }),
   Schema.TaggedStruct("Turn", {
     /** Seconds the decode took; absent where nothing was computed. */
     decodeSeconds: Schema.optional(Schema.Number.pipe(Schema.nonNegative())),

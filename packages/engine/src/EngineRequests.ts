@@ -152,7 +152,7 @@ class Requests implements EngineRequests {
 
   #deliver(key: number, entry: OpenRequest): void {
     if (this.#send === undefined) return
-    entry.sent = this.#send({ _tag: "Generate", key, request: entry.request })
+    entry.sent = this.#send({ _tag: "Generate", key, request: sendable(entry.request) })
     if (!entry.sent) this.#finish(key, entry, { _tag: "Failed", failure: tooLarge })
   }
 
@@ -194,6 +194,16 @@ class Requests implements EngineRequests {
     return steps > this.limits.contextTokens ? `answer ${key} exceeds its context` : undefined
   }
 }
+
+/** Returns the request without fields that are there but undefined: frames have no such value. */
+const sendable = (request: GenerateRequest): GenerateRequest => ({
+  ...defined(request),
+  sampling: defined(request.sampling)
+})
+
+const defined = <A extends object>(value: A): A =>
+  // Leaving out undefined fields of A gives an A, as none of its required fields can be undefined.
+  Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as A
 
 const engineLost: GenerateFailure = {
   code: "engine_lost",

@@ -4,6 +4,7 @@
  * back `host → EngineRequests → mailbox`; the host's frames are checked like a stranger's, as it runs a stranger's
  * file.
  */
+import { availableParallelism } from "node:os"
 import { basename, resolve } from "node:path"
 import * as Supervision from "@weft/actors/Supervision"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
@@ -37,10 +38,13 @@ export interface SupervisedEngine extends Engine {
  * pauses, for as long as the scope lives.
  */
 export const make = Effect.fn("EngineSupervisor.make")(function* (options: EngineOptions) {
-  const config = yield* Effect.mapError(
-    Schema.decodeUnknown(EngineConfig)(options),
-    (error) => new EngineError({ reason: "config_invalid", detail: error.message })
+  const config = yield* Effect.mapError(Schema.decodeUnknown(EngineConfig)(options), ({ message }) =>
+    configInvalid(message)
   )
+  const threadsMax = Math.max(1, availableParallelism() - 1)
+  if (config.threads > threadsMax) {
+    return yield* configInvalid(`${config.threads} threads leave no core free; use at most ${threadsMax}`)
+  }
   const path = resolve(options.path)
   const identity = yield* fileIdentity(path)
   const file = yield* Effect.mapError(ModelFile.open(path), rejected)
@@ -169,7 +173,7 @@ const onEvent = (
     case "Ready":
       return Either.right(Deferred.unsafeDone(ready, Effect.void))
     case "Refused":
-      return Either.left(new EngineError({ reason: "model_unloadable", detail: event.detail }))
+      return Either.left(new EngineError({ reason: event.reason, detail: event.detail }))
     case "Turn": {
       if (event.decodeSeconds !== undefined)
         EngineMetrics.decodeSeconds.observe({ model: model.id }, event.decodeSeconds)
@@ -245,6 +249,8 @@ const fileIdentity = (path: string) =>
 
 const rejected = (error: ModelFile.ModelFileRejected) =>
   new EngineError({ reason: "file_rejected", detail: error.message, cause: error })
+
+const configInvalid = (detail: string) => new EngineError({ reason: "config_invalid", detail })
 
 const fileChanged = new EngineError({
   reason: "file_rejected",

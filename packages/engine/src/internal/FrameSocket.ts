@@ -3,9 +3,9 @@
  * error so that nothing native code prints can reach it. Frames in go to a callback at once; frames out wait only for
  * the kernel.
  */
-import { Effect, type Scope } from "effect"
+import * as Frames from "@weft/mesh/Frames"
+import { Effect, Either, type Scope } from "effect"
 import { frameBytesMax } from "../EngineProtocol.ts"
-import * as Frames from "./Frames.ts"
 
 /**
  * Most bytes that wait for the other side to read; beyond it the other side is taken for stuck and the socket closed.
@@ -14,7 +14,7 @@ const unsentBytesMax = 8 * frameBytesMax
 
 /** Represents an open socket. */
 export interface FrameSocket {
-  /** Sends `value`; false where its frame is over the bound, and nothing was sent. After the close nothing happens. */
+  /** Sends `value`; false where its frame is over the bound; then nothing was sent. After the close nothing happens. */
   readonly send: (value: unknown) => boolean
 }
 
@@ -32,7 +32,7 @@ export const open = (fd: number, handlers: FrameSocketHandlers): Effect.Effect<F
   )
 
 const connect = async (fd: number, handlers: FrameSocketHandlers) => {
-  const decoder = Frames.makeDecoder(frameBytesMax)
+  const decoder = new Frames.Decoder(frameBytesMax)
   let unsent: Array<Uint8Array> = []
   let unsentBytes = 0
   let open = true
@@ -59,11 +59,9 @@ const connect = async (fd: number, handlers: FrameSocketHandlers) => {
 
   const receive = (bytes: Uint8Array): void => {
     if (!open) return
-    try {
-      for (const value of decoder.push(bytes)) handlers.onFrame(value)
-    } catch (error) {
-      end(`what came is no frame: ${error}`)
-    }
+    const values = Either.flatMap(decoder.push(bytes), (payloads) => Either.all(payloads.map(Frames.decode)))
+    if (Either.isLeft(values)) end(values.left.message)
+    else for (const value of values.right) handlers.onFrame(value)
   }
 
   const options: Bun.FdSocketOptions = {
@@ -81,10 +79,10 @@ const connect = async (fd: number, handlers: FrameSocketHandlers) => {
 
   const send = (value: unknown): boolean => {
     if (!open) return true
-    const frame = Frames.encode(value)
-    if (frame.length > frameBytesMax) return false
-    unsent.push(frame)
-    unsentBytes += frame.length
+    const frame = Frames.encode(value, frameBytesMax)
+    if (Either.isLeft(frame)) return false
+    unsent.push(frame.right)
+    unsentBytes += frame.right.length
     if (unsent.length === 1) flush()
     if (unsentBytes > unsentBytesMax) end("the other side does not read")
     return true

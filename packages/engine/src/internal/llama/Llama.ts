@@ -111,6 +111,10 @@ export const open = (options: LlamaOptions): Llama => {
   const directory = Libraries.find(options.accelerator)
   const native = bind(directory)
   native.library_start(terminated(directory))
+  if (options.accelerator !== "cpu" && !native.library_has_accelerator()) {
+    const detail = `llama.cpp finds no ${options.accelerator} device; install its driver or use the cpu`
+    throw new EngineError({ reason: "platform_unsupported", detail })
+  }
   const handle = openEngine(native, options)
   const vocabularyTokens = native.engine_vocabulary(handle)
   const begin = native.token_begin(handle)
@@ -141,6 +145,7 @@ const signatures = {
   library_version: { args: [], returns: "cstring" },
   defaults_fault: { args: [], returns: "i32" },
   library_start: { args: ["ptr"], returns: "void" },
+  library_has_accelerator: { args: [], returns: "bool" },
   model_open: { args: ["ptr", "i32", "ptr"], returns: "ptr" },
   engine_open: { args: ["ptr", "i32", "i32", "i32", "i32"], returns: "ptr" },
   engine_close: { args: ["ptr"], returns: "void" },

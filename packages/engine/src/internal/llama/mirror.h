@@ -104,6 +104,7 @@ extern const char *llama_version(void);
 extern void llama_log_set(void (*callback)(int level, const char *text, void *user), void *user);
 extern void llama_backend_init(void);
 extern void ggml_backend_load_all_from_path(const char *directory);
+extern void *ggml_backend_dev_by_type(int type);
 
 extern struct llama_model_params llama_model_default_params(void);
 extern struct llama_model *llama_model_load_from_file(const char *path, struct llama_model_params params);

@@ -8,6 +8,9 @@
 #define LOG_WARN 3
 #define LOG_CONTINUED 5
 #define STANDARD_ERROR 2
+/* enum ggml_backend_dev_type */
+#define DEVICE_GPU 1
+#define DEVICE_INTEGRATED_GPU 2
 /* Tokens the repeat penalty looks back; llama.cpp's own default. */
 #define REPEAT_WINDOW 64
 
@@ -58,6 +61,11 @@ void library_start(const char *backend_directory) {
   llama_log_set(log_to_standard_error, NULL);
   ggml_backend_load_all_from_path(backend_directory);
   llama_backend_init();
+}
+
+/* Whether a backend found a graphics processor, of its own memory or of the computer's. */
+bool library_has_accelerator(void) {
+  return ggml_backend_dev_by_type(DEVICE_GPU) != NULL || ggml_backend_dev_by_type(DEVICE_INTEGRATED_GPU) != NULL;
 }
 
 /* ---- model and context ---- */
