@@ -5,7 +5,7 @@
  */
 import { HttpServerResponse } from "@effect/platform"
 import type { GenerateEvent } from "@weft/engine/Generation"
-import { Context, Deferred, Duration, Effect, Exit, FiberSet, Layer, Schedule, type Scope } from "effect"
+import { Context, Duration, Effect, Exit, FiberId, FiberSet, Layer, Schedule, type Scope } from "effect"
 import type { Answer } from "../Inference.ts"
 import * as ByteBuffer from "../internal/ByteBuffer.ts"
 import { type ApiError, answerTimeout, fromFailure, internalError, shuttingDown, toBody } from "../OpenAiError.ts"
@@ -46,35 +46,27 @@ const make: Effect.Effect<Context.Tag.Service<AnswerStream>, never, Scope.Scope>
   // half a period: a stream is quiet for at most a whole one
   const tick = Duration.times(limits.keepAlive, 0.5)
   const stallTicksMax = Math.max(1, Math.ceil(Duration.toMillis(limits.streamStall) / Duration.toMillis(tick)))
+  const ticksMax = Math.ceil(Duration.toMillis(limits.answerDeadline) / Duration.toMillis(tick))
   const beat = Effect.sync(() => {
-    for (const stream of open) attend(stream, stallTicksMax)
+    for (const stream of open) attend(stream, stallTicksMax, ticksMax)
   })
   yield* Effect.forkScoped(Effect.repeat(beat, Schedule.spaced(tick)))
 
   return AnswerStream.of({
     respond: (begun) =>
       Effect.gen(function* () {
-        const gone = Deferred.unsafeMake<Ending>(yield* Effect.fiberId)
-        const end = (ending: Ending): void => Deferred.unsafeDone(gone, Exit.succeed(ending))
-        const buffer = ByteBuffer.make(limits.streamBufferBytesMax, () => end("left"))
-        const stream: OpenStream = { buffer, end, quiet: false, stalledTicks: 0, waitingBytes: 0 }
-        open.add(stream)
-        yield* FiberSet.run(
+        const stream = makeOpenStream(limits.streamBufferBytesMax)
+        const fiber = yield* FiberSet.run(
           pumps,
-          pump(begun, stream).pipe(
-            Effect.timeoutTo({
-              duration: limits.answerDeadline,
-              onSuccess: (ending): Ending => ending,
-              onTimeout: (): Ending => answerTimeout()
-            }),
-            Effect.raceFirst(Deferred.await(gone)),
-            Effect.interruptible,
+          Effect.interruptible(pump(begun, stream)).pipe(
             Effect.onExit((exit) => close(begun, stream, exit)),
             Effect.ensuring(Effect.sync(() => open.delete(stream))),
             Effect.asVoid
           )
         )
-        return HttpServerResponse.raw(buffer.stream, {
+        stream.interrupt = () => fiber.unsafeInterruptAsFork(FiberId.none)
+        open.add(stream)
+        return HttpServerResponse.raw(stream.buffer.stream, {
           headers: { "content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no" }
         })
       })
@@ -89,24 +81,47 @@ type Ending = "whole" | "left" | "slow" | ApiError
 /** One stream as the clock sees it; changed in place by it and the pump. */
 interface OpenStream {
   readonly buffer: ByteBuffer.ByteBuffer
-  readonly end: (ending: Ending) => void
+  /** Stops the pump. */
+  interrupt: () => void
+  /** Why the pump was stopped. */
+  stopped: Ending | undefined
   /** Whether nothing was written since the last tick. */
   quiet: boolean
+  ticks: number
   /** Ticks in which the reader took nothing although bytes wait. */
   stalledTicks: number
   /** What waited at the last tick. */
   waitingBytes: number
 }
 
+const makeOpenStream = (bufferBytesMax: number): OpenStream => {
+  const stream: OpenStream = {
+    buffer: ByteBuffer.make(bufferBytesMax, () => stop(stream, "left")),
+    interrupt: () => undefined,
+    stopped: undefined,
+    quiet: false,
+    ticks: 0,
+    stalledTicks: 0,
+    waitingBytes: 0
+  }
+  return stream
+}
+
+const stop = (stream: OpenStream, ending: Ending): void => {
+  stream.stopped ??= ending
+  stream.interrupt()
+}
+
 /** A comment, which readers of events skip. */
 const keepAliveComment = ": keep-alive\n\n"
 
-const attend = (stream: OpenStream, stallTicksMax: number): void => {
+const attend = (stream: OpenStream, stallTicksMax: number, ticksMax: number): void => {
   const waitingBytes = stream.buffer.waitingBytes()
   stream.stalledTicks = waitingBytes > 0 && waitingBytes >= stream.waitingBytes ? stream.stalledTicks + 1 : 0
   stream.waitingBytes = waitingBytes
-  if (stream.stalledTicks >= stallTicksMax) stream.end("slow")
-  else if (stream.quiet && waitingBytes === 0 && !stream.buffer.write(keepAliveComment)) stream.end("left")
+  if (++stream.ticks > ticksMax) stop(stream, answerTimeout())
+  else if (stream.stalledTicks >= stallTicksMax) stop(stream, "slow")
+  else if (stream.quiet && waitingBytes === 0 && !stream.buffer.write(keepAliveComment)) stop(stream, "left")
   stream.quiet = true
 }
 
@@ -150,7 +165,7 @@ const close = (begun: BegunAnswer, stream: OpenStream, exit: Exit.Exit<Ending>):
   Effect.gen(function* () {
     const ending = Exit.match(exit, {
       onSuccess: (ending) => ending,
-      onFailure: () => (Exit.isInterrupted(exit) ? shuttingDown() : internalError())
+      onFailure: () => stream.stopped ?? (Exit.isInterrupted(exit) ? shuttingDown() : internalError())
     })
     if (ending === "slow") stream.buffer.abort()
     else {

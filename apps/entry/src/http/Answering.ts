@@ -8,7 +8,6 @@ import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import { Cause, Clock, Effect, type Either, Exit, Scope } from "effect"
 import { Admission } from "../Admission.ts"
 import { type Answer, Inference, type ServedModel } from "../Inference.ts"
-import * as IdleTimeout from "../internal/IdleTimeout.ts"
 import { type ApiError, answerTimeout, fromFailure, fromNoAnswer } from "../OpenAiError.ts"
 import * as Account from "./Account.ts"
 import type { AnswerFormat, AnswerHead } from "./AnswerFormat.ts"
@@ -102,7 +101,6 @@ type Respond = (
 /** Collects the whole answer and responds once. */
 const whole: Respond = (request, _asked, format, head, account) =>
   Effect.gen(function* () {
-    yield* IdleTimeout.lift(yield* HttpServerRequest.HttpServerRequest)
     const answer = yield* begin(request)
     let text = ""
     while (true) {
