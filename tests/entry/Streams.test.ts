@@ -231,8 +231,10 @@ it.live("an answer that never ends is cut at its deadline, with the status befor
       expect([status, json.error.code]).toEqual([504, "answer_timeout"])
       yield* (yield* door.turn).closed
     }
-    const { socket, seen } = yield* rawStream(door)
-    const turn = yield* door.turn
+    const limits = { answerDeadline: Duration.millis(300), keepAlive: Duration.millis(100) }
+    const ticking = yield* open({ answers: "hand", limits })
+    const { socket, seen } = yield* rawStream(ticking)
+    const turn = yield* ticking.turn
     yield* turn.send({ _tag: "Delta", text: "begun", tokens: [1] })
     yield* untilSeen(socket, seen, /answer_timeout/)
     yield* turn.closed
@@ -244,8 +246,8 @@ it.live("an answer may be silent longer than an idle connection may stay", () =>
     const door = yield* open({ answers: "hand", idleTimeout: 1 })
     const answer = yield* Effect.fork(post(`${door.url}/v1/chat/completions`, hello))
     const turn = yield* door.turn
-    // Bun checks idle connections every 4 s
-    yield* Effect.sleep("9 seconds")
+    // Bun looks at idle connections every 4 s
+    yield* Effect.sleep("6 seconds")
     yield* turn.send(
       { _tag: "Delta", text: "at last", tokens: [1] },
       { _tag: "Finished", finishReason: "stop", usage: { promptTokens: 1, completionTokens: 1, cachedTokens: 0 } }

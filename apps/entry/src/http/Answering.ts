@@ -4,11 +4,10 @@
  * right status; headers of a stream wait for the first text, or for one keep-alive period at most.
  */
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
-import { Cause, Clock, Effect, type Either, Exit, Scope } from "effect"
+import type { GenerateRequest } from "@weft/engine/Generation"
+import { Cause, Clock, Effect, type Either, type Scope } from "effect"
 import { Admission } from "../Admission.ts"
 import { type Answer, Inference, type ServedModel } from "../Inference.ts"
-import * as IdleTimeout from "../internal/IdleTimeout.ts"
 import { type ApiError, answerTimeout, fromFailure, fromNoAnswer } from "../OpenAiError.ts"
 import * as Account from "./Account.ts"
 import type { AnswerFormat, AnswerHead } from "./AnswerFormat.ts"
@@ -102,7 +101,6 @@ type Respond = (
 /** Collects the whole answer and responds once. */
 const whole: Respond = (request, _asked, format, head, account) =>
   Effect.gen(function* () {
-    yield* IdleTimeout.lift(yield* HttpServerRequest.HttpServerRequest)
     const answer = yield* begin(request)
     let text = ""
     while (true) {
@@ -122,51 +120,16 @@ const whole: Respond = (request, _asked, format, head, account) =>
     }
   }).pipe(Effect.scoped, withDeadline, closing(account))
 
-/** Waits for the first text, then responds with a stream that goes on by itself. */
+/** Responds with a stream that goes on by itself. */
 const streamed: Respond = (request, asked, format, head, account) =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const release = (exit: Exit.Exit<unknown, unknown>) => Scope.close(scope, exit)
-      const begun = Effect.gen(function* () {
-        const answer = yield* Scope.extend(begin(request), scope)
-        const first: Array<GenerateEvent> = []
-        const { keepAlive } = yield* HttpLimits
-        yield* Effect.timeoutOption(untilText(answer, first, account), keepAlive)
-        const failed = first.find((event) => event._tag === "Failed")
-        if (failed !== undefined) return yield* fromFailure(failed.failure, request.model)
-        return { answer, first }
-      })
-      const { answer, first } = yield* restore(withDeadline(begun)).pipe(
-        Effect.onError((cause) => release(Exit.failCause(cause))),
-        closing(account)
-      )
-      return yield* (yield* AnswerStream).respond({
-        answer,
-        first,
-        model: request.model,
-        account,
-        events: format.events(head, asked.includeUsage),
-        release
-      })
+  Effect.flatMap(AnswerStream, (streams) =>
+    streams.respond({
+      begin: begin(request),
+      model: request.model,
+      account,
+      events: format.events(head, asked.includeUsage)
     })
   )
-
-/** Moves events into `into` until one is more than a beginning; a mailbox that ends too early is a lost engine. */
-const untilText = (answer: Answer, into: Array<GenerateEvent>, account: Account.Account): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    while (into.every(isBeginning)) {
-      const [events, done] = yield* answer.events.takeAll
-      account.note(events)
-      into.push(...events)
-      if (done && !into.some(isEnd)) into.push({ _tag: "Failed", failure: { code: "engine_lost", message: "" } })
-    }
-  })
-
-const isBeginning = (event: GenerateEvent): boolean =>
-  event._tag === "Started" || (event._tag === "Delta" && event.text === "")
-
-const isEnd = (event: GenerateEvent): boolean => event._tag === "Finished" || event._tag === "Failed"
 
 function withDeadline<A, R>(effect: Effect.Effect<A, ApiError, R>): Effect.Effect<A, ApiError, R> {
   return Effect.flatMap(HttpLimits, ({ answerDeadline }) =>

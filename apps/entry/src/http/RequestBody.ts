@@ -1,6 +1,7 @@
 /** A request's JSON body, read within its bounds: bytes, time and depth; UTF-8 that is none is refused. */
 import { HttpServerRequest } from "@effect/platform"
-import { Duration, Effect, Stream } from "effect"
+import { Duration, Effect } from "effect"
+import { readBody } from "../internal/ReadBody.ts"
 import { type ApiError, bodyTooLarge, invalidRequest, requestTimeout } from "../OpenAiError.ts"
 import { HttpLimits } from "./HttpLimits.ts"
 
@@ -11,10 +12,14 @@ export type JsonObject = Readonly<Record<string, unknown>>
 export const json: Effect.Effect<JsonObject, ApiError, HttpServerRequest.HttpServerRequest> = Effect.gen(function* () {
   const limits = yield* HttpLimits
   const request = yield* HttpServerRequest.HttpServerRequest
-  const bytes = yield* Effect.timeoutFail(read(request, limits.bodyBytesMax), {
-    duration: limits.bodyDeadline,
-    onTimeout: () => requestTimeout(Duration.toSeconds(limits.bodyDeadline))
-  })
+  const { source } = request
+  if (!(source instanceof Request)) return yield* Effect.dieMessage("the server's requests are not Bun's")
+  const bytes = yield* Effect.promise(() =>
+    readBody(source, declaredBytes(request), limits.bodyBytesMax, Duration.toMillis(limits.bodyDeadline))
+  )
+  if (bytes === "large") return yield* bodyTooLarge(limits.bodyBytesMax)
+  if (bytes === "late") return yield* requestTimeout(Duration.toSeconds(limits.bodyDeadline))
+  if (bytes === "broken") return yield* malformed("The request's body could not be read to its end. Send it again.")
   return yield* parse(bytes, limits.jsonDepthMax)
 })
 
@@ -67,39 +72,9 @@ const isObject = (value: unknown): value is JsonObject =>
 
 const malformed = (message: string): ApiError => invalidRequest(message, null, "invalid_json")
 
-const unreadable = (): ApiError => malformed("The request's body could not be read to its end. Send it again.")
-
-/** Takes the whole body. A client that sends too much is read a little further, so that it sees its 413 before a reset. */
-const read = (request: HttpServerRequest.HttpServerRequest, bytesMax: number): Effect.Effect<Uint8Array, ApiError> => {
-  const declared = Number(request.headers["content-length"])
-  if (declared <= bytesMax) {
-    return declared === 0
-      ? Effect.succeed(new Uint8Array())
-      : Effect.mapBoth(request.arrayBuffer, { onFailure: unreadable, onSuccess: (buffer) => new Uint8Array(buffer) })
-  }
-  if (Number.isNaN(declared) && request.headers["transfer-encoding"] === undefined) {
-    return Effect.succeed(new Uint8Array())
-  }
-  const chunks: Array<Uint8Array> = []
-  let sizeBytes = 0
-  return request.stream.pipe(
-    Stream.takeUntil((chunk) => {
-      sizeBytes += chunk.length
-      if (sizeBytes <= bytesMax) chunks.push(chunk)
-      return sizeBytes > 2 * bytesMax
-    }),
-    Stream.runDrain,
-    Effect.mapError(unreadable),
-    Effect.flatMap(() => (sizeBytes > bytesMax ? bodyTooLarge(bytesMax) : Effect.succeed(concat(chunks, sizeBytes))))
-  )
-}
-
-const concat = (chunks: ReadonlyArray<Uint8Array>, sizeBytes: number): Uint8Array => {
-  const bytes = new Uint8Array(sizeBytes)
-  let at = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, at)
-    at += chunk.length
-  }
-  return bytes
+/** Returns what a request says of its body's length; undefined for one that comes in chunks. */
+const declaredBytes = ({ headers }: HttpServerRequest.HttpServerRequest): number | undefined => {
+  const declared = Number(headers["content-length"])
+  if (Number.isInteger(declared)) return declared
+  return headers["transfer-encoding"] === undefined ? 0 : undefined
 }
