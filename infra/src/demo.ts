@@ -5,11 +5,12 @@
 
 import { FetchHttpClient } from "@effect/platform"
 import * as Command from "@effect/platform/Command"
+import type { PlatformError } from "@effect/platform/Error"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as BunContext from "@effect/platform-bun/BunContext"
 import * as BunRuntime from "@effect/platform-bun/BunRuntime"
-import { Config, Console, Data, Effect, Layer, Logger, Schedule, Schema, Stream } from "effect"
+import { Config, Console, Data, Deferred, Effect, Layer, Logger, Schema, Stream } from "effect"
 
 /** Represents a demo that could not start; the message says what to do. */
 class DemoFailed extends Data.TaggedError("DemoFailed")<{ readonly message: string }> {}
@@ -19,17 +20,27 @@ const model = `${root}packages/engine/models/tiny-small-f16.gguf`
 const peers = ["ada", "ben", "cora"]
 const question = "What is 7 plus 5?"
 
+/** Loading takes about a second; a machine that is busy with other things takes many. */
+const readyDeadline = "60 seconds"
+
 const settings = Config.all({
   httpPort: Config.port("WEFT_HTTP_PORT").pipe(Config.withDefault(8080)),
   meshPort: Config.port("WEFT_MESH_PORT").pipe(Config.withDefault(8443)),
   dataDirectory: Config.string("WEFT_DATA_DIR").pipe(Config.withDefault(`${root}.weft/demo`))
 })
 
-/** Starts `bun ARGS` and prints its lines behind `name`; the demo fails when it ends. */
+/** Represents a program of the demo: one Deferred for being ready, one effect that fails when it ends. */
+interface Started {
+  readonly ready: Effect.Effect<void>
+  readonly ended: Effect.Effect<never, DemoFailed | PlatformError>
+}
+
+/** Starts `bun ARGS` and prints its lines behind `name`; it is ready with the first line that begins with `sign`. */
 const start = Effect.fn("demo.start")(function* (
   name: string,
   args: ReadonlyArray<string>,
-  environment: Record<string, string>
+  environment: Record<string, string>,
+  sign: string
 ) {
   const child = yield* Command.make(process.execPath, ...args).pipe(
     Command.workingDirectory(root),
@@ -37,34 +48,19 @@ const start = Effect.fn("demo.start")(function* (
     Command.stderr("inherit"),
     Command.start
   )
+  const ready = yield* Deferred.make<void>()
   yield* child.stdout.pipe(
     Stream.decodeText(),
     Stream.splitLines,
-    Stream.runForEach((line) => Console.log(`${name.padEnd(6)} ${line}`)),
+    Stream.tap((line) => Console.log(`${name.padEnd(6)} ${line}`)),
+    Stream.runForEach((line) => (line.startsWith(sign) ? Deferred.succeed(ready, undefined) : Effect.void)),
     Effect.forkScoped
   )
-  return Effect.flatMap(child.exitCode, (code) =>
-    Effect.fail(new DemoFailed({ message: `the ${name} ended with code ${code}; its last lines say why` }))
+  const ended = Effect.flatMap(child.exitCode, (code) =>
+    Effect.fail(new DemoFailed({ message: `${name} ended with code ${code}; its last lines say why` }))
   )
+  return { ready: Deferred.await(ready), ended } satisfies Started
 })
-
-const Health = Schema.Struct({ peers: Schema.Number })
-
-/** Waits until the entry answers and every peer has registered. */
-const ready = (url: string) =>
-  HttpClient.get(`${url}/health`).pipe(
-    Effect.flatMap((response) => response.json),
-    Effect.flatMap(Schema.decodeUnknown(Health)),
-    Effect.filterOrFail(
-      (health) => health.peers >= peers.length,
-      (health) => new DemoFailed({ message: `${health.peers} of ${peers.length} peers are here` })
-    ),
-    Effect.retry(Schedule.spaced("100 millis")),
-    Effect.timeoutFail({
-      duration: "60 seconds",
-      onTimeout: () => new DemoFailed({ message: "the mesh was not ready within 60 seconds; the lines above say why" })
-    })
-  )
 
 const Answer = Schema.Struct({
   choices: Schema.NonEmptyArray(Schema.Struct({ message: Schema.Struct({ content: Schema.String }) }))
@@ -86,25 +82,37 @@ const ask = Effect.fn("demo.ask")(function* (url: string) {
 const demo = Effect.gen(function* () {
   const { dataDirectory, httpPort, meshPort } = yield* settings
   const url = `http://127.0.0.1:${httpPort}`
-  const entryEnded = yield* start("entry", ["run", "apps/entry/src/main.ts"], {
-    WEFT_HTTP_PORT: String(httpPort),
-    WEFT_MESH_PORT: String(meshPort),
-    WEFT_DATA_DIR: `${dataDirectory}/entry`
-  })
-  const peersEnded = yield* Effect.forEach(peers, (name) =>
-    start(name, ["run", "apps/peer/src/main.ts", "up", "--entry", url, "--model", model, "--name", name], {
-      WEFT_DATA_DIR: `${dataDirectory}/${name}`
-    })
+  const entry = yield* start(
+    "entry",
+    ["apps/entry/src/main.ts"],
+    { WEFT_HTTP_PORT: String(httpPort), WEFT_MESH_PORT: String(meshPort), WEFT_DATA_DIR: `${dataDirectory}/entry` },
+    "listening"
   )
+  const programs = [
+    entry,
+    ...(yield* Effect.forEach(peers, (name) =>
+      start(
+        name,
+        ["apps/peer/src/main.ts", "up", "--entry", url, "--model", model, "--name", name],
+        { WEFT_DATA_DIR: `${dataDirectory}/${name}` },
+        "ready"
+      )
+    ))
+  ]
   const served = Effect.gen(function* () {
-    yield* ready(url)
+    yield* Effect.forEach(programs, ({ ready }) => ready, { discard: true }).pipe(
+      Effect.timeoutFail({
+        duration: readyDeadline,
+        onTimeout: () => new DemoFailed({ message: "the mesh is not ready after 60 s; the lines above say why" })
+      })
+    )
     yield* Console.log(`ready ${url}`)
     const { servedBy, text } = yield* ask(url)
     yield* Console.log(`\n  you    ${question}\n  mesh   ${text}\n         (answered by ${servedBy})\n`)
     yield* Console.log(`Point any OpenAI client at ${url}/v1 (no key needed on this machine). Ctrl-C ends the demo.`)
     return yield* Effect.never
   })
-  return yield* Effect.raceAll([served, entryEnded, ...peersEnded])
+  return yield* Effect.raceAll([served, ...programs.map(({ ended }) => ended)])
 })
 
 BunRuntime.runMain(

@@ -27,13 +27,16 @@ export class FrameError extends Data.TaggedError("FrameError")<{
 /** Returns an encoder of values of `schema` to whole frames. */
 export const encode = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => Uint8Array) => {
   const encodeValue = Schema.encodeSync(schema)
-  return (value) => {
-    const payload = Msgpack.encode(encodeValue(value))
-    const frame = new Uint8Array(headerBytes + payload.length)
-    new DataView(frame.buffer).setUint32(0, payload.length)
-    frame.set(payload, headerBytes)
-    return frame
-  }
+  return (value) => frame(encodeValue(value))
+}
+
+/** Returns one whole frame of a value that MessagePack can hold. */
+export const frame = (value: unknown): Uint8Array => {
+  const payload = Msgpack.encode(value)
+  const bytes = new Uint8Array(headerBytes + payload.length)
+  new DataView(bytes.buffer).setUint32(0, payload.length)
+  bytes.set(payload, headerBytes)
+  return bytes
 }
 
 /** Returns the parts as one array; a single part as it is. */

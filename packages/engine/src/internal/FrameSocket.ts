@@ -4,7 +4,8 @@
  * the kernel.
  */
 import * as Frames from "@weft/mesh/Frames"
-import { Effect, Either, type Scope } from "effect"
+import * as Msgpack from "@weft/mesh/Msgpack"
+import { Effect, Option, type Scope } from "effect"
 import { frameBytesMax } from "../EngineProtocol.ts"
 
 /**
@@ -32,7 +33,7 @@ export const open = (fd: number, handlers: FrameSocketHandlers): Effect.Effect<F
   )
 
 const connect = async (fd: number, handlers: FrameSocketHandlers) => {
-  const decoder = new Frames.Decoder(frameBytesMax)
+  const received = new Frames.FrameBuffer()
   let unsent: Array<Uint8Array> = []
   let unsentBytes = 0
   let open = true
@@ -57,11 +58,22 @@ const connect = async (fd: number, handlers: FrameSocketHandlers) => {
     if (why !== undefined) handlers.onClose(why)
   }
 
+  /** Takes the next value off what was received; undefined where there is none, or the channel was closed over it. */
+  const next = (): Option.Option<unknown> | undefined => {
+    const length = received.nextBytes
+    const isOver = length !== undefined && length > frameBytesMax
+    const payload = isOver ? undefined : received.take()
+    const value = payload === undefined ? undefined : Msgpack.decode(payload)
+    if (isOver) end(`a frame of ${length} bytes is over the bound`)
+    else if (value !== undefined && Option.isNone(value)) end("a frame is not MessagePack")
+    return value
+  }
+
   const receive = (bytes: Uint8Array): void => {
-    if (!open) return
-    const values = Either.flatMap(decoder.push(bytes), (payloads) => Either.all(payloads.map(Frames.decode)))
-    if (Either.isLeft(values)) end(values.left.message)
-    else for (const value of values.right) handlers.onFrame(value)
+    received.push(bytes)
+    for (let value = next(); open && value !== undefined && Option.isSome(value); value = next()) {
+      handlers.onFrame(value.value)
+    }
   }
 
   const options: Bun.FdSocketOptions = {
@@ -79,10 +91,10 @@ const connect = async (fd: number, handlers: FrameSocketHandlers) => {
 
   const send = (value: unknown): boolean => {
     if (!open) return true
-    const frame = Frames.encode(value, frameBytesMax)
-    if (Either.isLeft(frame)) return false
-    unsent.push(frame.right)
-    unsentBytes += frame.right.length
+    const frame = Frames.frame(value)
+    if (frame.length > frameBytesMax) return false
+    unsent.push(frame)
+    unsentBytes += frame.length
     if (unsent.length === 1) flush()
     if (unsentBytes > unsentBytesMax) end("the other side does not read")
     return true
