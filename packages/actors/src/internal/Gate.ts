@@ -109,6 +109,7 @@ export const beginLife = (
 /** Cuts the calls that a life still serves; their callers get `ActorStopped`. */
 export const endLife = (service: Service, life: Life): Effect.Effect<void> =>
   Effect.suspend(() => {
+    if (life.calls.size === 0) return Effect.void
     const cut = Fiber.interruptAllAs(life.calls, service.retired ? interruptor.stopped : interruptor.restarting)
     return Effect.asVoid(endWithin(cut, cleanupBound))
   })
