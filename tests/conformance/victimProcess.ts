@@ -5,12 +5,13 @@
 import * as Certificate from "@weft/mesh/Certificate"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
 import { Transport } from "@weft/mesh/Transport"
+import * as WebTransport from "@weft/mesh/WebTransport"
 import { Effect, Layer } from "effect"
 import { serve } from "./serve.ts"
 
 const [layerName, target = "listen"] = process.argv.slice(2)
 const options = { host: "127.0.0.1", port: 0 }
-const layer = QuicTransport.layer(options)
+const layer = layerName === "quic" ? QuicTransport.layer(options) : WebTransport.layer(options)
 
 const main = Effect.gen(function* () {
   const transport = yield* Transport

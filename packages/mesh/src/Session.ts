@@ -31,7 +31,9 @@ export const CloseCode = {
   /** Nothing was heard for too long. */
   silence: 0xff02,
   /** Too many sessions, or too many waiting. */
-  refused: 0xff03
+  refused: 0xff03,
+  /** The session carried all that its layer can carry in one: dial again. */
+  worn: 0xff04
 } as const
 
 /** Represents what a session is told about itself. */
@@ -62,6 +64,7 @@ class LiveSession implements MeshSession {
   /** Streams being opened, and raw streams whose first word has not come yet. */
   #opening = 0
   #nameless = 0
+  #streamsEver = 0
   readonly #over = Deferred.unsafeMake<SessionError>(FiberId.none)
   #error: SessionError | undefined
 
@@ -109,6 +112,7 @@ class LiveSession implements MeshSession {
       return new SessionError({ reason: "TooManyStreams", address: this.remoteAddress })
     }
     this.#opening += 1
+    this.#streamsEver += 1
     return this.#openRaw.pipe(
       Effect.ensuring(
         Effect.sync(() => {
@@ -154,6 +158,10 @@ class LiveSession implements MeshSession {
       this.#finish(new SessionError({ reason: "Lost", address: this.remoteAddress, cause: "nothing heard" }))
       return false
     }
+    if (this.#isWorn()) {
+      this.#leave(CloseCode.worn, "the session carried all it can, dial again")
+      return false
+    }
     this.#ping(nowMs)
     this.#report()
     return true
@@ -168,6 +176,13 @@ class LiveSession implements MeshSession {
     })
   }
 
+  #isWorn(): boolean {
+    const { lifetime } = this.#raw
+    if (lifetime === undefined) return false
+    const { bytesSent, bytesReceived } = this.#counters
+    return Math.max(bytesSent, bytesReceived) > lifetime.bytesMax || this.#streamsEver > lifetime.streamsMax
+  }
+
   #nowMs(): number {
     return Number(this.#clock.unsafeCurrentTimeNanos() / 1_000n) / 1_000
   }
@@ -179,6 +194,7 @@ class LiveSession implements MeshSession {
       return
     }
     this.#nameless += 1
+    this.#streamsEver += 1
     let head = new Uint8Array(0)
     let events: RawStreamEvents | undefined
     const forget = (): void => {
