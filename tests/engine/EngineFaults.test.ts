@@ -104,7 +104,15 @@ describe("an engine whose host", () => {
   it.live("sees nothing of the environment but what it needs", () =>
     Effect.gen(function* () {
       const error = yield* refused("environment", { environment: { CUDA_VISIBLE_DEVICES: "0" } })
-      expect(error?.message).toContain("variables: CUDA_VISIBLE_DEVICES GGML_NO_BACKTRACE.")
+      expect(error?.message).toContain("variables: CUDA_VISIBLE_DEVICES DO_NOT_TRACK GGML_NO_BACKTRACE.")
+    })
+  )
+
+  it.live("dies leaves no dump with users' text", () =>
+    Effect.gen(function* () {
+      const engine = yield* makeEngine()
+      const limits = readFileSync(`/proc/${yield* engine.hostProcessId}/limits`, "utf8")
+      expect(limits).toMatch(/Max core file size +0 +0/)
     })
   )
 

@@ -21,7 +21,7 @@ export const EngineConfig = Schema.Struct({
   /** One, as ggml's barrier spins: with every core taken, one busy neighbour costs a time slice per barrier. */
   threads: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 256)), { default: () => 1 }),
   /** Most prompt tokens computed in one turn, so that a long prompt does not hold up the answers that run. */
-  prefillTokens: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 4096)), { default: () => 64 }),
+  prefillTokens: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 4096)), { default: () => 128 }),
   /** Longest time from start to a loaded model; large files come from slow disks. */
   loadDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(10) }),
   /** Longest silence of a host that has work; then it is taken for stuck and started again. */

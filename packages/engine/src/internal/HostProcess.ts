@@ -2,6 +2,7 @@
  * The engine host as a child process: started, listened to and killed here. What it or its native code prints never
  * reaches the channel; the end of it is kept for the reason of a crash.
  */
+import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect, type Scope, Stream } from "effect"
 import { EngineError } from "../EngineError.ts"
@@ -68,8 +69,11 @@ const start = ({ command, environment }: HostProcessOptions) =>
     try: () =>
       Bun.spawn([...(command ?? [process.execPath, hostPath])], {
         stdio: ["ignore", "pipe", "pipe", "socket-fd"],
-        // A backtrace forks a debugger and takes seconds; the assertion itself is printed anyway.
-        env: { ...environment, GGML_NO_BACKTRACE: "1" }
+        // Bun reads `.env` and `bunfig.toml` of the folder it starts in; the user's are not for a model's process.
+        cwd: dirname(process.execPath),
+        // A backtrace forks a debugger and takes seconds; the assertion itself is printed anyway. Bun sends reports of
+        // crashes to its makers unless told not to.
+        env: { ...environment, GGML_NO_BACKTRACE: "1", DO_NOT_TRACK: "1" }
       }),
     catch: (error) => lost(`the engine host cannot be started: ${error}`)
   })

@@ -154,3 +154,7 @@ extern void *malloc(size_t size);
 extern void free(void *memory);
 extern size_t strlen(const char *text);
 extern long write(int descriptor, const void *bytes, size_t count);
+extern int setrlimit(int resource, const size_t *soft_and_hard);
+#if defined(__linux__)
+extern int prctl(int option, size_t value, size_t unused, size_t unused_too, size_t last_unused);
+#endif

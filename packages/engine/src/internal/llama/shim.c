@@ -8,6 +8,9 @@
 #define LOG_WARN 3
 #define LOG_CONTINUED 5
 #define STANDARD_ERROR 2
+/* RLIMIT_CORE of Linux and macOS. */
+#define RESOURCE_CORE 4
+#define PR_SET_DUMPABLE 4
 /* enum ggml_backend_dev_type */
 #define DEVICE_GPU 1
 #define DEVICE_INTEGRATED_GPU 2
@@ -57,7 +60,17 @@ int32_t defaults_fault(void) {
   return 0;
 }
 
+/* A dump of this process would hold users' text. Linux pipes dumps to a program whatever the limit, unless told not to. */
+static void forbid_dumps(void) {
+  const size_t none[2] = {0, 0};
+  setrlimit(RESOURCE_CORE, none);
+#if defined(__linux__)
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+}
+
 void library_start(const char *backend_directory) {
+  forbid_dumps();
   llama_log_set(log_to_standard_error, NULL);
   ggml_backend_load_all_from_path(backend_directory);
   llama_backend_init();
