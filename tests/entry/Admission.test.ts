@@ -1,5 +1,6 @@
 import { expect } from "bun:test"
 import { BunContext } from "@effect/platform-bun"
+import { SqlClient } from "@effect/sql/SqlClient"
 import { Admission } from "@weft/entry/Admission"
 import { ApiKeyStore } from "@weft/entry/ApiKeyStore"
 import { fromSecret, parseList } from "@weft/entry/ApiKeys"
@@ -145,5 +146,34 @@ it.live("without a key the door opens on loopback alone, and says what to do els
       expect(String(yield* Effect.flip(start(host)))).toContain("WEFT_API_KEYS=name:secret")
       yield* start(host, keysOf(`ann:${secret}`))
     }
+  })
+)
+
+it.live("a door others can reach stays shut when its last key is gone from the database", () =>
+  Effect.gen(function* () {
+    const config = EntryConfig.layer({
+      httpHost: "0.0.0.0",
+      apiKeys: keysOf(`ann:${secret}`),
+      databasePath: `${yield* folder}/entry.sqlite`
+    })
+    const services = yield* Layer.build(
+      Admission.layer.pipe(
+        Layer.provideMerge(ApiKeyStore.layer),
+        Layer.provideMerge(Database.layer),
+        Layer.provide(config),
+        Layer.provide(BunContext.layer)
+      )
+    )
+    yield* Effect.gen(function* () {
+      const admission = yield* Admission
+      const other = yield* Layer.build(Database.layer.pipe(Layer.provide(config), Layer.provide(BunContext.layer)))
+      expect((yield* admission.admit(`Bearer ${secret}`, {})).name).toBe("ann")
+      yield* Effect.flatMap(SqlClient, (sql) => sql`DELETE FROM api_keys`).pipe(Effect.provide(other))
+      yield* Effect.repeat(Effect.either(admission.admit(`Bearer ${secret}`, {})), {
+        until: Either.isLeft,
+        schedule: Schedule.spaced("100 millis")
+      }).pipe(Effect.timeout("8 seconds"))
+      expect((yield* Effect.flip(admission.admit(undefined, {}))).status).toBe(401)
+    }).pipe(Effect.provide(services))
   })
 )

@@ -54,9 +54,8 @@ const make = Effect.gen(function* () {
   yield* store.syncEnvironment(config.apiKeys)
   const version = yield* store.version
   const known = { byHash: byHash(yield* store.list), version }
-  if (known.byHash.size === 0 && !isLoopback(config.httpHost)) {
-    return yield* new OpenDoorError({ host: config.httpHost })
-  }
+  const mayBeOpen = isLoopback(config.httpHost)
+  if (known.byHash.size === 0 && !mayBeOpen) return yield* new OpenDoorError({ host: config.httpHost })
   const refresh = Effect.gen(function* () {
     const version = yield* store.version
     if (version === known.version) return
@@ -81,7 +80,7 @@ const make = Effect.gen(function* () {
 
   return Admission.of({
     admit: Effect.fnUntraced(function* (authorization, headers) {
-      const key = yield* authenticate(known.byHash, authorization)
+      const key = yield* authenticate(known.byHash, mayBeOpen, authorization)
       const nowMs = yield* Clock.currentTimeMillis
       const allowance = allowanceOf(key, nowMs)
       yield* takeFrom(allowance, "requests", 1, nowMs, headers)
@@ -113,12 +112,13 @@ const byHash = (keys: ReadonlyArray<StoredKey>): ReadonlyMap<string, StoredKey> 
 const bucketOf = (perMinute: number | null, nowMs: number): RateLimit.Bucket | undefined =>
   perMinute === null ? undefined : RateLimit.make(perMinute, nowMs)
 
-/** Returns the key of a request, undefined where the entry is open: no key was ever made. */
+/** Returns the key of a request, undefined where the entry is open: on loopback, while no key was ever made. */
 const authenticate = (
   keys: ReadonlyMap<string, StoredKey>,
+  mayBeOpen: boolean,
   authorization: string | undefined
 ): Effect.Effect<StoredKey | undefined, ApiError> => {
-  if (keys.size === 0) return Effect.succeed(undefined)
+  if (keys.size === 0 && mayBeOpen) return Effect.succeed(undefined)
   const secret = presented(authorization)
   if (secret === undefined) {
     return invalidApiKey("You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'.")
