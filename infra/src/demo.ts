@@ -8,9 +8,8 @@ import * as Command from "@effect/platform/Command"
 import type { PlatformError } from "@effect/platform/Error"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as BunContext from "@effect/platform-bun/BunContext"
-import * as BunRuntime from "@effect/platform-bun/BunRuntime"
-import { Config, Console, Data, Deferred, Effect, Layer, Logger, Schema, Stream } from "effect"
+import * as Program from "@weft/actors/Program"
+import { Config, Console, Data, Deferred, Effect, Schema, Stream } from "effect"
 
 /** Represents a demo that could not start; the message says what to do. */
 class DemoFailed extends Data.TaggedError("DemoFailed")<{ readonly message: string }> {}
@@ -115,11 +114,4 @@ const demo = Effect.gen(function* () {
   return yield* Effect.raceAll([served, ...programs.map(({ ended }) => ended)])
 })
 
-BunRuntime.runMain(
-  demo.pipe(
-    Effect.scoped,
-    Effect.tapErrorTag("DemoFailed", (error) => Console.error(`demo: ${error.message}`)),
-    Effect.provide(Layer.mergeAll(BunContext.layer, FetchHttpClient.layer, Logger.pretty))
-  ),
-  { disableErrorReporting: true }
-)
+Program.run(Effect.provide(Effect.scoped(demo), FetchHttpClient.layer), { name: "demo" })

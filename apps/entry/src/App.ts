@@ -51,7 +51,16 @@ const description = Layer.effect(
 )
 
 const httpServer = Layer.unwrapEffect(
-  Effect.map(EntryConfig, ({ httpHost, httpPort }) => BunHttpServer.layer({ hostname: httpHost, port: httpPort }))
+  Effect.map(EntryConfig, ({ httpHost, httpPort }) =>
+    BunHttpServer.layer({
+      hostname: httpHost,
+      port: httpPort,
+      // Seconds; streams send a comment every five.
+      idleTimeout: 30,
+      // The door keeps its own bound: Bun's refusal has neither body nor request id.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER
+    })
+  )
 )
 
 const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(

@@ -1,9 +1,5 @@
 /** The peer as a program. */
-import { BunContext, BunRuntime } from "@effect/platform-bun"
-import { Effect } from "effect"
+import * as Program from "@weft/actors/Program"
 import * as Cli from "./Cli.ts"
 
-Cli.run(process.argv).pipe(
-  Effect.provide(BunContext.layer),
-  BunRuntime.runMain({ disableErrorReporting: true, disablePrettyLogger: true, teardown: Cli.teardown })
-)
+Program.run(Cli.make(process.argv), Cli.options)
