@@ -64,7 +64,7 @@ const promptText = ({ prompt }: GenerateRequest): string =>
       ? prompt.text
       : prompt.tokens.join(" ")
 
-/** The rule: says back its prompt word by word, at most `maxTokens` of them, ended by a stop string; `FAIL code` fails. */
+/** The rule: says its prompt back, a word a token, up to `maxTokens` or a stop string; `FAIL code` fails. */
 export const ruleEvents = (request: GenerateRequest): ReadonlyArray<GenerateEvent> => {
   const prompt = promptText(request)
   const failure = prompt.match(/FAIL (\w+)/)?.[1]

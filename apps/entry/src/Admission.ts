@@ -12,7 +12,10 @@ import * as RateLimit from "./RateLimit.ts"
 /** Represents an entry that would serve everybody on a network. */
 export class OpenDoorError extends Data.TaggedError("OpenDoorError")<{ readonly host: string }> {
   override get message(): string {
-    return `WEFT_HTTP_HOST is ${this.host}, which others can reach, and there is no API key. Set WEFT_API_KEYS=name:secret, make a key with 'bun run entry keys create NAME', or listen on 127.0.0.1.`
+    return (
+      `WEFT_HTTP_HOST is ${this.host}, which others can reach, and there is no API key. ` +
+      "Set WEFT_API_KEYS=name:secret, make a key with 'bun run entry keys create NAME', or listen on 127.0.0.1."
+    )
   }
 }
 

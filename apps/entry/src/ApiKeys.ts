@@ -34,7 +34,8 @@ export class ApiKeyListError extends Data.TaggedError("ApiKeyListError")<{
   readonly reason: string
 }> {
   override get message(): string {
-    return `WEFT_API_KEYS, key ${this.place}: ${this.reason}. Write name:secret[:requestsPerMinute[:tokensPerMinute]], separated by commas; a secret may be sha256:HEX.`
+    const form = "name:secret[:requestsPerMinute[:tokensPerMinute]], separated by commas; a secret may be sha256:HEX"
+    return `WEFT_API_KEYS, key ${this.place}: ${this.reason}. Write ${form}.`
   }
 }
 
@@ -103,7 +104,7 @@ const parseEntry = (entry: string): ApiKey | string => {
       : "its sha256 is not 64 hexadecimal digits"
   }
   return secret.length < secretCharactersMin || /\s/.test(secret)
-    ? `its secret is shorter than ${secretCharactersMin} characters or has spaces; make one with 'bun run entry keys create'`
+    ? `its secret is shorter than ${secretCharactersMin} characters or has spaces; 'bun run entry keys create' makes one`
     : fromSecret(name, secret, limits)
 }
 

@@ -1,7 +1,7 @@
 /** What the HTTP door counts, on prom-client's global register. A model that nobody serves counts as `other`. */
 import { Counter, Gauge, Histogram } from "prom-client"
 
-/** Counts answered requests for answers, by the status the client saw; a stream counts at its end, one cut by its client as 499. */
+/** Counts requests for an answer at their end, by the status the client saw; one that its client left is a 499. */
 export const requests = new Counter({
   name: "weft_requests_total",
   help: "Requests for an answer, by model and HTTP status at their end; 499: the client left.",

@@ -100,7 +100,9 @@ export const rateLimited = (unit: "requests" | "tokens", key: string, limit: num
     type: unit,
     code: "rate_limit_exceeded",
     param: null,
-    message: `Rate limit reached for key '${key}': ${limit} ${unit} per minute. Try again in ${Math.ceil(retryAfterMs / 1000)} s.`,
+    message:
+      `Rate limit reached for key '${key}': ${limit} ${unit} per minute. ` +
+      `Try again in ${Math.ceil(retryAfterMs / 1000)} s.`,
     retryAfterMs
   })
 
@@ -111,7 +113,9 @@ export const quotaTooSmall = (key: string, limit: number, needed: number): ApiEr
     type: "insufficient_quota",
     code: "insufficient_quota",
     param: null,
-    message: `The request needs about ${needed} tokens, but key '${key}' may use ${limit} per minute. Shorten it, or ask for a higher limit.`,
+    message:
+      `The request needs about ${needed} tokens, but key '${key}' may use ${limit} per minute. ` +
+      "Shorten it, or ask for a higher limit.",
     shouldRetry: false
   })
 

@@ -49,7 +49,7 @@ export const take = (bucket: Bucket, cost: number, nowMs: number): Decision => {
   }
 }
 
-/** Replaces an estimate that was taken by what was used: gives the rest back, or takes more and lets the level go negative. */
+/** Replaces an estimate that was taken by what was used: gives the rest back, or takes more, even below zero. */
 export const settle = (bucket: Bucket, taken: number, used: number, nowMs: number): Bucket => {
   const filled = fill(bucket, nowMs)
   const most = filled.perMinute * partsPerUnit

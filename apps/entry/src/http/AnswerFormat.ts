@@ -103,7 +103,9 @@ const writer = (
   return {
     first: opening === undefined ? "" : event(opening, "null"),
     delta: (text) => `${before}${content(JSON.stringify(text))}${after}`,
-    last: (reason, usage) =>
-      `${event("", JSON.stringify(reason))}${includeUsage ? `${head}],"usage":${JSON.stringify(usageOf(usage))}}\n\n` : ""}data: [DONE]\n\n`
+    last: (reason, usage) => {
+      const usageEvent = includeUsage ? `${head}],"usage":${JSON.stringify(usageOf(usage))}}\n\n` : ""
+      return `${event("", JSON.stringify(reason))}${usageEvent}data: [DONE]\n\n`
+    }
   }
 }

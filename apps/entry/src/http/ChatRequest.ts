@@ -24,7 +24,7 @@ const Part = Schema.Struct({
   text: field(isText(promptCharactersMax), `text of at most ${promptCharactersMax} characters`)
 })
 
-const contentExpected = `a string of at most ${promptCharactersMax} characters or an array of at most ${partsMax} text parts`
+const contentExpected = `at most ${promptCharactersMax} characters of text or an array of at most ${partsMax} text parts`
 
 const Message = Schema.Struct({
   role: field(

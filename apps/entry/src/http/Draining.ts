@@ -1,4 +1,4 @@
-/** The answers under way, and whether the server is about to stop: then no more begin, and the last one to end is awaited. */
+/** The answers under way, and whether the server is stopping: then none begin, and the end of the last is awaited. */
 import { Context, Effect, Layer, type Scope } from "effect"
 import { type ApiError, shuttingDown } from "../OpenAiError.ts"
 

@@ -43,7 +43,7 @@ export const parse = (bytes: Uint8Array, depthMax: number): Effect.Effect<JsonOb
     return value
   })
 
-/** Returns whether arrays and objects of the JSON in `bytes` nest at most `depthMax` deep; text that is no JSON may pass. */
+/** Returns whether the arrays and objects of JSON nest at most `depthMax` deep; bytes that are no JSON may pass. */
 export const isShallow = (bytes: Uint8Array, depthMax: number): boolean => {
   let depth = 0
   let quoted = false

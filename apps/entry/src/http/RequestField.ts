@@ -126,7 +126,7 @@ export const decode = <A, I>(
   }
 }
 
-/** Returns the sampling of a request; what it leaves out gets the OpenAI API's default, where all tokens may be drawn. */
+/** Returns the sampling of a request; what it leaves out gets the OpenAI API's default: any token may be drawn. */
 export const toSampling = (fields: Shared): Sampling => ({
   temperature: fields.temperature ?? 1,
   topK: fields.top_k ?? 0,
