@@ -29,9 +29,7 @@ it.effect("every name of the environment is read", () =>
       WEFT_API_KEYS: "ann:a-secret-of-20-chars:7",
       WEFT_ADMIN_TOKEN: "token",
       WEFT_REQUESTS_PER_MINUTE: "5",
-      WEFT_TOKENS_PER_MINUTE: "6",
-      WEFT_VERSION: "1.2.3",
-      WEFT_COMMIT: "abc"
+      WEFT_TOKENS_PER_MINUTE: "6"
     })
     expect(config).toMatchObject({
       httpHost: "0.0.0.0",
@@ -39,9 +37,7 @@ it.effect("every name of the environment is read", () =>
       meshHost: "192.0.2.1",
       meshPort: 9000,
       dataDir: "/data",
-      databasePath: "/data/entry.sqlite",
-      version: "1.2.3",
-      commit: "abc"
+      databasePath: "/data/entry.sqlite"
     })
     expect(config.apiKeys.map(({ name, requestsPerMinute }) => [name, requestsPerMinute])).toEqual([["ann", 7]])
     expect(Option.map(config.adminToken, Redacted.value)).toEqual(Option.some("token"))

@@ -1,13 +1,17 @@
 import { expect } from "bun:test"
+import { Command } from "@effect/cli"
 import { BunContext } from "@effect/platform-bun"
 import { ApiKeyStore } from "@weft/entry/ApiKeyStore"
 import { hashOf } from "@weft/entry/ApiKeys"
-import { run } from "@weft/entry/commands/keys"
+import { keys } from "@weft/entry/commands/keys"
 import * as Database from "@weft/entry/Database"
 import { EntryConfig } from "@weft/entry/EntryConfig"
 import { Console, Effect, Layer } from "effect"
 import { it } from "../support/effect.ts"
 import { folder } from "./support.ts"
+
+/** Runs the command on a line whose first two words are not looked at. */
+const run = Command.run(keys, { name: "keys", version: "1" })
 
 /** Runs command lines on one new database and returns what each printed, or its error. */
 const session = (...lines: ReadonlyArray<string>) =>

@@ -1,6 +1,7 @@
 /** The entry, top to bottom: the door for clients, the mesh behind it, the directory between them, and what all rest on. */
 import { HttpServer } from "@effect/platform"
 import { BunHttpServer } from "@effect/platform-bun"
+import { observeBuild } from "@weft/mesh/BuildMetrics"
 import { Certificate } from "@weft/mesh/Certificate"
 import { protocolVersion } from "@weft/mesh/Hello"
 import { Identity } from "@weft/mesh/Identity"
@@ -13,7 +14,6 @@ import { ApiKeyStore } from "./ApiKeyStore.ts"
 import * as Database from "./Database.ts"
 import { EntryConfig } from "./EntryConfig.ts"
 import { EntryDescription } from "./EntryDescription.ts"
-import * as EntryMetrics from "./EntryMetrics.ts"
 import * as Http from "./Http.ts"
 import { Links } from "./Links.ts"
 import * as MeshInference from "./MeshInference.ts"
@@ -24,7 +24,7 @@ export const run = Effect.fn("entry.serve")(function* (json: boolean) {
   const context = yield* Layer.build(layer)
   const { meshAddresses, peerId } = Context.get(context, EntryDescription)
   const url = HttpServer.formatAddress(Context.get(context, HttpServer.HttpServer).address)
-  EntryMetrics.buildInfo.set({ version, bun: Bun.version }, 1)
+  yield* observeBuild
   yield* Console.log(
     json
       ? JSON.stringify({ event: "listening", url, peerId, mesh: meshAddresses[0] })

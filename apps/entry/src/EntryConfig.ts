@@ -20,9 +20,6 @@ export interface EntryConfigShape {
   /** Limit of keys that name none, and of all clients together where no key is needed; none: no limit. */
   readonly requestsPerMinute: Option.Option<number>
   readonly tokensPerMinute: Option.Option<number>
-  /** What runs, for `weft_build_info`. */
-  readonly version: string
-  readonly commit: string
 }
 
 /** Gives the configuration of the entry. */
@@ -38,9 +35,7 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     apiKeys: [],
     adminToken: Option.none(),
     requestsPerMinute: Option.none(),
-    tokensPerMinute: Option.none(),
-    version: "dev",
-    commit: "unknown"
+    tokensPerMinute: Option.none()
   }
 
   /** Makes a layer of the defaults and `partial`. */
@@ -122,15 +117,7 @@ const fields = Config.all({
     Config.withDescription("Bearer token of the operator's own routes; unset: they are off.")
   ),
   requestsPerMinute: perMinute("REQUESTS_PER_MINUTE", "Requests per minute of a key that names no limit."),
-  tokensPerMinute: perMinute("TOKENS_PER_MINUTE", "Tokens per minute of a key that names no limit."),
-  version: Config.nonEmptyString("VERSION").pipe(
-    Config.withDefault(defaults.version),
-    Config.withDescription("Version that the metrics name.")
-  ),
-  commit: Config.nonEmptyString("COMMIT").pipe(
-    Config.withDefault(defaults.commit),
-    Config.withDescription("Commit that the metrics name.")
-  )
+  tokensPerMinute: perMinute("TOKENS_PER_MINUTE", "Tokens per minute of a key that names no limit.")
 }).pipe(Config.nested("WEFT"))
 
 const invalid = (name: string, reason: string): ConfigError.ConfigError =>

@@ -49,13 +49,6 @@ export const requestsInFlight = new Gauge({
   labelNames: ["model"] as const
 })
 
-/** Is 1; its labels say what runs. */
-export const buildInfo = new Gauge({
-  name: "weft_build_info",
-  help: "What runs: version and commit of the program, version of Bun.",
-  labelNames: ["version", "commit", "bun"] as const
-})
-
 /** Counts requests that were given to another peer because the first failed before it had begun. */
 export const routeRetries = new Counter({
   name: "weft_route_retries_total",

@@ -6,9 +6,8 @@ import { HttpMiddleware, HttpRouter, HttpServer, HttpServerRequest, HttpServerRe
 import { Cause, Clock, Effect, Layer } from "effect"
 import { Admission, type OpenDoorError } from "./Admission.ts"
 import type { ApiKeyStore, ApiKeyStoreError } from "./ApiKeyStore.ts"
-import { EntryConfig } from "./EntryConfig.ts"
+import type { EntryConfig } from "./EntryConfig.ts"
 import type { EntryDescription } from "./EntryDescription.ts"
-import * as EntryMetrics from "./EntryMetrics.ts"
 import { AnswerStream } from "./http/AnswerStream.ts"
 import * as ChatCompletions from "./http/ChatCompletions.ts"
 import * as Completions from "./http/Completions.ts"
@@ -71,8 +70,6 @@ export const layer: Layer.Layer<
   ApiKeyStore | EntryConfig | EntryDescription | HttpServer.HttpServer | Inference
 > = Layer.scopedDiscard(
   Effect.gen(function* () {
-    const { version, commit } = yield* EntryConfig
-    EntryMetrics.buildInfo.set({ version, commit, bun: Bun.version }, 1)
     yield* HttpServer.serveEffect(app)
     const { drain } = yield* HttpLimits
     const draining = yield* Draining

@@ -6,6 +6,7 @@ import * as Os from "node:os"
 import { basename } from "node:path"
 import { FileSystem } from "@effect/platform"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
+import { observeBuild } from "@weft/mesh/BuildMetrics"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity, load as loadIdentity } from "@weft/mesh/Identity"
 import type { PeerInfo } from "@weft/mesh/PeerInfo"
@@ -39,6 +40,7 @@ export interface AppOptions {
 /** Runs a peer until it is interrupted; then it finishes its answers within their bound and leaves the mesh. */
 export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
   const progress = Progress.make(options.json)
+  yield* observeBuild
   yield* RunningPeer.assertNone(options.dataDirectory)
   const identity = yield* loadIdentity(options.dataDirectory)
   const memoryBytes = yield* Option.match(options.maxMemory, {

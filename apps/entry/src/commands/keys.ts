@@ -66,9 +66,6 @@ export const keys = Command.make("keys").pipe(
   Command.withSubcommands([create, list, revoke])
 )
 
-/** Runs the command on a command line, whose first two words are not looked at. */
-export const run = Command.run(keys, { name: "keys", version: "1" })
-
 // internal
 
 /** What of a key is shown. */
