@@ -87,6 +87,8 @@ const demo = Effect.gen(function* () {
     { WEFT_HTTP_PORT: String(httpPort), WEFT_MESH_PORT: String(meshPort), WEFT_DATA_DIR: `${dataDirectory}/entry` },
     "listening"
   )
+  // Peers would find it later too, and say so; a first impression is better without.
+  yield* Effect.raceFirst(entry.ready, entry.ended)
   const programs = [
     entry,
     ...(yield* Effect.forEach(peers, (name) =>

@@ -27,6 +27,14 @@ export const models: ReadonlyArray<ServedModel> = ["org/tiny:Q4_K_M", "plain"].m
   peers: 1
 }))
 
+/** What the door says of itself. */
+export const description: typeof EntryDescription.Service = {
+  peerId: fromPublicKey(new Uint8Array(32).fill(1)),
+  meshAddresses: ["quic://127.0.0.1:8443"],
+  protocolVersion: 1,
+  version: "0.0.0"
+}
+
 /** Represents one answer the script gives: its events can be sent one by one, and its cancellation awaited. */
 export interface Turn {
   readonly request: GenerateRequest
@@ -142,14 +150,7 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
       Layer.provideMerge(store),
       Layer.provide(inference(options.answers ?? "rule", turns)),
       Layer.provide(EntryConfig.layer(options.config ?? {})),
-      Layer.provide(
-        Layer.succeed(EntryDescription, {
-          peerId: fromPublicKey(new Uint8Array(32).fill(1)),
-          meshAddresses: ["quic://127.0.0.1:8443"],
-          protocolVersion: 1,
-          version: "0.0.0"
-        })
-      ),
+      Layer.provide(Layer.succeed(EntryDescription, description)),
       Layer.provide(Layer.succeed(HttpLimits, { ...limits, drain: Duration.zero, ...options.limits })),
       Layer.provide(BunContext.layer),
       Layer.build
