@@ -155,6 +155,8 @@ describe("an engine whose host", () => {
       const engine = yield* makeEngine({ path })
       appendFileSync(path, "x")
       process.kill((yield* engine.hostProcessId) ?? 0, "SIGKILL")
+      yield* until(Effect.map(isReady(engine), (ready) => !ready))
+      expect(code((yield* answer(engine, ask("hello"))).last)).toBe("engine_lost")
       yield* until(Effect.map(engine.load, ({ restarts }) => restarts >= 3))
       expect(yield* engine.load).toMatchObject({ state: "restarting" })
       expect(yield* engine.hostProcessId).toBeUndefined()

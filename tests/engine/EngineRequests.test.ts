@@ -74,6 +74,16 @@ describe("EngineRequests", () => {
     })
   )
 
+  it.effect("where no host comes up, nothing waits on", () =>
+    Effect.gen(function* () {
+      const { open, requests } = make()
+      const { mailbox } = yield* open
+      requests.abandon()
+      expect((yield* gather(mailbox)).events).toMatchObject([{ _tag: "Failed", failure: { code: "engine_lost" } }])
+      expect(requests.counts()).toEqual({ active: 0, queued: 0 })
+    })
+  )
+
   it.effect("more than slots and queue hold is refused at once, and room comes back", () =>
     Effect.gen(function* () {
       const { attach, open, requests } = make()

@@ -43,6 +43,8 @@ export interface EngineRequests {
   readonly attach: (send: (command: HostCommand) => boolean) => void
   /** The host is gone: what it worked on fails with `engine_lost`, what it never saw waits for the next. */
   readonly detach: () => void
+  /** No host came up: what waits for one fails with `engine_lost`, so that no wait is longer than one start. */
+  readonly abandon: () => void
   /** Passes a turn's events on; returns what the host may not say, if it said so. */
   readonly apply: (turn: Turn) => string | undefined
   /** Fails everything that is open and everything that comes. */
@@ -122,6 +124,10 @@ class Requests implements EngineRequests {
     for (const [key, entry] of [...this.#open]) {
       if (entry.sent) this.#finish(key, entry, { _tag: "Failed", failure: engineLost })
     }
+  }
+
+  abandon(): void {
+    for (const [key, entry] of [...this.#open]) this.#finish(key, entry, { _tag: "Failed", failure: engineLost })
   }
 
   apply({ cancelled, events }: Turn): string | undefined {

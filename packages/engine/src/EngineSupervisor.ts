@@ -129,7 +129,8 @@ const supervise = Effect.fnUntraced(function* (supervised: Supervised) {
     strategy: "one_for_one",
     restarts
   })
-  const { join } = yield* supervisor.supervise({ name: "engine host", start: startHost(supervised) })
+  const start = Effect.tapErrorCause(startHost(supervised), () => Effect.sync(() => requests.abandon()))
+  const { join } = yield* supervisor.supervise({ name: "engine host", start })
   yield* Effect.forkScoped(Effect.catchAll(join, () => Effect.sync(() => stop(status, requests, gaveUp))))
 })
 
