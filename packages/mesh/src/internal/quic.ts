@@ -1,14 +1,15 @@
 /**
- * Adapts Bun's `node:quic` (1.4.4) to `RawSession`. Quirks it hides: `maxIdleTimeout` counts seconds; `writeSync` takes
- * any size while its buffer is not full, and `write` never waits; drains do not report a stop; a bind failure shows only
- * in `endpoint.closed`; a close with code 0 arrives as a transport error; a killed process reads as a clean end.
+ * Adapts Bun's `node:quic` (1.4.4) to `RawSession`. Quirks it hides: `maxIdleTimeout` counts seconds; `writeSync`
+ * takes any size while its buffer is not full, and `write` never waits; drains do not report a stop; a bind failure
+ * shows only in `endpoint.closed`; a close with code 0 arrives as a transport error; a killed process reads as a clean
+ * end.
  */
 import { createPrivateKey, type X509Certificate } from "node:crypto"
 import type * as Quic from "node:quic"
 import { type CertificateKeyPair, sha256 } from "../Certificate.ts"
 import type { RawClose, RawSession, RawSessionEvents, RawStream, RawStreamEvents } from "./RawSession.ts"
 
-/** Loads the module without its warning of being experimental: the version of Bun is pinned and its quirks are tested. */
+/** Loads the module without its warning of being experimental: Bun's version is pinned and its quirks are tested. */
 const load = (): typeof Quic => {
   const { emitWarning } = process
   process.emitWarning = () => {}
