@@ -1,6 +1,6 @@
 /** Starts `victimProcess.ts` in a process of its own, so that it can be killed for real. */
 import { Effect, type Scope } from "effect"
-import type { Victim } from "./transport.ts"
+import type { Victim } from "./transportSubject.ts"
 
 const start = (layer: string, address: string) =>
   Effect.acquireRelease(

@@ -4,7 +4,7 @@
  * resets are seen even when nobody reads; what nobody reads is bounded by the credit window.
  *
  * A record is a u32 (big-endian), then a payload: 0 = end of our direction; 1…2¹⁴ = that many data bytes follow;
- * top bit set = a grant of that many bytes (the two values of `RecordKind` excepted). Both sides start with a full window.
+ * top bit set = a grant of that many bytes (but for two values of `RecordKind`). Both sides start with a full window.
  */
 import { Deferred, Effect, FiberId, Option } from "effect"
 import type { RawStream } from "./internal/RawSession.ts"

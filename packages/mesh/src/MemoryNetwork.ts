@@ -1,7 +1,7 @@
 /**
  * The network under `MemoryTransport`: named endpoints in one process, with seeded delay, jitter and faults, and with
- * partitions that a test makes and heals. Owned by its layer's scope. Under `TestClock` the same seed and the same calls
- * give the same run: every direction of every session has its own random stream, and no real time takes part.
+ * partitions that a test makes and heals. Owned by its layer's scope. Under `TestClock` the same seed and the same
+ * calls give the same run: every direction of every session has its own random stream, and no real time takes part.
  */
 import { Context, Effect, FiberSet, Layer, Option, type Scope } from "effect"
 import { type Connection, connect, type Faults, Partitions } from "./internal/memoryConnection.ts"

@@ -52,7 +52,7 @@ export interface RawStats {
 export interface RawSession {
   readonly remoteAddress: string
   readonly serverCertificateSha256: Uint8Array
-  /** Bytes in either direction, and streams in all, that a session can carry in its life; absent where it has no bound. */
+  /** Bytes each way, and streams in all, that a session can carry in its life; absent where it has no bound. */
   readonly lifetime?: { readonly bytesMax: number; readonly streamsMax: number }
   /** Starts the flow of events; called once. What happened before is kept and told then. */
   readonly listen: (events: RawSessionEvents) => void

@@ -1,12 +1,25 @@
 /**
- * Adapts Bun's `node:quic` (1.4.4) to `RawSession`. Quirks it hides: `maxIdleTimeout` counts seconds; `writeSync` takes
- * any size while its buffer is not full, and `write` never waits; drains do not report a stop; a bind failure shows only
- * in `endpoint.closed`; a close with code 0 arrives as a transport error; a killed process reads as a clean end.
+ * Adapts Bun's `node:quic` (1.4.4) to `RawSession`. Quirks it hides: `maxIdleTimeout` counts seconds; `writeSync`
+ * takes any size while its buffer is not full, and `write` never waits; drains do not report a stop; a bind failure
+ * shows only in `endpoint.closed`; a close with code 0 arrives as a transport error; a killed process reads as a clean
+ * end.
  */
 import { createPrivateKey, type X509Certificate } from "node:crypto"
-import * as quic from "node:quic"
+import type * as Quic from "node:quic"
 import { type CertificateKeyPair, sha256 } from "../Certificate.ts"
 import type { RawClose, RawSession, RawSessionEvents, RawStream, RawStreamEvents } from "./RawSession.ts"
+
+/** Loads the module without its warning of being experimental: Bun's version is pinned and its quirks are tested. */
+const load = (): typeof Quic => {
+  const { emitWarning } = process
+  process.emitWarning = () => {}
+  const loaded = process.getBuiltinModule("node:quic")
+  process.emitWarning = emitWarning
+  if (loaded === undefined) throw new Error("this Bun has no node:quic: install Bun 1.4.4 or newer")
+  return loaded
+}
+
+const quic = load()
 
 const alpn = "weft/1"
 
@@ -34,7 +47,7 @@ const drainable = Symbol.for("Stream.drainableProtocol")
 interface Writer {
   readonly desiredSize: number | null
   readonly writeSync: (bytes: Uint8Array) => boolean
-  readonly endSync: () => number
+  readonly end: () => Promise<unknown>
   readonly fail: (reason: unknown) => void
   readonly [drainable]: () => Promise<boolean> | null
 }
@@ -42,12 +55,12 @@ interface Writer {
 const ignore = (): void => {}
 
 class QuicRawStream implements RawStream {
-  readonly #stream: quic.QuicStream
+  readonly #stream: Quic.QuicStream
   readonly #writer: Writer
   #events: RawStreamEvents | undefined
   #draining = false
 
-  constructor(stream: quic.QuicStream) {
+  constructor(stream: Quic.QuicStream) {
     this.#stream = stream
     // The types know the writer of node:stream/iter only; `Writer` above is what Bun's object has.
     this.#writer = stream.writer as unknown as Writer
@@ -76,7 +89,7 @@ class QuicRawStream implements RawStream {
     return false
   }
 
-  readonly end = (): void => void this.#writer.endSync()
+  readonly end = (): void => void this.#writer.end().catch(ignore)
 
   readonly reset = (code: number): void => {
     const errorCode = BigInt(code) + codeShift
@@ -113,22 +126,22 @@ interface PacketStats {
   readonly pktLost: bigint
 }
 
-const remoteOf = (session: quic.QuicSession): string => {
+const remoteOf = (session: Quic.QuicSession): string => {
   const remote = session.path?.remote
   return remote === undefined ? "unknown" : formatAddress(remote.address, remote.port)
 }
 
 /** A session of Bun's QUIC; made in the turn it appears in, so that no stream is missed. */
 class QuicRawSession implements RawSession {
-  readonly #session: quic.QuicSession
-  readonly #early: Array<quic.QuicStream> = []
+  readonly #session: Quic.QuicSession
+  readonly #early: Array<Quic.QuicStream> = []
   #events: RawSessionEvents | undefined
   #over: RawClose | undefined
   #left = false
   #address: string | undefined
-  readonly #certificate: (session: quic.QuicSession) => Uint8Array
+  readonly #certificate: (session: Quic.QuicSession) => Uint8Array
 
-  constructor(session: quic.QuicSession, certificateSha256: Uint8Array | undefined) {
+  constructor(session: Quic.QuicSession, certificateSha256: Uint8Array | undefined) {
     this.#session = session
     this.#certificate = (live) => certificateSha256 ?? certificateOf(live.peerCertificate)
     session.onerror = ignore
@@ -180,7 +193,7 @@ class QuicRawSession implements RawSession {
   readonly stats = (): ReturnType<RawSession["stats"]> => {
     if (this.#session.destroyed) return {}
     // Bun's own counters, see PacketStats.
-    const stats = this.#session.stats as unknown as quic.QuicSession.Stats & PacketStats
+    const stats = this.#session.stats as unknown as Quic.QuicSession.Stats & PacketStats
     return {
       ...(stats.smoothedRtt > 0n ? { rttMs: millis(stats.smoothedRtt) } : {}),
       packetsSent: Number(stats.pktSent),
@@ -237,9 +250,9 @@ const sessionOptions = (options: EndpointOptions) => ({
 export const listen = async (
   options: EndpointOptions,
   onSession: (raw: RawSession) => void
-): Promise<quic.QuicEndpoint> => {
+): Promise<Quic.QuicEndpoint> => {
   const { certificate } = options
-  const announced = (session: quic.QuicSession): void => {
+  const announced = (session: Quic.QuicSession): void => {
     const raw = new QuicRawSession(session, certificate.sha256)
     session.opened.then(() => onSession(raw), ignore)
   }
@@ -262,7 +275,7 @@ export const listen = async (
  * session whose dial is given up is destroyed.
  */
 export const dial = async (
-  endpoint: quic.QuicEndpoint,
+  endpoint: Quic.QuicEndpoint,
   address: string,
   options: EndpointOptions,
   signal: AbortSignal

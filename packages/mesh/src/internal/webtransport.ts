@@ -1,8 +1,8 @@
 /**
- * Adapts `@fails-components/webtransport` 1.6.8 to `RawSession`. Quirks it hides: a missing HTTP/3 add-on is reported on
- * the console at import; a session carries at most its initial window in its whole life; writes above 8 KiB lose their
- * tail in browsers; reset codes have 8 bits, so resets travel as records inside the stream; a lost connection closes
- * with code 0.
+ * Adapts `@fails-components/webtransport` 1.6.8 to `RawSession`. Quirks it hides: a missing HTTP/3 add-on is reported
+ * on the console at import; a session carries at most its initial window in its whole life, and keeps every stream it
+ * ever had; writes above 8 KiB lose their tail in browsers; reset codes have 8 bits, so resets travel as records inside
+ * the stream; a lost connection closes with codes of HTTP/2.
  */
 import type { ClientHttp2Session, Http2SecureServer } from "node:http2"
 import type { Socket } from "node:net"

@@ -1,0 +1,51 @@
+/** What only WebTransport has: pinned addresses, and a package that talks. */
+import { describe, expect } from "bun:test"
+import * as Certificate from "@weft/mesh/Certificate"
+import { Transport } from "@weft/mesh/Transport"
+import * as WebTransport from "@weft/mesh/WebTransport"
+import { Context, Effect, Layer } from "effect"
+import { it } from "../support/effect.ts"
+
+const build = Effect.map(
+  Layer.build(Layer.provideMerge(WebTransport.layer({ host: "127.0.0.1", port: 0 }), Certificate.Certificate.layer)),
+  (context) => ({
+    transport: Context.get(context, Transport),
+    sha256: Context.get(context, Certificate.Certificate).sha256
+  })
+)
+
+describe("WebTransport", () => {
+  it.live("an address with the right hash is dialled, one with another hash is refused", () =>
+    Effect.gen(function* () {
+      const { transport, sha256 } = yield* build
+      const session = yield* transport.dial(`${transport.address}#sha256=${sha256.toHex()}`)
+      expect(session.serverCertificateSha256).toEqual(sha256)
+      const other = sha256.map((byte) => byte ^ 1)
+      const error = yield* Effect.flip(transport.dial(`${transport.address}#sha256=${other.toHex()}`))
+      expect(error.reason).toBe("DialFailed")
+    })
+  )
+
+  for (const layer of ["quic", "webtransport"]) {
+    it.live(`a process that uses ${layer} prints nothing of its library's`, () =>
+      Effect.gen(function* () {
+        const child = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            Bun.spawn([process.execPath, `${import.meta.dir}/../conformance/victimProcess.ts`, layer, "listen"], {
+              stdout: "pipe",
+              stderr: "pipe"
+            })
+          ),
+          (spawned) => Effect.sync(() => spawned.kill("SIGKILL"))
+        )
+        const first = yield* Effect.promise(() => child.stdout.getReader().read())
+        const { transport } = yield* build
+        const address = new TextDecoder().decode(first.value).trim()
+        expect(address).toMatch(/^(quic|https):\/\/127\.0\.0\.1:\d+(\/weft)?$/)
+        if (layer === "webtransport") yield* transport.dial(address)
+        child.kill("SIGKILL")
+        expect(yield* Effect.promise(() => new Response(child.stderr).text())).toBe("")
+      })
+    )
+  }
+})
