@@ -1,0 +1,77 @@
+/** What an operator scrapes: after one answer both programs show every series that dashboards are built on. */
+import { expect } from "bun:test"
+import { Effect } from "effect"
+import { it } from "../support/effect.ts"
+import { startEntry, startPeer } from "../support/processes.ts"
+
+const scrape = (url: string) =>
+  Effect.promise(async () => {
+    const response = await fetch(`${url}/metrics`)
+    expect(response.headers.get("content-type")).toStartWith("text/plain")
+    return response.text()
+  })
+
+/** Series that must be there, with a value above nothing where `counted`. */
+const entrySeries: ReadonlyArray<readonly [name: string, counted: boolean]> = [
+  ['weft_requests_total{model="tiny-small-f16",code="200"}', true],
+  ['weft_ttft_seconds_count{model="tiny-small-f16"}', true],
+  ['weft_inter_token_latency_seconds_count{model="tiny-small-f16"}', true],
+  ['weft_request_duration_seconds_count{model="tiny-small-f16"}', true],
+  ['weft_tokens_total{model="tiny-small-f16",kind="prompt"}', true],
+  ['weft_tokens_total{model="tiny-small-f16",kind="completion"}', true],
+  ['weft_requests_in_flight{model="tiny-small-f16"}', false],
+  ['weft_peers{state="ready"}', true],
+  ['weft_peers{state="draining"}', false],
+  ['weft_quic_sessions{layer="quic",direction="accepted"}', true],
+  ['weft_session_rtt_seconds_count{layer="quic"}', true],
+  ['weft_packets_sent_total{layer="quic"}', true],
+  ['weft_packets_lost_total{layer="quic"}', false],
+  ['weft_actor_restarts_total{actor="PeerDirectory"}', false],
+  ['weft_actor_mailbox_depth{actor="PeerDirectory"}', false],
+  ["weft_route_retries_total", false],
+  ["weft_build_info{", true]
+]
+
+const peerSeries: ReadonlyArray<readonly [name: string, counted: boolean]> = [
+  ['weft_engine_tokens_total{model="tiny-small-f16",kind="completion"}', true],
+  ['weft_engine_active_sequences{model="tiny-small-f16"}', false],
+  ['weft_engine_queued_requests{model="tiny-small-f16"}', false],
+  ['weft_engine_restarts_total{model="tiny-small-f16"}', false],
+  ['weft_peer_answers_total{outcome="finished"}', true],
+  ["weft_peer_active_answers", false],
+  ["weft_peer_answer_duration_seconds_count", true],
+  ['weft_peer_links_total{result="registered"}', true],
+  ["weft_peer_registered", true],
+  ['weft_quic_sessions{layer="quic",direction="dialled"}', true],
+  ['weft_session_rtt_seconds_count{layer="quic"}', true],
+  ["weft_build_info{", true]
+]
+
+/** The series of which `text` has no value, or none above nothing where one was counted. */
+const missing = (text: string, series: ReadonlyArray<readonly [string, boolean]>): ReadonlyArray<string> =>
+  series.flatMap(([name, counted]) => {
+    const line = text.split("\n").find((line) => line.startsWith(name))
+    return line === undefined || (counted && Number(line.split(" ").at(-1)) <= 0) ? [name] : []
+  })
+
+it.live("entry and peer show what they did, by names and labels that stay", () =>
+  Effect.gen(function* () {
+    const { url } = yield* startEntry()
+    const peer = yield* startPeer(url)
+    yield* Effect.promise(async () => {
+      const body = { model: "tiny-small-f16", messages: [{ role: "user", content: "What is 7 plus 5?" }], stream: true }
+      const answer = await fetch(`${url}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body) })
+      expect(await answer.text()).toContain("[DONE]")
+    })
+    const page = String((yield* peer.event("listening"))["url"])
+    expect(missing(yield* scrape(url), entrySeries)).toEqual([])
+    expect(missing(yield* scrape(page), peerSeries)).toEqual([])
+    for (const text of [yield* scrape(url), yield* scrape(page)]) {
+      const names = [...text.matchAll(/^# TYPE (weft_\S+) (\S+)/gm)]
+      for (const [, name, type] of names) {
+        expect(`${name} ${String(name).endsWith("_total")}`).toBe(`${name} ${type === "counter"}`)
+      }
+      expect(text).not.toContain("7 plus 5")
+    }
+  })
+)
