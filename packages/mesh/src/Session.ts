@@ -46,7 +46,6 @@ export interface SessionOptions {
 /** Represents a live session over a layer's raw one. */
 class LiveSession implements MeshSession {
   readonly direction: MeshSession["direction"]
-  readonly remoteAddress: string
   readonly serverCertificateSha256: Uint8Array
   readonly datagrams: Option.Option<Datagrams>
   readonly closed: Effect.Effect<SessionError>
@@ -83,7 +82,6 @@ class LiveSession implements MeshSession {
     this.#clock = parts.clock
     this.#liveness = Liveness.initial(this.#nowMs())
     this.direction = options.direction
-    this.remoteAddress = raw.remoteAddress
     this.serverCertificateSha256 = raw.serverCertificateSha256
     this.closed = Deferred.await(this.#over)
     this.accept = takeFrom(this.#waiting)
@@ -104,6 +102,10 @@ class LiveSession implements MeshSession {
       datagram: (bytes) => void this.#datagramsWaiting.unsafeOffer(bytes),
       closed: (why) => this.#closedByLayer(why)
     })
+  }
+
+  get remoteAddress(): string {
+    return this.#raw.remoteAddress
   }
 
   readonly open: Effect.Effect<MeshStream, SessionError> = Effect.suspend(() => {

@@ -4,7 +4,7 @@
  * shows only in `endpoint.closed`; a close with code 0 arrives as a transport error; a killed process reads as a clean
  * end.
  */
-import { createPrivateKey, type X509Certificate } from "node:crypto"
+import { createPrivateKey } from "node:crypto"
 import type * as Quic from "node:quic"
 import { type CertificateKeyPair, sha256 } from "../Certificate.ts"
 import type { RawClose, RawSession, RawSessionEvents, RawStream, RawStreamEvents } from "./RawSession.ts"
@@ -133,17 +133,18 @@ const remoteOf = (session: Quic.QuicSession): string => {
 
 /** A session of Bun's QUIC; made in the turn it appears in, so that no stream is missed. */
 class QuicRawSession implements RawSession {
+  /** Ours when accepted; when dialled, known with the end of the handshake. */
+  serverCertificateSha256: Uint8Array
   readonly #session: Quic.QuicSession
   readonly #early: Array<Quic.QuicStream> = []
   #events: RawSessionEvents | undefined
   #over: RawClose | undefined
   #left = false
   #address: string | undefined
-  readonly #certificate: (session: Quic.QuicSession) => Uint8Array
 
-  constructor(session: Quic.QuicSession, certificateSha256: Uint8Array | undefined) {
+  constructor(session: Quic.QuicSession, serverCertificateSha256: Uint8Array) {
     this.#session = session
-    this.#certificate = (live) => certificateSha256 ?? certificateOf(live.peerCertificate)
+    this.serverCertificateSha256 = serverCertificateSha256
     session.onerror = ignore
     session.onstream = (stream) => {
       if (this.#events === undefined) this.#early.push(stream)
@@ -163,10 +164,6 @@ class QuicRawSession implements RawSession {
   get remoteAddress(): string {
     this.#address ??= remoteOf(this.#session)
     return this.#address
-  }
-
-  get serverCertificateSha256(): Uint8Array {
-    return this.#certificate(this.#session)
   }
 
   get datagrams(): RawSession["datagrams"] {
@@ -207,9 +204,6 @@ class QuicRawSession implements RawSession {
     this.#events?.closed(why)
   }
 }
-
-const certificateOf = (certificate: X509Certificate | undefined): Uint8Array =>
-  certificate === undefined ? new Uint8Array(32) : sha256(certificate.raw)
 
 const closeOf = (cause: unknown): RawClose => {
   // Bun's QuicError: `errorCode` and `type` as in Node's class, plus the peer's `reason`.
@@ -287,11 +281,17 @@ export const dial = async (
     servername: "weft",
     verifyPeer: "manual"
   })
-  const raw = new QuicRawSession(session, undefined)
+  const raw = new QuicRawSession(session, new Uint8Array(0))
   const giveUp = (): void => session.destroy()
   signal.addEventListener("abort", giveUp)
   if (signal.aborted) giveUp()
   await session.opened
   signal.removeEventListener("abort", giveUp)
+  const certificate = session.peerCertificate
+  if (certificate === undefined) {
+    giveUp()
+    throw new Error("the server shows no certificate")
+  }
+  raw.serverCertificateSha256 = sha256(certificate.raw)
   return raw
 }

@@ -4,7 +4,7 @@
  */
 import { Effect, FiberSet, Mailbox, type Scope } from "effect"
 import { SessionError } from "../MeshError.ts"
-import type { Layer as LayerName } from "../MeshMetrics.ts"
+import * as MeshMetrics from "../MeshMetrics.ts"
 import * as Session from "../Session.ts"
 import type { Session as MeshSession, Transport } from "../Transport.ts"
 import type { TransportLimits } from "../TransportLimits.ts"
@@ -20,7 +20,7 @@ export interface Listener {
 
 /** Represents one layer's way to listen and to dial. */
 export interface Driver {
-  readonly layer: LayerName
+  readonly layer: MeshMetrics.Layer
   readonly scheme: Transport["Type"]["scheme"]
   /** Listens until the scope ends, and hands over every session whose handshake is done. */
   readonly listen: (onSession: (raw: RawSession) => void) => Effect.Effect<Listener, SessionError, Scope.Scope>
@@ -41,7 +41,10 @@ export const make = Effect.fnUntraced(function* (
       Effect.flatMap((session) =>
         waiting.unsafeOffer(session)
           ? session.closed
-          : session.close(Session.CloseCode.refused, "too many sessions wait to be accepted")
+          : Effect.zipRight(
+              session.close(Session.CloseCode.refused, "too many sessions wait to be accepted"),
+              Effect.sync(() => MeshMetrics.sessionRefused("limit"))
+            )
       ),
       Effect.scoped
     )
@@ -53,7 +56,9 @@ export const make = Effect.fnUntraced(function* (
   const run = yield* FiberSet.runtime(fibers)<never>()
   accepted.run = (raw) => {
     if (Effect.runSync(FiberSet.size(fibers)) >= limits.sessionsMax) {
-      return raw.close(Session.CloseCode.refused, "too many sessions")
+      raw.close(Session.CloseCode.refused, "too many sessions")
+      MeshMetrics.sessionRefused("limit")
+      return
     }
     // The layer is built uninterruptibly, and fibers inherit that.
     run(Effect.interruptible(serve(raw)))
