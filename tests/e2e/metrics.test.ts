@@ -1,6 +1,6 @@
 /** What an operator scrapes: after one answer both programs show every series that dashboards are built on. */
 import { expect } from "bun:test"
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
 import { it } from "../support/effect.ts"
 import { startEntry, startPeer } from "../support/processes.ts"
 
@@ -64,6 +64,13 @@ it.live("entry and peer show what they did, by names and labels that stay", () =
       expect(await answer.text()).toContain("[DONE]")
     })
     const page = String((yield* peer.event("listening"))["url"])
+    // Sessions are measured a few times a second, so those series come a little later.
+    const complete = (at: string, series: typeof entrySeries) =>
+      Effect.map(scrape(at), (text) => missing(text, series)).pipe(
+        Effect.repeat({ until: (names) => names.length === 0, times: 100, schedule: Schedule.spaced("50 millis") })
+      )
+    yield* complete(url, entrySeries)
+    yield* complete(page, peerSeries)
     expect(missing(yield* scrape(url), entrySeries)).toEqual([])
     expect(missing(yield* scrape(page), peerSeries)).toEqual([])
     for (const text of [yield* scrape(url), yield* scrape(page)]) {

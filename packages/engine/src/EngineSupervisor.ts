@@ -137,7 +137,8 @@ const supervise = Effect.fnUntraced(function* (supervised: Supervised) {
 /** Begins the life of one host: returns, once its model is loaded, the effect that fails when it is lost. */
 const startHost = Effect.fnUntraced(function* (supervised: Supervised) {
   const { config, model, requests, status } = supervised
-  if (++status.starts > 1) EngineMetrics.restarts.inc({ model: model.id })
+  // By none at first, so that the series is there before the first crash.
+  EngineMetrics.restarts.inc({ model: model.id }, ++status.starts > 1 ? 1 : 0)
   if ((yield* fileIdentity(supervised.path)) !== supervised.identity) return yield* fileChanged
   const ready = yield* Deferred.make<void, EngineError>()
   const broken = yield* Deferred.make<never, EngineError>()

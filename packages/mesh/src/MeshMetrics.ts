@@ -73,6 +73,8 @@ export const sessionMeasured = (
   figures: { readonly rttMs: number | undefined; readonly packetsSent: number; readonly packetsLost: number }
 ): void => {
   if (figures.rttMs !== undefined) roundTripSeconds.observe({ layer }, figures.rttMs / 1_000)
-  if (figures.packetsSent > 0) packetsSent.inc({ layer }, figures.packetsSent)
-  if (figures.packetsLost > 0) packetsLost.inc({ layer }, figures.packetsLost)
+  if (figures.packetsSent === 0) return
+  packetsSent.inc({ layer }, figures.packetsSent)
+  // Also by none, so that the series is there before the first loss.
+  packetsLost.inc({ layer }, figures.packetsLost)
 }
