@@ -158,6 +158,28 @@ it.live(
   40_000
 )
 
+it.live("a peer whose network lets no UDP through comes in over WebTransport", () =>
+  Effect.gen(function* () {
+    const { url } = yield* startEntry()
+    const description = yield* json<{ readonly meshAddresses: ReadonlyArray<string> }>(`${url}/.well-known/weft`)
+    const meshAddresses = description.meshAddresses.map((address) =>
+      address.startsWith("quic:") ? "quic://127.0.0.1:9" : address
+    )
+    // Says of the entry what it says itself, but for a UDP address where nobody listens.
+    const narrow = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => Response.json({ ...description, meshAddresses }) })
+      ),
+      (server) => Effect.promise(() => server.stop(true))
+    )
+    const peer = yield* startPeer(`http://127.0.0.1:${narrow.port}`)
+    expect((yield* ask(url)).choices[0]?.message.content).toBe("7 plus 5 is 12.")
+    expect(yield* metric(url, /weft_quic_sessions\{layer="webtransport",direction="accepted"\} (\d+)/)).toBe(1)
+    yield* Effect.fork(peer.process.kill("SIGTERM"))
+    expect(Number(yield* peer.process.exitCode)).toBe(0)
+  })
+)
+
 it.live("an entry whose data directory cannot be written refuses to start and says why", () =>
   Effect.gen(function* () {
     const entry = yield* start(["run", "apps/entry/src/main.ts"], {

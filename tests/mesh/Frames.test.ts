@@ -47,7 +47,7 @@ const message = FastCheck.record(
     bytes: FastCheck.uint8Array({ maxLength: 300 }),
     nested: FastCheck.record({
       flag: FastCheck.boolean(),
-      ratio: FastCheck.double({ noNaN: true, noDefaultInfinity: true })
+      ratio: FastCheck.double({ noNaN: true, noDefaultInfinity: true }).filter((ratio) => !Object.is(ratio, -0))
     })
   },
   { requiredKeys: ["text", "numbers", "bytes"] }

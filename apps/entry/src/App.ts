@@ -7,8 +7,10 @@ import { protocolVersion } from "@weft/mesh/Hello"
 import { Identity } from "@weft/mesh/Identity"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
-import { Transport } from "@weft/mesh/Transport"
+import * as Transports from "@weft/mesh/Transports"
+import { MeshAddresses } from "@weft/mesh/Transports"
 import { version } from "@weft/mesh/Version"
+import * as WebTransport from "@weft/mesh/WebTransport"
 import { Console, Context, Effect, Layer } from "effect"
 import { ApiKeyStore } from "./ApiKeyStore.ts"
 import * as Database from "./Database.ts"
@@ -36,7 +38,9 @@ export const run = Effect.fn("entry.serve")(function* (json: boolean) {
 // internal
 
 const transport = Layer.unwrapEffect(
-  Effect.map(EntryConfig, ({ meshHost, meshPort }) => QuicTransport.layer({ host: meshHost, port: meshPort }))
+  Effect.map(EntryConfig, ({ meshHost: host, meshPort: port }) =>
+    Transports.layer({ listening: [QuicTransport.layer({ host, port }), WebTransport.layer({ host, port })] })
+  )
 )
 
 const identity = Layer.unwrapEffect(Effect.map(EntryConfig, ({ dataDir }) => Identity.layerDirectory(dataDir)))
@@ -44,9 +48,8 @@ const identity = Layer.unwrapEffect(Effect.map(EntryConfig, ({ dataDir }) => Ide
 const description = Layer.effect(
   EntryDescription,
   Effect.gen(function* () {
-    const { address } = yield* Transport
     const { id } = yield* Identity
-    return { peerId: id, meshAddresses: [address], protocolVersion, version }
+    return { peerId: id, meshAddresses: yield* MeshAddresses, protocolVersion, version }
   })
 )
 

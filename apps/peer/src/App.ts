@@ -11,7 +11,9 @@ import { Certificate } from "@weft/mesh/Certificate"
 import { Identity, load as loadIdentity } from "@weft/mesh/Identity"
 import type { PeerInfo } from "@weft/mesh/PeerInfo"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
+import * as Transports from "@weft/mesh/Transports"
 import { version } from "@weft/mesh/Version"
+import * as WebTransport from "@weft/mesh/WebTransport"
 import { Clock, Effect, Layer, Option } from "effect"
 import { Answers } from "./Answers.ts"
 import { Engines, make as makeEngines } from "./Engines.ts"
@@ -68,12 +70,20 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
     Layer.provide(Answers.layer),
     Layer.provide(Layer.succeed(Engines, engines)),
     Layer.provide(Layer.succeed(Identity, identity)),
-    Layer.provide(QuicTransport.layer({ host: "0.0.0.0", port: options.port }).pipe(Layer.provide(Certificate.layer)))
+    Layer.provide(transport(options.port)),
+    Layer.provide(Certificate.layer)
   )
   return yield* Layer.launch(layer)
 }, Effect.scoped)
 
 // internal
+
+/** QUIC both ways on one port; where a network lets no UDP through, WebTransport to the entry. */
+const transport = (port: number) =>
+  Transports.layer({
+    listening: [QuicTransport.layer({ host: "0.0.0.0", port })],
+    dialling: { https: WebTransport.layer({ host: "127.0.0.1", port: 0 }) }
+  })
 
 /** Starts an engine per model; a refused file is reported and left out, and with none left the peer does not start. */
 const startEngines = Effect.fnUntraced(function* (
