@@ -27,6 +27,8 @@ const stepsOfLoad = 10
 export const make = (json: boolean): Progress => {
   const tell = (event: string, fields: Readonly<Record<string, unknown>>, text: string): Effect.Effect<void> =>
     Console.log(json ? JSON.stringify({ event, ...fields }) : Terminal.printable(text))
+  /** Why the entry was last out of reach: tries go on for hours, and the same reason is worth one line. */
+  let toldLost: string | undefined
   return {
     loading: (path) => {
       let told = 0
@@ -46,8 +48,17 @@ export const make = (json: boolean): Progress => {
       ),
     refused: (path, why) => tell("refused", { path, why }, `refused ${path}: ${why}`),
     listening: (url) => tell("listening", { url }, `status  ${url}/status  metrics ${url}/metrics`),
-    registered: (to) => tell("registered", to, `ready   ${to.id} at ${to.entry}`),
-    lost: (why) => tell("lost", { why }, `waiting for the entry: ${why}`),
+    registered: (to) =>
+      Effect.suspend(() => {
+        toldLost = undefined
+        return tell("registered", to, `ready   ${to.id} at ${to.entry}`)
+      }),
+    lost: (why) =>
+      Effect.suspend(() => {
+        if (why === toldLost) return Effect.void
+        toldLost = why
+        return tell("lost", { why }, `waiting for the entry: ${why}`)
+      }),
     leaving: tell("leaving", {}, "leaving: finishing the running answers (again to stop at once)")
   }
 }
