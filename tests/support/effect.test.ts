@@ -21,3 +21,22 @@ it.live("it.live runs on the real clock", () =>
 it.prop("it.prop gives the body generated values", FastCheck.integer(), (value) =>
   Effect.sync(() => expect(Number.isInteger(value)).toBe(true))
 )
+
+let openScopes = 0
+
+it.prop(
+  "it.prop gives each value a scope of its own, and a clock that stands at 0",
+  FastCheck.integer({ min: 1, max: 1_000 }),
+  (millis) =>
+    Effect.gen(function* () {
+      expect(openScopes).toBe(0)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => openScopes++),
+        () => Effect.sync(() => openScopes--)
+      )
+      expect(yield* Clock.currentTimeMillis).toBe(0)
+      yield* TestClock.adjust(millis)
+      expect(yield* Clock.currentTimeMillis).toBe(millis)
+    }),
+  { runs: 10 }
+)

@@ -3,18 +3,30 @@
  * `it.prop` feeds generated values. Each body is scoped; logs are kept back and printed only when the test fails.
  */
 import { test } from "bun:test"
-import { Cause, Effect, Exit, FastCheck, Logger, type Scope, TestContext } from "effect"
+import {
+  Cause,
+  Effect,
+  Exit,
+  FastCheck,
+  Logger,
+  ManagedRuntime,
+  Runtime,
+  type Scope,
+  TestClock,
+  TestContext
+} from "effect"
 
 type Body<E> = Effect.Effect<unknown, E, Scope.Scope>
 
 /** Longest run of one test in milliseconds, unless it names its own. */
 const timeoutMsDefault = 20_000
 
-/** Runs `body`, throws the first pretty error of a failure, and prints what was logged on the way to it. */
-const run = async <E>(body: Effect.Effect<unknown, E>): Promise<void> => {
+/** Runs `body` on `runtime`, throws the first pretty error of a failure, and prints what was logged on the way to it. */
+const run = async <E>(body: Effect.Effect<unknown, E>, runtime = Runtime.defaultRuntime): Promise<void> => {
   const lines: Array<string> = []
   const kept = Logger.map(Logger.logfmtLogger, (line) => void lines.push(line))
-  const exit = await Effect.runPromiseExit(Effect.provide(body, Logger.replace(Logger.defaultLogger, kept)))
+  const logged = Effect.provide(body, Logger.replace(Logger.defaultLogger, kept))
+  const exit = await Runtime.runPromiseExit(runtime, logged)
   if (Exit.isSuccess(exit)) return
   for (const line of lines.slice(-100)) console.error(line)
   throw Cause.prettyErrors(exit.cause)[0] ?? new Error(Cause.pretty(exit.cause))
@@ -26,7 +38,10 @@ const effect = <E>(name: string, body: () => Body<E>, timeoutMs = timeoutMsDefau
 const live = <E>(name: string, body: () => Body<E>, timeoutMs = timeoutMsDefault): void =>
   test(name, () => run(Effect.scoped(Effect.suspend(body))), timeoutMs)
 
-/** Runs `body` on `runs` generated values; a failure prints the seed and path that repeat it. */
+/**
+ * Runs `body` on `runs` generated values; a failure prints the seed and path that repeat it. The values share one test
+ * context, whose making takes longer than most bodies; each has a scope of its own and a clock that stands at 0.
+ */
 const prop = <A, E>(
   name: string,
   arbitrary: FastCheck.Arbitrary<A>,
@@ -35,13 +50,16 @@ const prop = <A, E>(
 ): void =>
   test(
     name,
-    () =>
-      FastCheck.assert(
-        FastCheck.asyncProperty(arbitrary, (value) =>
-          run(Effect.provide(Effect.scoped(body(value)), TestContext.TestContext))
-        ),
-        { numRuns: options.runs ?? 100, ...(options.seed === undefined ? {} : { seed: options.seed }) }
-      ),
+    async () => {
+      const context = ManagedRuntime.make(TestContext.TestContext)
+      const runtime = await context.runtime()
+      const resetClock = Runtime.runSync(runtime, TestClock.save())
+      const property = FastCheck.asyncProperty(arbitrary, (value) =>
+        run(Effect.zipRight(resetClock, Effect.scoped(Effect.suspend(() => body(value)))), runtime)
+      )
+      const seed = options.seed === undefined ? {} : { seed: options.seed }
+      await FastCheck.assert(property, { numRuns: options.runs ?? 100, ...seed }).finally(() => context.dispose())
+    },
     options.timeoutMs ?? timeoutMsDefault
   )
 
