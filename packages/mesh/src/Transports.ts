@@ -51,10 +51,8 @@ const make = Effect.fnUntraced(function* ({
       (transport) => [scheme, transport] as const
     )
   )
-  const byScheme = new Map([
-    ...listening.map((transport) => [transport.scheme as string, Effect.succeed(transport)] as const),
-    ...onDemand
-  ])
+  const byScheme = new Map<string, Effect.Effect<typeof Transport.Service, SessionError>>(onDemand)
+  for (const transport of listening) byScheme.set(transport.scheme, Effect.succeed(transport))
   const dial = (address: string) => {
     const way = byScheme.get(address.slice(0, address.indexOf(":")))
     return way === undefined
