@@ -1,3 +1,7 @@
+/**
+ * Frames on a stream: messages survive any cutting; garbage, false lengths and silence end in a typed error, cheaply.
+ * Streams are in memory, bytes generated.
+ */
 import { expect } from "bun:test"
 import * as Frames from "@weft/mesh/Frames"
 import * as Msgpack from "@weft/mesh/Msgpack"
