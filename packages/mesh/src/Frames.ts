@@ -1,6 +1,6 @@
 /**
- * Messages on a byte stream: `u32` big-endian length, then one value in MessagePack, checked against a Schema on the way
- * in. What the other side sends is bounded before it is kept, and a frame that began must end in time.
+ * Messages on a byte stream: `u32` big-endian length, then one value in MessagePack, checked against a Schema on the
+ * way in. What the other side sends is bounded before it is kept, and a frame that began must end in time.
  */
 import { Data, Effect, Option, ParseResult, Schema } from "effect"
 import type { StreamError } from "./MeshError.ts"
@@ -11,7 +11,7 @@ import type { MeshStream } from "./Transport.ts"
 export const frameBytesMax = 256 * 1024
 const headerBytes = 4
 
-/** A frame that began must go on: time for one lost packet and its repeats, plus its length at 64 KiB/s (0.5 Mbit/s). */
+/** A frame that began must go on: time for a lost packet and its repeats, plus its length at 64 KiB/s (0.5 Mbit/s). */
 const partialMs = (lengthBytes: number): number => 10_000 + (lengthBytes / (64 * 1024)) * 1_000
 
 /** Represents bytes that are no frame of the expected kind. */

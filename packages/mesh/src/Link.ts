@@ -60,7 +60,9 @@ export const dial = Effect.fn("Link.dial")(function* (
   return yield* refusing(session, dialHello(session, options))
 })
 
-/** Lets the other side of an accepted session prove who it is, and that in the role we accept; else closes the session. */
+/**
+ * Lets the other side of an accepted session prove who it is, and that in the role we accept; else closes the session.
+ */
 export const accept = Effect.fn("Link.accept")(function* (
   session: Session,
   options: { readonly role: Hello.Role; readonly accepts: Hello.Role }
