@@ -27,13 +27,15 @@ export class FrameError extends Data.TaggedError("FrameError")<{
 /** Returns an encoder of values of `schema` to whole frames. */
 export const encode = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => Uint8Array) => {
   const encodeValue = Schema.encodeSync(schema)
-  return (value) => {
-    const payload = Msgpack.encode(encodeValue(value))
-    const frame = new Uint8Array(headerBytes + payload.length)
-    new DataView(frame.buffer).setUint32(0, payload.length)
-    frame.set(payload, headerBytes)
-    return frame
-  }
+  return (value) => encodePayload(Msgpack.encode(encodeValue(value)))
+}
+
+/** Returns the frame around one encoded value. */
+export const encodePayload = (payload: Uint8Array): Uint8Array => {
+  const frame = new Uint8Array(headerBytes + payload.length)
+  new DataView(frame.buffer).setUint32(0, payload.length)
+  frame.set(payload, headerBytes)
+  return frame
 }
 
 /** Returns the parts as one array; a single part as it is. */
@@ -114,7 +116,7 @@ export const decode = <A, I>(schema: Schema.Schema<A, I>): ((payload: Uint8Array
   const decodeValue = ParseResult.decodeUnknownEither(schema)
   return (payload) =>
     Option.match(Msgpack.decode(payload), {
-      onNone: () => new FrameError({ reason: "NotMsgpack", detail: `${payload.length} bytes that are no plain value` }),
+      onNone: notMsgpack,
       onSome: (value) => {
         const decoded = decodeValue(value)
         return decoded._tag === "Right"
@@ -131,6 +133,8 @@ export interface FrameReader {
     schema: Schema.Schema<A, I>,
     sizeBytesMax?: number
   ) => Effect.Effect<Option.Option<A>, FrameError | StreamError>
+  /** Takes the payload of the next frame: one MessagePack value within the bounds, not decoded. */
+  readonly readPayload: Effect.Effect<Option.Option<Uint8Array>, FrameError | StreamError>
 }
 
 /** Returns the reader of a stream; `sizeBytesMax` holds for reads that name no bound. */
@@ -152,19 +156,25 @@ export const reader = (stream: MeshStream, options: { readonly sizeBytesMax?: nu
       buffer.push(bytes.value)
     }
   })
+  const ownMax = options.sizeBytesMax ?? frameBytesMax
   return {
-    read: (schema, sizeBytesMax = options.sizeBytesMax ?? frameBytesMax) =>
+    read: (schema, sizeBytesMax = ownMax) =>
       Effect.flatMap(
         payload(sizeBytesMax),
         Option.match({
           onNone: () => Effect.succeedNone,
           onSome: (bytes) => Effect.asSome(decode(schema)(bytes))
         })
-      )
+      ),
+    readPayload: Effect.filterOrFail(payload(ownMax), Option.match({ onNone: () => true, onSome: Msgpack.scan }), () =>
+      notMsgpack()
+    )
   }
 }
 
 // internal
+
+const notMsgpack = () => new FrameError({ reason: "NotMsgpack", detail: "bytes that are no plain value" })
 
 const inTime = (stream: MeshStream, lengthBytes: number) =>
   Effect.timeoutFail(stream.read, {
