@@ -40,7 +40,9 @@ export const CloseCode = {
 export const ResetCode = {
   cancelled: 1,
   unknownKind: 2,
-  malformed: 3
+  malformed: 3,
+  /** The other side asks and does not read the answers. */
+  overrun: 4
 } as const
 
 /** Longest hello: two round trips of a second each on the worst line that still serves, and the signatures. */
