@@ -36,6 +36,7 @@ export const layer = Layer.effect(
       while (tried.size < triesMax) {
         const elected = elect(yield* directory.snapshot, request.model, links.attachments(), tried)
         if (Either.isLeft(elected)) return refused ?? (yield* noAnswer(request.model, elected.left.reason))
+        if (tried.size > 0) EntryMetrics.routeRetries.inc()
         tried.add(elected.right)
         const begun = yield* begin(links, elected.right, request)
         if (Option.isSome(begun) && begun.value.first._tag !== "Failed") return begun.value.answer
@@ -43,7 +44,6 @@ export const layer = Layer.effect(
           refused = begun.value.answer
           if (!isWorthAnother(begun.value.first)) return refused
         }
-        EntryMetrics.routeRetries.inc()
       }
       return refused ?? (yield* noAnswer(request.model, "NoPeer"))
     })

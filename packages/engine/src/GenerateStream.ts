@@ -8,7 +8,7 @@ import type { SessionError, StreamError } from "@weft/mesh/MeshError"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Chunk, Data, Deferred, Effect, Mailbox, Option, type Scope } from "effect"
 import type { Engine } from "./Engine.ts"
-import { GenerateEvent, type GenerateFailure, GenerateRequest } from "./Generation.ts"
+import { GenerateEvent, type GenerateFailure, GenerateRequest, promptCharactersMax } from "./Generation.ts"
 
 /** Events that wait for a slow reader before the stream's credit holds the peer. */
 const eventsWaitingMax = 256
@@ -16,6 +16,10 @@ const eventsWaitingMax = 256
 const requestBytesMax = 17 * 1024 * 1024
 /** An event is a turn's text of one sequence: a few tokens. */
 const eventBytesMax = 256 * 1024
+/** Most text of one answer: it could not be asked about again if it were longer than the longest prompt. */
+const answerCharactersMax = promptCharactersMax
+/** Most tokens where the request names no bound: the longest context that any model has today. */
+const answerTokensMax = 1024 * 1024
 /** A request is sent whole when it begins; on 1 Mbit/s this lets 2 MB through. */
 const requestDeadline = "20 seconds"
 
@@ -46,11 +50,9 @@ export const ask = Effect.fnUntraced(function* (
   yield* stream.end
   const events = yield* Mailbox.make<GenerateEvent>({ capacity: eventsWaitingMax })
   const first = yield* Deferred.make<GenerateEvent>()
-  const deliver = (event: GenerateEvent) => {
-    Deferred.unsafeDone(first, Effect.succeed(event))
-    return events.offer(event)
-  }
-  yield* Effect.forkScoped(Effect.zipRight(receive(stream, request, deliver), events.end))
+  // Who waits for the first event may close the scope as soon as it is told: the event must be in its place by then.
+  const deliver = (event: GenerateEvent) => Effect.zipRight(events.offer(event), Deferred.succeed(first, event))
+  yield* Effect.forkScoped(Effect.ensuring(receive(stream, request, deliver), events.end))
   return { events, first: Deferred.await(first) }
 })
 
@@ -137,11 +139,12 @@ const receive = (
 
 /**
  * Returns a check of one answer's events in their order: `Started` first and once, never more tokens than were asked
- * for, and a count at the end that is the number of tokens that came.
+ * for, never more text than any answer has, and a count at the end that is the number of tokens that came.
  */
 const makeJudge = (request: GenerateRequest) => {
   let started = false
   let tokens = 0
+  let characters = 0
   const wrong = (detail: string) => new AnswerMalformed({ detail })
   return (event: GenerateEvent): Effect.Effect<void, AnswerMalformed> => {
     switch (event._tag) {
@@ -151,10 +154,10 @@ const makeJudge = (request: GenerateRequest) => {
         return Effect.void
       case "Delta":
         tokens += event.tokens.length
+        characters += event.text.length
         if (!started) return wrong("text came before the start")
-        return tokens > (request.maxTokens ?? Number.POSITIVE_INFINITY)
-          ? wrong("more tokens than asked for")
-          : Effect.void
+        if (characters > answerCharactersMax) return wrong("more text than any answer has")
+        return tokens > (request.maxTokens ?? answerTokensMax) ? wrong("more tokens than asked for") : Effect.void
       case "Finished":
         if (!started) return wrong("it finished before it started")
         return event.usage.completionTokens === tokens
