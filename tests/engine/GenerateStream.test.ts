@@ -1,12 +1,12 @@
 /** One answer over a link in memory: what a peer may send, how an answer is cancelled, and what a fault does. */
 import { expect } from "bun:test"
 import * as GenerateStream from "@weft/engine/GenerateStream"
-import { GenerateEvent, type GenerateFailure, type GenerateRequest } from "@weft/engine/Generation"
+import { GenerateEvent, type GenerateFailure, GenerateRequest } from "@weft/engine/Generation"
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
 import type { MemoryNetworkOptions } from "@weft/mesh/MemoryNetwork"
 import type { MeshStream } from "@weft/mesh/Transport"
-import { Deferred, Effect, Exit, Fiber, Random, Scope, TestClock } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option, Random, Scope, TestClock } from "effect"
 import { linked } from "../mesh/links.ts"
 import { it } from "../support/effect.ts"
 import { virtualTime } from "../support/virtualTime.ts"
@@ -188,16 +188,18 @@ it.effect("tokens without end are cut off where the request names no bound", () 
   )
 )
 
-it.effect("a refusal arrives whole although the peer closes the stream right behind it", () => {
+it.effect("a refusal arrives whole, also to an entry that is slow to read and to end its own direction", () => {
   const refusal: GenerateFailure = { code: "overloaded", message: "come again", param: "model" }
   return answered(
     (incoming) => GenerateStream.answer(incoming, () => Effect.fail(refusal)),
     (ends) =>
       Effect.gen(function* () {
-        const { events } = yield* whole(ends)
-        expect(events).toEqual([{ _tag: "Failed", failure: refusal }])
-      }),
-    { delayMs: 0, jitterMs: 0 }
+        expect((yield* whole(ends)).events).toEqual([{ _tag: "Failed", failure: refusal }])
+        const slow = yield* Link.open(ends.far, "generate", Frames.encode(GenerateRequest)(request()))
+        yield* TestClock.adjust("4 seconds")
+        const event = Option.getOrThrow(yield* Frames.reader(slow).read(GenerateEvent))
+        expect(event).toEqual({ _tag: "Failed", failure: refusal })
+      })
   )
 })
 
@@ -220,24 +222,32 @@ it.effect("a request that is malformed or never whole is given up, and no engine
   )
 })
 
-it.effect("closing the scope frees the engine at once, even when nobody read a single event", () => {
-  const engine = scripted(
-    (mailbox) => Effect.zipRight(mailbox.offer(started), Effect.forever(mailbox.offer(delta("text ")))),
-    16
-  )
-  return answered(byEngine(engine), ({ far }) =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      yield* Scope.extend(GenerateStream.ask(far, request()), scope)
-      yield* Effect.repeatN(Effect.yieldNow(), 2_000)
-      expect(engine.open()).toBe(1)
-      yield* Scope.close(scope, Exit.void)
-      // No time passes; what is on its way arrives.
-      yield* Effect.repeatN(Effect.yieldNow(), 2_000)
-      expect(engine.open()).toBe(0)
-    })
-  )
-})
+/** Engines that are in the middle of an answer when it is cancelled. */
+const busy: ReadonlyArray<readonly [name: string, say: Parameters<typeof scripted>[0]]> = [
+  [
+    "speaks without end",
+    (mailbox) => Effect.zipRight(mailbox.offer(started), Effect.forever(mailbox.offer(delta("text "))))
+  ],
+  ["has not begun to speak", () => Effect.never],
+  ["has fallen silent", (mailbox) => Effect.zipRight(mailbox.offer(started), Effect.never)]
+]
+for (const [name, say] of busy) {
+  it.effect(`closing the scope frees an engine that ${name} at once, even when nobody read a single event`, () => {
+    const engine = scripted(say, 16)
+    return answered(byEngine(engine), ({ far }) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        yield* Scope.extend(GenerateStream.ask(far, request()), scope)
+        yield* Effect.repeatN(Effect.yieldNow(), 2_000)
+        expect(engine.open()).toBe(1)
+        yield* Scope.close(scope, Exit.void)
+        // No time passes; what is on its way arrives.
+        yield* Effect.repeatN(Effect.yieldNow(), 2_000)
+        expect(engine.open()).toBe(0)
+      })
+    )
+  })
+}
 
 it.effect("a reader that takes nothing holds the engine by credit: what was made and not read is bounded", () => {
   let made = 0
