@@ -1,4 +1,4 @@
-/** What goes wrong in a mesh, done to real processes: each ends in a clear error or another peer, and nothing is stuck. */
+/** What goes wrong in a mesh, done to real processes: each ends in a clear error or another peer, nothing is stuck. */
 import { expect } from "bun:test"
 import { Deferred, type Duration, Effect, Fiber, Schedule } from "effect"
 import OpenAI from "openai"

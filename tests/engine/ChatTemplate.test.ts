@@ -1,3 +1,7 @@
+/**
+ * Chats as text: the manners of known templates, chats that forge control tokens, and templates that try to run away.
+ * Generated chats go through the real interpreter.
+ */
 import { expect } from "bun:test"
 import { join } from "node:path"
 import * as ChatTemplate from "@weft/engine/ChatTemplate"

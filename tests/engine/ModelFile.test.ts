@@ -1,3 +1,4 @@
+/** Model files on a real disk: what is opened and hashed, and what is refused with what to do about it. */
 import { expect } from "bun:test"
 import { appendFileSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -1,3 +1,4 @@
+/** Stop strings in a stream of text: generated texts, cut anywhere, against a search in the whole text. */
 import { expect, test } from "bun:test"
 import * as StopMatcher from "@weft/engine/StopMatcher"
 import { FastCheck } from "effect"

@@ -1,3 +1,7 @@
+/**
+ * Who may ask how much: keys, limits and the shut door, over real HTTP and a real database that another process
+ * changes.
+ */
 import { expect } from "bun:test"
 import { BunContext } from "@effect/platform-bun"
 import { SqlClient } from "@effect/sql/SqlClient"

@@ -1,7 +1,10 @@
+/**
+ * Whole answers over real HTTP, in the exact form of the OpenAI API: chats, texts, models, errors, headers, metrics.
+ */
 import { expect } from "bun:test"
 import { Effect } from "effect"
 import { it } from "../support/effect.ts"
-import { description, hello, open, post, ruleEvents, send } from "./support.ts"
+import { type Door, description, hello, open, post, ruleEvents, send } from "./support.ts"
 
 it.live("a chat is answered in the exact form of the OpenAI API", () =>
   Effect.gen(function* () {
@@ -63,19 +66,21 @@ it.live("a text completion is answered in the exact form of the OpenAI API, from
   })
 )
 
-it.live("every field reaches the peer as what it means", () =>
+/** Asks a chat with these fields and returns the request that the peer was sent for it. */
+const requestFor = (door: Door, fields: Record<string, unknown>) =>
+  Effect.gen(function* () {
+    const answer = yield* Effect.fork(post(`${door.url}/v1/chat/completions`, { ...hello, ...fields }))
+    const turn = yield* door.turn
+    yield* turn.send(...ruleEvents(turn.request))
+    yield* turn.end
+    expect((yield* answer).status).toBe(200)
+    return turn.request
+  })
+
+it.live("fields that are left out reach the peer as their defaults", () =>
   Effect.gen(function* () {
     const door = yield* open({ answers: "hand" })
-    const ask = (fields: Record<string, unknown>) =>
-      Effect.gen(function* () {
-        const answer = yield* Effect.fork(post(`${door.url}/v1/chat/completions`, { ...hello, ...fields }))
-        const turn = yield* door.turn
-        yield* turn.send(...ruleEvents(turn.request))
-        yield* turn.end
-        expect((yield* answer).status).toBe(200)
-        return turn.request
-      })
-    expect(yield* ask({})).toEqual({
+    expect(yield* requestFor(door, {})).toEqual({
       requestId: expect.stringMatching(/^req_[0-9a-f]{32}$/),
       model: "plain",
       prompt: { _tag: "Chat", messages: [{ role: "user", content: "one two three" }] },
@@ -91,7 +96,13 @@ it.live("every field reaches the peer as what it means", () =>
         logitBias: []
       }
     })
-    const asked = yield* ask({
+  })
+)
+
+it.live("every field reaches the peer as what it means", () =>
+  Effect.gen(function* () {
+    const door = yield* open({ answers: "hand" })
+    const asked = yield* requestFor(door, {
       messages: [
         { role: "developer", content: "be brief" },
         {
@@ -142,7 +153,7 @@ it.live("every field reaches the peer as what it means", () =>
         ]
       }
     })
-    expect((yield* ask({ stop: "end", max_tokens: 3 })).maxTokens).toBe(3)
+    expect((yield* requestFor(door, { stop: "end", max_tokens: 3 })).maxTokens).toBe(3)
   })
 )
 

@@ -1,3 +1,6 @@
+/**
+ * The list of keys: what is parsed, what is refused without showing a secret, and how secrets are made and compared.
+ */
 import { expect } from "bun:test"
 import * as ApiKeys from "@weft/entry/ApiKeys"
 import { Effect, Either, FastCheck } from "effect"

@@ -1,3 +1,7 @@
+/**
+ * Wrong requests over real HTTP: each is refused with the field at fault, in time, and the door stays open for the
+ * next.
+ */
 import { expect } from "bun:test"
 import { connect } from "node:net"
 import { Duration, Effect } from "effect"

@@ -1,3 +1,6 @@
+/**
+ * The entry's settings and its database: defaults, every name of the environment, and what is refused with what to do.
+ */
 import { expect } from "bun:test"
 import { BunContext } from "@effect/platform-bun"
 import { SqlClient } from "@effect/sql/SqlClient"

@@ -1,3 +1,4 @@
+/** The `keys` command on a real database: made, shown once, listed, revoked, and nothing written for wrong wishes. */
 import { expect } from "bun:test"
 import { Command } from "@effect/cli"
 import { BunContext } from "@effect/platform-bun"

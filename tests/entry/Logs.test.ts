@@ -1,3 +1,4 @@
+/** What the entry logs of a real request: its ids, never a user's text or a secret. */
 import { expect } from "bun:test"
 import { Effect, Logger, LogLevel } from "effect"
 import { it } from "../support/effect.ts"

@@ -1,3 +1,6 @@
+/**
+ * OpenAI's own client against the door: it reads our answers, streams and errors as its own, and retries as it should.
+ */
 import { expect } from "bun:test"
 import { parseList } from "@weft/entry/ApiKeys"
 import { Effect, Either } from "effect"

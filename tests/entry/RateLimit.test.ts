@@ -1,3 +1,4 @@
+/** The bucket behind a limit: bounds and waiting times over generated histories of wishes. */
 import { expect } from "bun:test"
 import * as RateLimit from "@weft/entry/RateLimit"
 import { Effect, FastCheck } from "effect"

@@ -1,3 +1,7 @@
+/**
+ * Bodies to requests: whatever is generated, hostile JSON and bytes too, becomes a valid request or a 400, never a
+ * throw.
+ */
 import { expect } from "bun:test"
 import { GenerateRequest } from "@weft/engine/Generation"
 import * as ChatRequest from "@weft/entry/http/ChatRequest"

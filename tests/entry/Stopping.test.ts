@@ -1,3 +1,4 @@
+/** A door that stops under real streams: they finish or are ended with an event, and new ones are refused. */
 import { expect } from "bun:test"
 import { Duration, Effect, Exit, Scope } from "effect"
 import { it } from "../support/effect.ts"

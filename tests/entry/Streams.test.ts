@@ -1,3 +1,6 @@
+/**
+ * Streamed answers over real sockets: their exact form, failures in the middle, clients that leave, and slow readers.
+ */
 import { expect } from "bun:test"
 import { connect, type Socket } from "node:net"
 import { Deferred, Duration, Effect } from "effect"

@@ -1,3 +1,7 @@
+/**
+ * Frames on a stream: messages survive any cutting; garbage, false lengths and silence end in a typed error, cheaply.
+ * Streams are in memory, bytes generated.
+ */
 import { expect } from "bun:test"
 import * as Frames from "@weft/mesh/Frames"
 import * as Msgpack from "@weft/mesh/Msgpack"
@@ -47,7 +51,8 @@ const message = FastCheck.record(
     bytes: FastCheck.uint8Array({ maxLength: 300 }),
     nested: FastCheck.record({
       flag: FastCheck.boolean(),
-      ratio: FastCheck.double({ noNaN: true, noDefaultInfinity: true }).filter((ratio) => !Object.is(ratio, -0))
+      // Zero has no sign on the wire: -0 is packed as the integer 0.
+      ratio: FastCheck.double({ noNaN: true, noDefaultInfinity: true }).map((ratio) => ratio + 0)
     })
   },
   { requiredKeys: ["text", "numbers", "bytes"] }

@@ -1,3 +1,6 @@
+/**
+ * Who is let in: an honest hello passes, and a signature is worth nothing in any other session, side or certificate.
+ */
 import { expect } from "bun:test"
 import * as Hello from "@weft/mesh/Hello"
 import { Identity } from "@weft/mesh/Identity"

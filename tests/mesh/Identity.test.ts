@@ -1,3 +1,4 @@
+/** The key of a process: made once on a real disk, kept from others, written as an id and back, and what it signs. */
 import { expect } from "bun:test"
 import { FileSystem, type Path } from "@effect/platform"
 import { BunContext } from "@effect/platform-bun"

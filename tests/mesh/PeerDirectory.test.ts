@@ -1,3 +1,4 @@
+/** Who is in the mesh: registrations, leaves, silence and bounds, as single cases and as generated histories. */
 import { expect } from "bun:test"
 import * as Directory from "@weft/mesh/PeerDirectory"
 import type { PeerId } from "@weft/mesh/PeerId"

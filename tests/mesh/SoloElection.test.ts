@@ -1,3 +1,4 @@
+/** Which peer gets a request: the order of preference case by case, fairness over generated loads. */
 import { expect } from "bun:test"
 import * as Directory from "@weft/mesh/PeerDirectory"
 import type { PeerId } from "@weft/mesh/PeerId"

@@ -1,4 +1,4 @@
-/** Peers for tests of the directory and of the election: ids that differ by a number, descriptions with given models. */
+/** Peers for tests of the directory and of the election: ids that differ by a number, info with given models. */
 import * as PeerId from "@weft/mesh/PeerId"
 import type { PeerInfo } from "@weft/mesh/PeerInfo"
 

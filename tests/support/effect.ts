@@ -21,7 +21,7 @@ type Body<E> = Effect.Effect<unknown, E, Scope.Scope>
 /** Longest run of one test in milliseconds, unless it names its own. */
 const timeoutMsDefault = 20_000
 
-/** Runs `body` on `runtime`, throws the first pretty error of a failure, and prints what was logged on the way to it. */
+/** Runs `body` on `runtime`; a failure throws its first pretty error, and what was logged on the way is printed. */
 const run = async <E>(body: Effect.Effect<unknown, E>, runtime = Runtime.defaultRuntime): Promise<void> => {
   const lines: Array<string> = []
   const kept = Logger.map(Logger.logfmtLogger, (line) => void lines.push(line))

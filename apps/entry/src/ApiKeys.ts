@@ -103,9 +103,9 @@ const parseEntry = (entry: string): ApiKey | string => {
       ? { name, hash, prefix: "", last4: "", ...limits }
       : "its sha256 is not 64 hexadecimal digits"
   }
-  return secret.length < secretCharactersMin || /\s/.test(secret)
-    ? `its secret is shorter than ${secretCharactersMin} characters or has spaces; 'bun run entry keys create' makes one`
-    : fromSecret(name, secret, limits)
+  if (secret.length >= secretCharactersMin && !/\s/.test(secret)) return fromSecret(name, secret, limits)
+  const wrong = `its secret is shorter than ${secretCharactersMin} characters or has spaces`
+  return `${wrong}; 'bun run entry keys create' makes one`
 }
 
 /** Returns null for a limit that is left out, undefined for one that is none. */

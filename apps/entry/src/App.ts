@@ -1,4 +1,4 @@
-/** The entry, top to bottom: the door for clients, the mesh behind it, the directory between them, and what all rest on. */
+/** The entry, top to bottom: the door for clients, the mesh behind it, the directory between, and what all rest on. */
 import { HttpServer } from "@effect/platform"
 import { BunHttpServer } from "@effect/platform-bun"
 import { observeBuild } from "@weft/mesh/BuildMetrics"

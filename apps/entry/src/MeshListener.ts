@@ -1,6 +1,6 @@
 /**
- * The mesh side of the entry: lets peers in, serves their control stream, and takes them out of the directory when their
- * session ends. Owns one fiber per session; a session that breaks the rules ends alone.
+ * The mesh side of the entry: lets peers in, serves their control stream, and takes them out of the directory when
+ * their session ends. Owns one fiber per session; a session that breaks the rules ends alone.
  *
  *   session ─ hello ─▶ Links.hold ─ control stream ─▶ MeshRpcs ─▶ PeerDirectoryActor
  */

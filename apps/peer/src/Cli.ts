@@ -23,7 +23,7 @@ export const make = (argv: ReadonlyArray<string>) =>
     Effect.provide(Logger.replace(Logger.defaultLogger, Logger.prettyLogger({ stderr: true })))
   )
 
-/** Exits with 2 for wrong usage, about which the command line has printed its complaint itself, 3 where no peer runs. */
+/** Exits with 2 for wrong usage, of which the command line has printed its complaint itself, 3 where no peer runs. */
 export const options: ProgramOptions = {
   name: "peer",
   exitCodeOf: (failure) =>

@@ -159,7 +159,8 @@ const examineEntry = ({ clockSkewMs, httpProblem, quic, url }: EntryFinding): Re
   ...Option.match(clockSkewMs, {
     onNone: () => [],
     onSome: (skew) => {
-      const detail = `${Math.abs(skew) < 1_000 ? "in step" : `${(skew / 1_000).toFixed(0)} s ${skew > 0 ? "ahead" : "behind"}`}`
+      const detail =
+        Math.abs(skew) < 1_000 ? "in step" : `${(skew / 1_000).toFixed(0)} s ${skew > 0 ? "ahead" : "behind"}`
       return [
         Math.abs(skew) <= clockSkewMsMax
           ? pass("clock", detail)

@@ -1,4 +1,7 @@
-/** Looks at the machine, the files and the way to the entry, for `Doctor.ts` to judge. Each probe fails into its finding. */
+/**
+ * Looks at the machine, the files and the way to the entry, for `Doctor.ts` to judge. Each probe fails into its
+ * finding.
+ */
 import * as Os from "node:os"
 import * as ModelFile from "@weft/engine/ModelFile"
 import { Certificate } from "@weft/mesh/Certificate"

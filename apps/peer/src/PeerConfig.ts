@@ -1,4 +1,4 @@
-/** What an owner sets for their peer: command-line options first, then `WEFT_…` of the environment, then these defaults. */
+/** What an owner sets for their peer: options of the command line, else `WEFT_…` of the environment, else defaults. */
 import { Options } from "@effect/cli"
 import { Config } from "effect"
 

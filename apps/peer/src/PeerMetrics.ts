@@ -11,7 +11,7 @@ export const answers = new Counter({
 /** Shows the answers under way; compare with the engine's active sequences, which excludes waiting ones. */
 export const activeAnswers = new Gauge({ name: "weft_peer_active_answers", help: "Answers under way" })
 
-/** Observes an answer's whole time on this peer when it ends, however it ends. Buckets: OpenTelemetry's for durations. */
+/** Observes an answer's whole time on this peer when it ends, however it ends. The buckets are OpenTelemetry's. */
 export const answerDuration = new Histogram({
   name: "weft_peer_answer_duration_seconds",
   help: "Time from a request's arrival to the end of its answer",

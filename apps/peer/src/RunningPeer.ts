@@ -10,7 +10,7 @@ export class NotRunning extends Data.TaggedError("NotRunning")<{ readonly dataDi
   }
 }
 
-/** Represents a second peer on one data directory: two processes with one identity would push each other off the entry. */
+/** Represents a second peer on one data directory: two with one identity would push each other off the entry. */
 export class AlreadyRunning extends Data.TaggedError("AlreadyRunning")<{
   readonly dataDirectory: string
   readonly pid: number

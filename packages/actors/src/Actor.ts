@@ -19,10 +19,10 @@ import {
   cleanupBound,
   endLife,
   explain,
+  type Gate,
   open,
   refusal,
   retire,
-  type Service,
   toHandlers
 } from "./internal/Gate.ts"
 import type { RestartType } from "./RestartPolicy.ts"
@@ -119,17 +119,17 @@ export const spawn = Effect.fnUntraced(function* <
   build: Effect.Effect<Handlers, E, R>,
   options: SpawnOptions
 ): Effect.fn.Return<Spawned<Rpcs>, E, SpawnContext<Rpcs, Handlers, R>> {
-  const service = yield* open(actor.kind, options.mailboxCapacity)
-  const ref = yield* connect(actor, service)
+  const gate = yield* open(actor.kind, options.mailboxCapacity)
+  const ref = yield* connect(actor, gate)
   const context = yield* Effect.context<SpawnContext<Rpcs, Handlers, R>>()
   const annotations = { ...Object.fromEntries(yield* Effect.logAnnotations), actor: actor.kind }
   const shutdown = Duration.decode(options.shutdown ?? shutdownDefault)
 
   const start = Effect.gen(function* () {
     const scope = yield* Effect.scope
-    const life = beginLife(service, yield* build, Context.add(context, Scope.Scope, scope), annotations)
-    yield* Effect.addFinalizer(() => endLife(service, life))
-    return service.inbox.serve(life, shutdown, service.metrics.turnEnded)
+    const life = beginLife(gate, yield* build, Context.add(context, Scope.Scope, scope), annotations)
+    yield* Effect.addFinalizer(() => endLife(gate, life))
+    return gate.inbox.serve(life, shutdown, gate.metrics.turnEnded)
   })
 
   const current = yield* CurrentSupervisor
@@ -142,7 +142,7 @@ export const spawn = Effect.fnUntraced(function* <
       start,
       restart: options.restart ?? "permanent",
       shutdown: Duration.sum(shutdown, cleanupBound),
-      onRetire: retire(service)
+      onRetire: retire(gate)
     }),
     annotations
   )
@@ -152,7 +152,7 @@ export const spawn = Effect.fnUntraced(function* <
 // internal
 
 /** Joins an RPC server over the gate with a client, in memory and without serialization. */
-const connect = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(actor: Actor<Rpcs>, service: Service) {
+const connect = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(actor: Actor<Rpcs>, gate: Gate) {
   // Closed within a bound: a call that cannot be interrupted must not hold the whole scope.
   const serverScope = yield* Effect.acquireRelease(Scope.make(), (scope) =>
     endWithin(Scope.close(scope, Exit.void), cleanupBound)
@@ -164,8 +164,8 @@ const connect = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(actor: Actor<
     spanPrefix: actor.kind,
     // A defect is the business of the call that met it and of the supervisor, not of the other calls.
     disableFatalDefects: true,
-    onFromServer: (response) => client.write(explain(service, response))
-  }).pipe(Effect.provide(yield* toHandlers(actor.protocol, service)), Scope.extend(serverScope))
+    onFromServer: (response) => client.write(explain(gate, response))
+  }).pipe(Effect.provide(yield* toHandlers(actor.protocol, gate)), Scope.extend(serverScope))
 
   const client: LocalClient<Rpcs> = yield* RpcClient.makeNoSerialization<Rpcs, MailboxFull | ActorStopped>(
     actor.protocol,
@@ -174,7 +174,7 @@ const connect = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(actor: Actor<
       disableTracing: true,
       // Here a tell learns of its refusal too; the gate checks again, as middleware may wait in between.
       onFromClient: ({ message }) =>
-        message._tag === "Request" && !admits(service) ? Effect.fail(refusal(service)) : server.write(0, message)
+        message._tag === "Request" && !admits(gate) ? Effect.fail(refusal(gate)) : server.write(0, message)
     }
   ).pipe(Scope.extend(clientScope))
   return client.client

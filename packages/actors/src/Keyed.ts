@@ -116,14 +116,7 @@ export const make = Effect.fnUntraced(function* <
     get,
     find: (key) =>
       Effect.suspend(() =>
-        Option.match(MutableHashMap.get(starts, key), {
-          onNone: () => Effect.succeedNone,
-          onSome: (start) =>
-            Effect.flatMap(
-              Deferred.poll(start.child),
-              Option.match({ onNone: () => Effect.succeedNone, onSome: Effect.orElseSucceed(Option.none) })
-            )
-        })
+        Option.match(MutableHashMap.get(starts, key), { onNone: () => Effect.succeedNone, onSome: ifStarted })
       ),
     stop: (key) =>
       Effect.suspend(() =>
@@ -140,6 +133,13 @@ interface Start<A, E> {
   /** The child once it started; none when it was stopped before. */
   readonly child: Deferred.Deferred<Option.Option<A>, E>
 }
+
+/** Returns the child unless it still starts or failed to. */
+const ifStarted = <A, E>(start: Start<A, E>): Effect.Effect<Option.Option<A>> =>
+  Effect.flatMap(
+    Deferred.poll(start.child),
+    Option.match({ onNone: () => Effect.succeedNone, onSome: Effect.orElseSucceed(Option.none) })
+  )
 
 const settle = <A, E>(exit: Exit.Exit<A, E>): Exit.Exit<Option.Option<A>, E> =>
   Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)

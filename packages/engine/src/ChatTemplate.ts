@@ -1,12 +1,8 @@
 /**
  * Renders a chat into the text a model was trained on, by the Jinja template of its file. The text comes out in pieces:
  * the template's own control tokens apart from all else, so that a control token's text typed by a user stays text.
- *
- * How: in every message a mark is put behind each character that could begin a control token, the template runs on the
- * marked messages, control tokens are looked for in its output (a marked one does not match), and the marks are taken
- * out. Text that the template itself looks for (`'</think>' in content`) is left unmarked, unless it is a control
- * token. The mark is one private-use character that neither the chat nor the template holds. What remains possible is
- * only what a template does by itself: to write a control token of its own in place of, or around, a user's text.
+ * What remains possible is only what a template does by itself: to write a control token of its own in place of, or
+ * around, a user's text. `marker` says how the two are told apart.
  */
 import { type Environment, parse, tokenize } from "@huggingface/jinja"
 import { Clock, Data, Effect } from "effect"
@@ -180,7 +176,12 @@ const literalCharactersMin = 3
 const literalsMax = 128
 const literalCharactersMax = 256
 
-/** Returns the function that puts `sign` behind every character of a message that could begin a control token. */
+/**
+ * Returns the function that puts `sign` behind every character of a message that could begin a control token. The
+ * template runs on the marked messages, control tokens are looked for in its output (a marked one does not match), and
+ * the marks are taken out. Text that the template itself looks for (`'</think>' in content`) is left unmarked, unless
+ * it is a control token.
+ */
 const marker = (control: ControlTokens, literals: ReadonlyArray<string>) => {
   const begins = control.begins
   if (begins === undefined) return (content: string) => content

@@ -2,7 +2,7 @@
 import type { TemplateTokens } from "./ChatTemplate.ts"
 import type { GgufTensorType } from "./GgufTypes.ts"
 
-/** Represents the type of a metadata value; the index is its number in the format. */
+/** The types of metadata values; the index of each is its number in the format. */
 export const valueTypes = [
   "uint8",
   "int8",
@@ -18,6 +18,7 @@ export const valueTypes = [
   "int64",
   "float64"
 ] as const
+/** Represents the name of a metadata value's type. */
 export type GgufValueType = (typeof valueTypes)[number]
 
 /** Represents one value; 64-bit integers are numbers where a number holds them exactly. */

@@ -8,11 +8,8 @@ import { MeshRpcs } from "./MeshProtocol.ts"
 import * as RpcSocket from "./RpcSocket.ts"
 import type { MeshStream } from "./Transport.ts"
 
-/** Largest control message: a registration with its models is under 16 KiB, and tensors never travel here. */
-const messageBytesMax = 256 * 1024
-
-/** msgpack as every other library reads it: without msgpackr's own extension for repeated records. */
-const serialization = RpcSerialization.makeMsgPack({ useRecords: false, maxBufferSize: messageBytesMax })
+/** msgpack as every other library reads it: without msgpackr's own extensions for repeated records and for undefined. */
+const serialization = RpcSerialization.makeMsgPack({ useRecords: false, encodeUndefinedAsNil: true })
 
 /** Opens our control stream on `link` and returns the client of what the other side serves; closed with the scope. */
 export const client = Effect.fn("ControlPlane.client")(function* (link: Link.Link) {

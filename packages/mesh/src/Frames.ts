@@ -1,6 +1,6 @@
 /**
- * Messages on a byte stream: `u32` big-endian length, then one value in MessagePack, checked against a Schema on the way
- * in. What the other side sends is bounded before it is kept, and a frame that began must end in time.
+ * Messages on a byte stream: `u32` big-endian length, then one value in MessagePack, checked against a Schema on the
+ * way in. What the other side sends is bounded before it is kept, and a frame that began must end in time.
  */
 import { Data, Effect, Option, ParseResult, Schema } from "effect"
 import type { StreamError } from "./MeshError.ts"
@@ -11,7 +11,7 @@ import type { MeshStream } from "./Transport.ts"
 export const frameBytesMax = 256 * 1024
 const headerBytes = 4
 
-/** A frame that began must go on: time for one lost packet and its repeats, plus its length at 64 KiB/s (0.5 Mbit/s). */
+/** A frame that began must go on: time for a lost packet and its repeats, plus its length at 64 KiB/s (0.5 Mbit/s). */
 const partialMs = (lengthBytes: number): number => 10_000 + (lengthBytes / (64 * 1024)) * 1_000
 
 /** Represents bytes that are no frame of the expected kind. */
@@ -31,8 +31,10 @@ export const encode = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => Uint8A
 }
 
 /** Returns one whole frame of a value that MessagePack can hold. */
-export const frame = (value: unknown): Uint8Array => {
-  const payload = Msgpack.encode(value)
+export const frame = (value: unknown): Uint8Array => encodePayload(Msgpack.encode(value))
+
+/** Returns the frame around one encoded value. */
+export const encodePayload = (payload: Uint8Array): Uint8Array => {
   const bytes = new Uint8Array(headerBytes + payload.length)
   new DataView(bytes.buffer).setUint32(0, payload.length)
   bytes.set(payload, headerBytes)
@@ -117,7 +119,7 @@ export const decode = <A, I>(schema: Schema.Schema<A, I>): ((payload: Uint8Array
   const decodeValue = ParseResult.decodeUnknownEither(schema)
   return (payload) =>
     Option.match(Msgpack.decode(payload), {
-      onNone: () => new FrameError({ reason: "NotMsgpack", detail: `${payload.length} bytes that are no plain value` }),
+      onNone: notMsgpack,
       onSome: (value) => {
         const decoded = decodeValue(value)
         return decoded._tag === "Right"
@@ -134,6 +136,8 @@ export interface FrameReader {
     schema: Schema.Schema<A, I>,
     sizeBytesMax?: number
   ) => Effect.Effect<Option.Option<A>, FrameError | StreamError>
+  /** Takes the payload of the next frame: one MessagePack value within the bounds, not decoded. */
+  readonly readPayload: Effect.Effect<Option.Option<Uint8Array>, FrameError | StreamError>
 }
 
 /** Returns the reader of a stream; `sizeBytesMax` holds for reads that name no bound. */
@@ -155,19 +159,25 @@ export const reader = (stream: MeshStream, options: { readonly sizeBytesMax?: nu
       buffer.push(bytes.value)
     }
   })
+  const ownMax = options.sizeBytesMax ?? frameBytesMax
   return {
-    read: (schema, sizeBytesMax = options.sizeBytesMax ?? frameBytesMax) =>
+    read: (schema, sizeBytesMax = ownMax) =>
       Effect.flatMap(
         payload(sizeBytesMax),
         Option.match({
           onNone: () => Effect.succeedNone,
           onSome: (bytes) => Effect.asSome(decode(schema)(bytes))
         })
-      )
+      ),
+    readPayload: Effect.filterOrFail(payload(ownMax), Option.match({ onNone: () => true, onSome: Msgpack.scan }), () =>
+      notMsgpack()
+    )
   }
 }
 
 // internal
+
+const notMsgpack = () => new FrameError({ reason: "NotMsgpack", detail: "bytes that are no plain value" })
 
 const inTime = (stream: MeshStream, lengthBytes: number) =>
   Effect.timeoutFail(stream.read, {

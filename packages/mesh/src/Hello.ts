@@ -5,9 +5,8 @@
  *   listener → Accept {version, id, role, nonce, signature}
  *   dialler  → Proof  {signature}
  *
- * Each side signs the whole transcript (both nonces, ids, roles, the version and the SHA-256 of the listener's
- * certificate) under a label of its own, in the manner of SIGMA, so that a signature made for one session, side or
- * certificate is worth nothing in another. Pure; `Link.ts` carries the messages.
+ * Each side signs the whole transcript under a label of its own, in the manner of SIGMA: a signature made for one
+ * session, side or certificate is worth nothing in another. Pure; `Link.ts` carries the messages.
  */
 import { Data, Schema } from "effect"
 import * as Identity from "./Identity.ts"
@@ -55,7 +54,10 @@ export class HelloRefused extends Data.TaggedError("HelloRefused")<{
   }
 }
 
-/** Returns the bytes that `side` signs. Every field has a fixed length or is closed by a zero byte. */
+/**
+ * Returns the bytes that `side` signs: its label, the SHA-256 of the listener's certificate, and the versions, nonces,
+ * ids and roles of both. Every field has a fixed length or is closed by a zero byte.
+ */
 export const transcript = (
   side: "dialler" | "listener",
   offer: Offer,
@@ -117,13 +119,11 @@ export const judgeProof = (
 
 // internal
 
-const judgeVersion = ({ version }: { readonly version: number }): HelloRefused | undefined =>
-  version >= protocolVersionMin && version <= protocolVersion
-    ? undefined
-    : new HelloRefused({
-        reason: "ProtocolVersion",
-        detail: `the other side speaks version ${version}, this one ${protocolVersionMin} to ${protocolVersion}; update the older program`
-      })
+const judgeVersion = ({ version }: { readonly version: number }): HelloRefused | undefined => {
+  if (version >= protocolVersionMin && version <= protocolVersion) return undefined
+  const versions = `the other side speaks version ${version}, this one ${protocolVersionMin} to ${protocolVersion}`
+  return new HelloRefused({ reason: "ProtocolVersion", detail: `${versions}; update the older program` })
+}
 
 const judgeOther = ({ id }: { readonly id: PeerId }, own: PeerId): HelloRefused | undefined =>
   id === own ? new HelloRefused({ reason: "Identity", detail: "the other side uses this process's own id" }) : undefined

@@ -40,7 +40,9 @@ export const CloseCode = {
 export const ResetCode = {
   cancelled: 1,
   unknownKind: 2,
-  malformed: 3
+  malformed: 3,
+  /** The other side asks and does not read the answers. */
+  overrun: 4
 } as const
 
 /** Longest hello: two round trips of a second each on the worst line that still serves, and the signatures. */
@@ -60,7 +62,9 @@ export const dial = Effect.fn("Link.dial")(function* (
   return yield* refusing(session, dialHello(session, options))
 })
 
-/** Lets the other side of an accepted session prove who it is, and that in the role we accept; else closes the session. */
+/**
+ * Lets the other side of an accepted session prove who it is, and that in the role we accept; else closes the session.
+ */
 export const accept = Effect.fn("Link.accept")(function* (
   session: Session,
   options: { readonly role: Hello.Role; readonly accepts: Hello.Role }

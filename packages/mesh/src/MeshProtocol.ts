@@ -20,9 +20,12 @@ export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegis
   }
 }
 
+/** Most bytes of an announcement: 64 models of 1.8 KB each, with names and texts as long as they may be in UTF-8. */
+const announcementBytesMax = 128 * 1024
+
 /** Represents capabilities as their owner signed them: the exact bytes and the signature over them. */
 export const SignedAnnouncement = Schema.Struct({
-  bytes: Schema.Uint8ArrayFromSelf.pipe(Schema.filter((bytes) => bytes.length <= 16 * 1024)),
+  bytes: Schema.Uint8ArrayFromSelf.pipe(Schema.filter((bytes) => bytes.length <= announcementBytesMax)),
   signature: Schema.Uint8ArrayFromSelf.pipe(Schema.filter((bytes) => bytes.length === 64))
 })
 export type SignedAnnouncement = typeof SignedAnnouncement.Type
@@ -37,20 +40,29 @@ export const Announcement = Schema.Struct({
 })
 export type Announcement = typeof Announcement.Type
 
+/** A defect as the other side hears of it: a text is what was wrong with its own message, all else stays inside. */
+const defect = Schema.transform(Schema.String, Schema.Unknown, {
+  strict: true,
+  decode: (text) => text.slice(0, 256),
+  encode: (inside) => (typeof inside === "string" ? inside.slice(0, 256) : "the call failed on the other side")
+})
+
 /** What the entry serves on a peer's control stream. */
 export class MeshRpcs extends RpcGroup.make(
   /** Enters the directory or changes what it says; answers how often to send a heartbeat. */
   Rpc.make("Register", {
     payload: { announcement: SignedAnnouncement },
     success: Schema.Struct({ heartbeatEveryMs: Schema.Int.pipe(Schema.between(100, 60_000)) }),
-    error: RegisterRefused
+    error: RegisterRefused,
+    defect
   }),
   /** Says that the peer lives and how busy it is; answers the entry's clock. */
   Rpc.make("Heartbeat", {
     payload: { load: PeerLoad },
     success: Schema.Struct({ nowMs: Schema.NonNegativeInt }),
-    error: NotRegistered
+    error: NotRegistered,
+    defect
   }),
   /** Leaves the directory at once. */
-  Rpc.make("Leave")
+  Rpc.make("Leave", { defect })
 ) {}

@@ -24,7 +24,7 @@ export class NobodyElected extends Data.TaggedError("NobodyElected")<{
  */
 export const waitingPerSlotMax = 4
 
-/** Round trips within one step are the same: tokens stream, so nobody can tell, and a busy machine's noise is as large. */
+/** Round trips within one step are the same: tokens stream, nobody can tell, and a busy machine's noise is as large. */
 const rttStepMs = 25
 
 /**

@@ -24,7 +24,8 @@ const Part = Schema.Struct({
   text: field(isText(promptCharactersMax), `text of at most ${promptCharactersMax} characters`)
 })
 
-const contentExpected = `at most ${promptCharactersMax} characters of text or an array of at most ${partsMax} text parts`
+const partsExpected = `an array of at most ${partsMax} text parts`
+const contentExpected = `at most ${promptCharactersMax} characters of text or ${partsExpected}`
 
 const Message = Schema.Struct({
   role: field(

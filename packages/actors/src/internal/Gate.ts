@@ -48,8 +48,8 @@ export interface Life {
   readonly calls: Set<CallFiber>
 }
 
-/** What an actor keeps across its lives. */
-export interface Service {
+/** The gate itself: what an actor keeps across its lives. */
+export interface Gate {
   readonly kind: string
   readonly inbox: Inbox<Life>
   readonly metrics: ActorMetrics.KindMetrics
@@ -64,7 +64,7 @@ export class CurrentTurn extends Context.Tag("@weft/actors/Actor/CurrentTurn")<
 >() {}
 
 /** Opens the mailbox; its depth is measured until the scope closes. */
-export const open = (kind: string, mailboxCapacity: number): Effect.Effect<Service, never, Scope.Scope> =>
+export const open = (kind: string, mailboxCapacity: number): Effect.Effect<Gate, never, Scope.Scope> =>
   Effect.gen(function* () {
     const inbox = new Inbox<Life>(mailboxCapacity)
     yield* ActorMetrics.watchMailbox(kind, () => inbox.size)
@@ -72,31 +72,31 @@ export const open = (kind: string, mailboxCapacity: number): Effect.Effect<Servi
   })
 
 /** Returns whether a message would be taken now. */
-export const admits = (service: Service): boolean => !service.retired && !service.inbox.full
+export const admits = (gate: Gate): boolean => !gate.retired && !gate.inbox.full
 
 /** Counts a refusal and returns why: the actor has retired, or its mailbox is full. */
-export const refusal = (service: Service): MailboxFull | ActorStopped => {
-  if (service.retired) return new ActorStopped({ actor: service.kind, reason: "stopped" })
-  service.metrics.rejected()
-  return new MailboxFull({ actor: service.kind, capacity: service.inbox.capacity })
+export const refusal = (gate: Gate): MailboxFull | ActorStopped => {
+  if (gate.retired) return new ActorStopped({ actor: gate.kind, reason: "stopped" })
+  gate.metrics.rejected()
+  return new MailboxFull({ actor: gate.kind, capacity: gate.inbox.capacity })
 }
 
 /** Takes no more messages and refuses those that wait. */
-export const retire = (service: Service): Effect.Effect<void> =>
+export const retire = (gate: Gate): Effect.Effect<void> =>
   Effect.sync(() => {
-    service.retired = true
-    service.inbox.refuse(new ActorStopped({ actor: service.kind, reason: "stopped" }))
+    gate.retired = true
+    gate.inbox.refuse(new ActorStopped({ actor: gate.kind, reason: "stopped" }))
   })
 
 /** Counts a life and returns it; `context` is what its handlers may ask for. */
 export const beginLife = (
-  service: Service,
+  gate: Gate,
   handlers: object,
   context: Context.Context<never>,
   annotations: Record<string, unknown>
 ): Life => {
-  service.lives += 1
-  if (service.lives > 1) service.metrics.restarted()
+  gate.lives += 1
+  if (gate.lives > 1) gate.metrics.restarted()
   return {
     // Called by tag with what RpcServer took for the rpc of that tag: the protocol vouches for payload and reply.
     handlers: handlers as Life["handlers"],
@@ -107,22 +107,22 @@ export const beginLife = (
 }
 
 /** Cuts the calls that a life still serves; their callers get `ActorStopped`. */
-export const endLife = (service: Service, life: Life): Effect.Effect<void> =>
+export const endLife = (gate: Gate, life: Life): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (life.calls.size === 0) return Effect.void
-    const cut = Fiber.interruptAllAs(life.calls, service.retired ? interruptor.stopped : interruptor.restarting)
+    const cut = Fiber.interruptAllAs(life.calls, gate.retired ? interruptor.stopped : interruptor.restarting)
     return Effect.asVoid(endWithin(cut, cleanupBound))
   })
 
 /** Says `ActorStopped` where a call was interrupted because its life ended. */
-export const explain = <Rpcs extends Rpc.Any>(service: Service, response: FromServer<Rpcs>): FromServer<Rpcs> => {
+export const explain = <Rpcs extends Rpc.Any>(gate: Gate, response: FromServer<Rpcs>): FromServer<Rpcs> => {
   if (response._tag !== "Exit" || Exit.isSuccess(response.exit)) return response
   const { cause } = response.exit
   if (!Cause.isInterruptedOnly(cause)) return response
   const by = Cause.interruptors(cause)
   const reason = (["stopped", "restarting"] as const).find((reason) => HashSet.has(by, interruptor[reason]))
   if (reason === undefined) return response
-  const stopped = Exit.fail(new ActorStopped({ actor: service.kind, reason }))
+  const stopped = Exit.fail(new ActorStopped({ actor: gate.kind, reason }))
   // Beside the rpc's own errors a ref may fail with `ActorStopped`; the response's type knows only the former.
   return { ...response, exit: stopped as unknown as typeof response.exit }
 }
@@ -130,13 +130,13 @@ export const explain = <Rpcs extends Rpc.Any>(service: Service, response: FromSe
 /** Returns the handlers that RpcServer calls. */
 export const toHandlers = <Rpcs extends Rpc.Any>(
   protocol: RpcGroup.RpcGroup<Rpcs>,
-  service: Service
+  gate: Gate
 ): Effect.Effect<Context.Context<Rpc.ToHandler<Rpcs>>> => {
   const handlers: Record<string, Handler> = {}
   // The group's type hides the schemas of its rpcs; every rpc has them.
   const rpcs = protocol.requests as unknown as ReadonlyMap<string, Rpc.AnyWithProps>
   for (const [tag, rpc] of rpcs) {
-    handlers[tag] = RpcSchema.isStreamSchema(rpc.successSchema) ? streamGate(service, tag) : callGate(service, tag)
+    handlers[tag] = RpcSchema.isStreamSchema(rpc.successSchema) ? streamGate(gate, tag) : callGate(gate, tag)
   }
   // Each gives what the handler of the same tag gives, or one of the ref's own errors.
   return protocol.toHandlersContext(handlers as unknown as RpcGroup.HandlersFrom<Rpcs>) as Effect.Effect<
@@ -148,9 +148,9 @@ export const toHandlers = <Rpcs extends Rpc.Any>(
 
 /** Waits for a turn, runs the handler in it and ends it with the handler's exit. */
 const callGate =
-  (service: Service, tag: string): Handler =>
+  (gate: Gate, tag: string): Handler =>
   (payload, meta) =>
-    inTurn(service, false, (turn, life) => {
+    inTurn(gate, false, (turn, life) => {
       const reply = unwrap(life.handlers[tag]?.(payload, meta))
       if (reply.fork) turn.end(Exit.void)
       // The protocol says that this rpc does not stream.
@@ -163,10 +163,10 @@ const callGate =
 
 /** Waits for a turn and opens the stream in it; then the turn is over and the stream flows. */
 const streamGate =
-  (service: Service, tag: string): Handler =>
+  (gate: Gate, tag: string): Handler =>
   (payload, meta) =>
     Stream.unwrapScoped(
-      inTurn(service, true, (turn, life) =>
+      inTurn(gate, true, (turn, life) =>
         Effect.contextWithEffect((context: Context.Context<Scope.Scope>) => {
           const { value } = unwrap(life.handlers[tag]?.(payload, meta))
           // What is opened lasts as long as the stream, not as long as the life.
@@ -185,13 +185,13 @@ const streamGate =
 
 /** Runs `body` when its turn is granted. With `flows`, the call goes on after the turn and is cut with its life. */
 const inTurn = <A, E, R>(
-  service: Service,
+  gate: Gate,
   flows: boolean,
   body: (turn: Turn<Life>, life: Life) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | MailboxFull | ActorStopped, R> =>
   Effect.withFiberRuntime<A, E | MailboxFull | ActorStopped, R>((fiber) => {
     const turn = new Turn<Life>()
-    if (service.retired || !service.inbox.offer(turn)) return Effect.fail(refusal(service))
+    if (gate.retired || !gate.inbox.offer(turn)) return Effect.fail(refusal(gate))
     const granted = Effect.flatMap(Deferred.await(turn.granted), (life) => {
       life.calls.add(fiber)
       if (flows) fiber.addObserver(() => life.calls.delete(fiber))
