@@ -56,3 +56,10 @@ export const rerouted = new Counter({
   labelNames: ["kind"] as const
 })
 for (const kind of ["retry", "failover"]) rerouted.inc({ kind }, 0)
+
+/** Requests that wait at the entry for a slot of a peer; those at a peer's engine are in the peer's own metrics. */
+export const queued = new Gauge({
+  name: "weft_requests_queued",
+  help: "Requests that wait at the entry for a free slot.",
+  labelNames: ["model"] as const
+})

@@ -6,22 +6,18 @@ import { ask } from "@weft/engine/GenerateStream"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { elect, type NobodyElected } from "@weft/mesh/SoloElection"
 import { Deferred, Effect, Either, Layer, Mailbox, Schedule } from "effect"
 import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
-import { Inference, NoAnswer, type ServedModel } from "./Inference.ts"
+import { Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
 import { Links } from "./Links.ts"
+import { Slots } from "./Slots.ts"
 
 /** Peers asked for an answer before it has begun: a fourth machine would hardly fare better than three. */
 const triesMax = 3
 /** Events that wait for a slow client before the stream's credit holds the peer. */
 const eventsWaitingMax = 256
-/** Seconds after which a client may come again when every peer is busy: about one short answer. */
-const retryAfterSecondsBusy = 2
-/** Seconds after which a peer that lost its link is usually back. */
-const retryAfterSecondsNoPeer = 5
 
 /**
  * How an answer that has begun waits for a peer to go on with: an engine host is back within half a second, a peer that
@@ -35,6 +31,7 @@ export const layer = Layer.effect(
   Effect.gen(function* () {
     const directory = yield* PeerDirectoryActor
     const links = yield* Links
+    const slots = yield* Slots
     const { maxFailovers } = yield* EntryConfig
 
     const models = Effect.map(directory.snapshot, ({ models, peers }) =>
@@ -44,56 +41,53 @@ export const layer = Layer.effect(
       })
     )
 
-    const choose = (model: string, tried: ReadonlySet<PeerId>) =>
-      Effect.flatMap(directory.snapshot, (snapshot) => elect(snapshot, model, links.attachments(), tried))
-
-    /** Picks the next peer; an answer that has begun waits for one, those that failed it included. */
-    const next = (answer: Failover, model: string) =>
-      answer.hasBegun
-        ? choose(model, answer.tried).pipe(
-            Effect.catchAll(() =>
-              Effect.suspend(() => {
-                answer.forgive()
-                return choose(model, answer.tried)
-              }).pipe(Effect.retry(patience))
-            )
-          )
-        : choose(model, answer.tried)
-
-    const part = (peer: PeerId, answer: Failover, deliver: (event: GenerateEvent) => Effect.Effect<unknown>) =>
+    /** One peer's part of an answer, from the slot it takes to its last event. */
+    const part = (
+      answer: Failover,
+      caller: string,
+      deliver: (peer: PeerId, event: GenerateEvent) => Effect.Effect<unknown>
+    ) =>
       Effect.gen(function* () {
+        const { hasBegun, request, tried } = answer
+        const peer = yield* slots.take({ model: request.model, caller, excluded: tried, hasBegun })
+        answer.asked(peer)
         const link = links.find(peer)
-        if (link === undefined) return lostLink
-        yield* links.occupy(peer)
-        return yield* ask(link, answer.request, (event) => (answer.passes(event) ? deliver(event) : Effect.void))
+        const last =
+          link === undefined
+            ? lostLink
+            : yield* ask(link, request, (event) => (answer.passes(event) ? deliver(peer, event) : Effect.void))
+        return { peer, last }
       }).pipe(Effect.scoped)
 
-    const generate = Effect.fn("MeshInference.generate")(function* (request: GenerateRequest) {
+    /** An answer that has begun waits for a peer, those that failed it included. */
+    const partOf = (answer: Failover, ...rest: Tail<Parameters<typeof part>>) =>
+      answer.hasBegun
+        ? Effect.retry(
+            Effect.tapError(part(answer, ...rest), () => Effect.sync(() => answer.forgive())),
+            patience
+          )
+        : part(answer, ...rest)
+
+    const generate = Effect.fn("MeshInference.generate")(function* (request: GenerateRequest, caller: string) {
       const events = yield* Mailbox.make<GenerateEvent>({ capacity: eventsWaitingMax })
       const begun = yield* Deferred.make<PeerId, NoAnswer>()
       const answer = new Failover(request, { triesMax, failoversMax: maxFailovers })
-      let last: PartEnd | undefined
+      const deliver = (peer: PeerId, event: GenerateEvent) => {
+        Deferred.unsafeDone(begun, Effect.succeed(peer))
+        return events.offer(event)
+      }
       const wander = Effect.gen(function* () {
+        let failed: { readonly peer: PeerId; readonly last: PartEnd } | undefined
         while (true) {
-          const elected = yield* Effect.either(next(answer, request.model))
-          if (Either.isLeft(elected)) {
-            return last === undefined
-              ? yield* Deferred.fail(begun, noAnswer(request.model, elected.left.reason))
-              : yield* events.offer(last)
+          const ended = yield* Effect.either(partOf(answer, caller, deliver))
+          if (Either.isLeft(ended)) {
+            return failed === undefined
+              ? yield* Deferred.fail(begun, ended.left)
+              : yield* deliver(failed.peer, failed.last)
           }
-          const peer = elected.right
-          answer.asked(peer)
-          const verdict = answer.ended(
-            yield* part(peer, answer, (event) => {
-              Deferred.unsafeDone(begun, Effect.succeed(peer))
-              return events.offer(event)
-            })
-          )
-          last = verdict.last
-          if (verdict._tag === "Over") {
-            Deferred.unsafeDone(begun, Effect.succeed(peer))
-            return yield* events.offer(verdict.last)
-          }
+          const verdict = answer.ended(ended.right.last)
+          if (verdict._tag === "Over") return yield* deliver(ended.right.peer, verdict.last)
+          failed = ended.right
           EntryMetrics.rerouted.inc({ kind: verdict.kind })
         }
       })
@@ -106,15 +100,6 @@ export const layer = Layer.effect(
 
 // internal
 
-const lostLink: PartEnd = { _tag: "Failed", failure: { code: "engine_lost", message: "the link to the peer is gone" } }
+type Tail<Parameters> = Parameters extends readonly [unknown, ...infer Rest] ? Rest : never
 
-const noAnswer = (model: string, reason: NobodyElected["reason"]): NoAnswer => {
-  switch (reason) {
-    case "UnknownModel":
-      return new NoAnswer({ reason: "ModelNotFound", model })
-    case "NoPeer":
-      return new NoAnswer({ reason: "NoPeer", model, retryAfterSeconds: retryAfterSecondsNoPeer })
-    case "AllBusy":
-      return new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds: retryAfterSecondsBusy })
-  }
-}
+const lostLink: PartEnd = { _tag: "Failed", failure: { code: "engine_lost", message: "the link to the peer is gone" } }

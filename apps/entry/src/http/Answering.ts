@@ -67,11 +67,11 @@ const toRequest = (asked: Asked, requestId: string, served: ServedModel | undefi
     : { maxTokens: Math.min(asked.maxTokens, served?.description.contextTokens ?? asked.maxTokens) })
 })
 
-/** Begins an answer; its scope is the one in context. */
-const begin = (request: GenerateRequest): Effect.Effect<Answer, ApiError, Needs | Scope.Scope> =>
+/** Begins an answer in the name of `caller`; its scope is the one in context. */
+const begin = (request: GenerateRequest, caller: string): Effect.Effect<Answer, ApiError, Needs | Scope.Scope> =>
   Effect.gen(function* () {
     yield* (yield* Draining).enter
-    const answer = yield* Effect.mapError((yield* Inference).generate(request), fromNoAnswer)
+    const answer = yield* Effect.mapError((yield* Inference).generate(request, caller), fromNoAnswer)
     const { responseHeaders } = yield* CurrentRequest
     responseHeaders["x-weft-served-by"] = answer.servedBy
     return answer
@@ -101,7 +101,7 @@ type Respond = (
 /** Collects the whole answer and responds once. */
 const whole: Respond = (request, _asked, format, head, account) =>
   Effect.gen(function* () {
-    const answer = yield* begin(request)
+    const answer = yield* begin(request, account.caller)
     let text = ""
     while (true) {
       const [events, done] = yield* answer.events.takeAll
@@ -124,7 +124,7 @@ const whole: Respond = (request, _asked, format, head, account) =>
 const streamed: Respond = (request, asked, format, head, account) =>
   Effect.flatMap(AnswerStream, (streams) =>
     streams.respond({
-      begin: begin(request),
+      begin: begin(request, account.caller),
       model: request.model,
       account,
       events: format.events(head, asked.includeUsage)
