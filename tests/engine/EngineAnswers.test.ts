@@ -126,6 +126,35 @@ describe("an engine", () => {
     })
   )
 
+  it.live("draws by every bit of the seed, however often it was asked before", () =>
+    Effect.gen(function* () {
+      const model = yield* llama
+      const prompt = [1, 4, ...model.tokenize("Tell me a story about a fox.", false), 2, 5]
+      const warm = { ...greedy, temperature: 1.5 }
+      for (const [row, token] of prompt.entries()) {
+        model.rows.token[row] = token
+        model.rows.position[row] = row
+        model.rows.sequence[row] = 0
+        model.rows.wanted[row] = row === prompt.length - 1 ? 1 : 0
+      }
+      expect(model.decode(prompt.length)).toBe(0)
+      // Many times, as the call is compiled anew when it is made often, and with that how its numbers are passed.
+      const flat = { ...warm, temperature: 2, logitBias: prompt.map((token) => [token, 5] as const) }
+      const draws = (seed: number): ReadonlyArray<number> =>
+        Array.from({ length: 200 }, (_, round) => {
+          const sampler = model.openSampler(flat, (seed ^ (round << 20)) >>> 0, prompt)
+          const token = sampler.draw(prompt.length - 1)
+          sampler.close()
+          return token
+        })
+      const [low, again, high] = [draws(7), draws(7), draws(0x8000_0007)]
+      expect(again).toEqual(low)
+      expect(high).not.toEqual(low)
+      expect(new Set(low).size).toBeGreaterThan(3)
+      expect(new Set(high).size).toBeGreaterThan(3)
+    })
+  )
+
   it.live("ends before a stop string that spans tokens", () =>
     Effect.gen(function* () {
       const engine = yield* makeEngine()

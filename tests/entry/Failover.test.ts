@@ -34,8 +34,8 @@ it.effect("before the first event a few peers are tried with the request as it w
   Effect.sync(() => {
     const answer = new Failover(request, limits)
     for (const peer of [1, 2]) {
-      answer.asked(peerId(peer))
-      expect(answer.ended(failed("overloaded"))).toMatchObject({ _tag: "Again", kind: "retry" })
+      expect(answer.asked(peerId(peer))).toBe(peer === 1 ? undefined : "retry")
+      expect(answer.ended(failed("overloaded"))._tag).toBe("Again")
       expect(answer.request).toBe(request)
     }
     answer.asked(peerId(3))
@@ -60,7 +60,8 @@ it.effect("after the bound of failovers the client gets the failure", () =>
   Effect.sync(() => {
     const answer = new Failover(request, limits)
     answer.passes({ _tag: "Started", promptTokens: 1, seed: 7 })
-    expect(answer.ended(failed("engine_lost"))).toMatchObject({ _tag: "Again", kind: "failover" })
+    expect(answer.ended(failed("engine_lost"))._tag).toBe("Again")
+    expect(answer.asked(peerId(2))).toBe("failover")
     expect(answer.ended(failed("engine_lost"))._tag).toBe("Again")
     expect(answer.ended(failed("engine_lost"))).toEqual({ _tag: "Over", last: failed("engine_lost") })
   })

@@ -1,4 +1,4 @@
-/** Links over memory on the test clock: who gets in, who is refused and counted, and what one stream can do to others. */
+/** Links in memory on the test clock: who gets in, who is refused and counted, what one stream can do to others. */
 import { expect } from "bun:test"
 import { Certificate } from "@weft/mesh/Certificate"
 import * as Frames from "@weft/mesh/Frames"

@@ -21,7 +21,7 @@ export type Verdict =
   /** The client gets this as the last event. */
   | { readonly _tag: "Over"; readonly last: PartEnd }
   /** Another peer is asked for `request`; the client gets `last` where there is none. */
-  | { readonly _tag: "Again"; readonly last: PartEnd; readonly kind: "retry" | "failover" }
+  | { readonly _tag: "Again"; readonly last: PartEnd }
 
 /** Represents one answer on its way through one or more peers. */
 export class Failover {
@@ -32,6 +32,7 @@ export class Failover {
   #seed: number | undefined
   #failovers = 0
   readonly #tried = new Set<PeerId>()
+  #again: "retry" | "failover" | undefined
 
   constructor(request: GenerateRequest, limits: FailoverLimits) {
     this.#request = request
@@ -58,9 +59,12 @@ export class Failover {
     }
   }
 
-  /** Notes that `peer` is asked. */
-  asked(peer: PeerId): void {
+  /** Notes that `peer` is asked; returns what it is asked after, undefined for the first one. */
+  asked(peer: PeerId): "retry" | "failover" | undefined {
     this.#tried.add(peer)
+    const after = this.#again
+    this.#again = undefined
+    return after
   }
 
   /** Lets the peers that failed be asked again: they may have healed, and nobody else is there. */
@@ -83,12 +87,15 @@ export class Failover {
   /** Decides what follows the end of a part. */
   ended(last: PartEnd): Verdict {
     if (last._tag === "Finished" || isRequestAtFault(last)) return { _tag: "Over", last }
-    if (!this.hasBegun) {
-      return this.#tried.size < this.#limits.triesMax ? { _tag: "Again", last, kind: "retry" } : { _tag: "Over", last }
+    if (this.hasBegun) {
+      if (this.#failovers >= this.#limits.failoversMax) return { _tag: "Over", last }
+      this.#failovers++
+      this.#again = "failover"
+    } else {
+      if (this.#tried.size >= this.#limits.triesMax) return { _tag: "Over", last }
+      this.#again = "retry"
     }
-    if (this.#failovers >= this.#limits.failoversMax) return { _tag: "Over", last }
-    this.#failovers++
-    return { _tag: "Again", last, kind: "failover" }
+    return { _tag: "Again", last }
   }
 }
 

@@ -50,7 +50,8 @@ export const layer = Layer.effect(
       Effect.gen(function* () {
         const { hasBegun, request, tried } = answer
         const peer = yield* slots.take({ model: request.model, caller, excluded: tried, hasBegun })
-        answer.asked(peer)
+        const after = answer.asked(peer)
+        if (after !== undefined) EntryMetrics.rerouted.inc({ kind: after })
         const link = links.find(peer)
         const last =
           link === undefined
@@ -88,7 +89,6 @@ export const layer = Layer.effect(
           const verdict = answer.ended(ended.right.last)
           if (verdict._tag === "Over") return yield* deliver(ended.right.peer, verdict.last)
           failed = ended.right
-          EntryMetrics.rerouted.inc({ kind: verdict.kind })
         }
       })
       yield* Effect.forkScoped(Effect.ensuring(wander, events.end))

@@ -37,6 +37,7 @@ export interface EntryFinding {
   readonly httpProblem: Option.Option<string>
   /** Milliseconds by which our clock is ahead of the entry's. */
   readonly clockSkewMs: Option.Option<number>
+  /** Absent also where the entry names no QUIC address. */
   readonly quic: Option.Option<
     | { readonly _tag: "Reached"; readonly address: string; readonly helloMs: number }
     | { readonly _tag: "Unreached"; readonly problem: string }
@@ -122,12 +123,13 @@ const examineMemory = ({ memoryFreeBytes, models }: Findings): Check => {
 
 const examineThreads = ({ cpus, threads }: Findings): Check => {
   const detail = `${threads} of ${cpus} processors`
-  return threads < cpus || cpus === 1
+  const most = Math.max(1, cpus - 1)
+  return threads <= most
     ? pass("threads", detail)
     : warn(
         "threads",
         detail,
-        `With all processors in use one busy neighbour stalls every token; use --threads ${cpus - 1}.`
+        `With all processors in use one busy neighbour stalls every token; use --threads ${most}.`
       )
 }
 
@@ -149,7 +151,10 @@ const examineEntry = ({ clockSkewMs, httpProblem, quic, url }: EntryFinding): Re
     onSome: (detail) => fail("entry by HTTP", detail, "Check the address given with --entry and that the entry runs.")
   }),
   ...Option.match(quic, {
-    onNone: () => [],
+    onNone: () =>
+      Option.isSome(httpProblem)
+        ? []
+        : [fail("entry by QUIC", "the entry names no quic:// address", "Ask its owner, or use another entry.")],
     onSome: (found) => [
       found._tag === "Reached"
         ? pass("entry by QUIC", `${found.address}, hello in ${found.helloMs.toFixed(1)} ms`)
@@ -159,8 +164,8 @@ const examineEntry = ({ clockSkewMs, httpProblem, quic, url }: EntryFinding): Re
   ...Option.match(clockSkewMs, {
     onNone: () => [],
     onSome: (skew) => {
-      const detail =
-        Math.abs(skew) < 1_000 ? "in step" : `${(skew / 1_000).toFixed(0)} s ${skew > 0 ? "ahead" : "behind"}`
+      const seconds = (Math.abs(skew) / 1_000).toFixed(0)
+      const detail = Math.abs(skew) < 1_000 ? "in step" : `${seconds} s ${skew > 0 ? "ahead" : "behind"}`
       return [
         Math.abs(skew) <= clockSkewMsMax
           ? pass("clock", detail)

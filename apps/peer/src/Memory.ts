@@ -20,10 +20,10 @@ const factors: Readonly<Record<string, number>> = {
 /** Returns the bytes of an amount such as `6GiB`, `6g`, `512MB` or `1000000`. */
 export const parse = (amount: string): Either.Either<number, MemoryRefused> => {
   const [, digits, unit] = /^(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?$/i.exec(amount.trim()) ?? []
-  const factor = factors[(unit ?? "").toLowerCase()]
-  return digits === undefined || factor === undefined
-    ? Either.left(new MemoryRefused({ message: `'${amount}' is no amount of memory; write for example 6GiB` }))
-    : Either.right(Math.floor(Number(digits) * factor))
+  const bytes = Math.round(Number(digits) * (factors[(unit ?? "").toLowerCase()] ?? Number.NaN))
+  return Number.isSafeInteger(bytes)
+    ? Either.right(bytes)
+    : Either.left(new MemoryRefused({ message: `'${amount}' is no amount of memory; write for example 6GiB` }))
 }
 
 /** Checks that files of these sizes can be served within `memoryBytes`. */

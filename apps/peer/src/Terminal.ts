@@ -18,6 +18,12 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray
   )
 }
 
-/** Returns text with control characters (which a hostile peer or file may hold) made visible. */
+/**
+ * Returns text with what a hostile peer or file may steer a terminal or its reader with made visible: control
+ * characters, line separators, and marks that reorder what follows (https://www.unicode.org/reports/tr9/).
+ */
 export const printable = (text: string): string =>
-  text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`)
+  text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (character) => {
+    const code = character.charCodeAt(0)
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`
+  })

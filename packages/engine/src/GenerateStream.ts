@@ -8,12 +8,16 @@ import type { StreamError } from "@weft/mesh/MeshError"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Chunk, Data, Effect, type Mailbox, Option } from "effect"
 import type { Engine } from "./Engine.ts"
-import { GenerateEvent, type GenerateFailure, GenerateRequest } from "./Generation.ts"
+import { GenerateEvent, type GenerateFailure, GenerateRequest, promptCharactersMax } from "./Generation.ts"
 
 /** A request carries up to 4 Mi characters of prompt, at most 4 bytes each, and some numbers. */
 const requestBytesMax = 17 * 1024 * 1024
 /** An event is a turn's text of one sequence: a few tokens. */
 const eventBytesMax = 256 * 1024
+/** Most text of one answer: it could not be asked about again if it were longer than the longest prompt. */
+const answerCharactersMax = promptCharactersMax
+/** Most tokens where the request names no bound: the longest context that any model has today. */
+const answerTokensMax = 1024 * 1024
 /** A request is sent whole when it begins; on 1 Mbit/s this lets 2 MB through. */
 const requestDeadline = "20 seconds"
 
@@ -129,12 +133,13 @@ const receive = Effect.fnUntraced(
 
 /**
  * Returns a check of one answer's events in their order: `Started` first and once, never more tokens than were asked
- * for, and a count at the end that is the number of tokens that came.
+ * for, never more text than any answer has, and a count at the end that is the number of tokens that came.
  */
 const makeJudge = (request: GenerateRequest) => {
   let started = false
   let tokens = request.resume?.tokens.length ?? 0
-  const tokensMax = request.maxTokens ?? Number.POSITIVE_INFINITY
+  let characters = request.resume?.textLength ?? 0
+  const tokensMax = request.maxTokens ?? answerTokensMax
   const wrong = (detail: string) => new AnswerMalformed({ detail })
   return (event: GenerateEvent): AnswerMalformed | undefined => {
     switch (event._tag) {
@@ -144,7 +149,9 @@ const makeJudge = (request: GenerateRequest) => {
         return undefined
       case "Delta":
         tokens += event.tokens.length
+        characters += event.text.length
         if (!started) return wrong("text came before the start")
+        if (characters > answerCharactersMax) return wrong("more text than any answer has")
         return tokens > tokensMax ? wrong("more tokens than asked for") : undefined
       case "Finished":
         if (!started) return wrong("it finished before it started")

@@ -8,7 +8,7 @@ import { MeshRpcs } from "./MeshProtocol.ts"
 import * as RpcSocket from "./RpcSocket.ts"
 import type { MeshStream } from "./Transport.ts"
 
-/** msgpack as every other library reads it: without msgpackr's own extensions for repeated records and for undefined. */
+/** msgpack as every other library reads it: without msgpackr's extensions for repeated records and undefined. */
 const serialization = RpcSerialization.makeMsgPack({ useRecords: false, encodeUndefinedAsNil: true })
 
 /** Opens our control stream on `link` and returns the client of what the other side serves; closed with the scope. */

@@ -61,13 +61,12 @@ export const load = Effect.fn("Identity.load")(function* (directory: string) {
     const key = Ed25519.generate()
     // Written aside and renamed: a full disk or a crash leaves no half key behind.
     const draft = `${path}.new`
-    yield* fs
-      .writeFileString(draft, Ed25519.toPem(key), { mode: 0o600, flag: "w" })
-      .pipe(
-        Effect.zipRight(fs.chmod(draft, 0o600)),
-        Effect.zipRight(fs.rename(draft, path)),
-        Effect.mapError(failed("DirectoryUnusable", directory))
-      )
+    yield* fs.writeFileString(draft, Ed25519.toPem(key), { mode: 0o600, flag: "w" }).pipe(
+      Effect.zipRight(fs.chmod(draft, 0o600)),
+      Effect.zipRight(fs.rename(draft, path)),
+      Effect.onError(() => Effect.ignore(fs.remove(draft))),
+      Effect.mapError(failed("DirectoryUnusable", directory))
+    )
     return fromKey(key)
   }
   const info = yield* fs.stat(path).pipe(Effect.mapError(failed("KeyUnreadable", path)))

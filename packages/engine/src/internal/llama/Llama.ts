@@ -162,7 +162,8 @@ const signatures = {
   engine_decode: { args: ["ptr", "i32", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },
   engine_forget: { args: ["ptr", "i32"], returns: "bool" },
   sampler_open: {
-    args: ["ptr", "f64", "i32", "f64", "f64", "f64", "f64", "f64", "u32", "ptr", "i32", "ptr", "i32", "i32"],
+    // The seed goes as i32: Bun 1.4.4 passes a u32 as 0 where its value is held as a double, as `>>> 0` may leave it.
+    args: ["ptr", "f64", "i32", "f64", "f64", "f64", "f64", "f64", "i32", "ptr", "i32", "ptr", "i32", "i32"],
     returns: "ptr"
   },
   sampler_draw: { args: ["ptr", "ptr", "i32"], returns: "i32" },
@@ -272,7 +273,7 @@ const openSampler = (
     sampling.repeatPenalty,
     sampling.frequencyPenalty,
     sampling.presencePenalty,
-    seed,
+    seed | 0,
     biases,
     sampling.logitBias.length,
     seen,

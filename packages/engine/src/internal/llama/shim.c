@@ -196,7 +196,7 @@ bool engine_forget(struct engine *e, int32_t sequence) {
  * the end of the prompt and the answer, the other two (OpenAI's) the answer alone, so they are two samplers.
  */
 void *sampler_open(struct engine *e, double temperature, int32_t top_k, double top_p, double min_p, double repeat,
-                   double frequency, double presence, uint32_t seed, const struct llama_logit_bias *biases,
+                   double frequency, double presence, int32_t seed, const struct llama_logit_bias *biases,
                    int32_t bias_count, const int32_t *prompt, int32_t prompt_count, int32_t answer_window) {
   struct llama_sampler_chain_params params;
   params.no_perf = true;
@@ -217,7 +217,7 @@ void *sampler_open(struct engine *e, double temperature, int32_t top_k, double t
   if (top_p < 1) llama_sampler_chain_add(chain, llama_sampler_init_top_p(top_p, 1));
   if (min_p > 0) llama_sampler_chain_add(chain, llama_sampler_init_min_p(min_p, 1));
   llama_sampler_chain_add(chain, llama_sampler_init_temp(temperature));
-  llama_sampler_chain_add(chain, llama_sampler_init_dist(seed));
+  llama_sampler_chain_add(chain, llama_sampler_init_dist((uint32_t)seed));
   return chain;
 }
 

@@ -1,0 +1,192 @@
+/** The entry's mesh side over a memory network: who enters the directory, over which link, and how they leave it. */
+import { expect } from "bun:test"
+import { Links } from "@weft/entry/Links"
+import * as MeshListener from "@weft/entry/MeshListener"
+import * as Announcement from "@weft/mesh/Announcement"
+import * as ControlPlane from "@weft/mesh/ControlPlane"
+import { Identity } from "@weft/mesh/Identity"
+import * as Link from "@weft/mesh/Link"
+import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
+import type { Announcement as Said } from "@weft/mesh/MeshProtocol"
+import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
+import { Transport } from "@weft/mesh/Transport"
+import { Clock, Effect, Layer, Schedule, type Scope } from "effect"
+import { as, type Endpoint, endpoint } from "../mesh/links.ts"
+import { peerId, peerInfo } from "../mesh/peers.ts"
+import { it } from "../support/effect.ts"
+import { virtualTime } from "../support/virtualTime.ts"
+
+/** Runs `body` on virtual time with an entry that listens. */
+const listening = <A, E>(
+  body: (entry: Endpoint) => Effect.Effect<A, E, MemoryNetwork | PeerDirectoryActor | Links | Scope.Scope>
+) =>
+  virtualTime(
+    Effect.gen(function* () {
+      const entry = yield* endpoint("entry")
+      const layer = MeshListener.layer.pipe(
+        Layer.provideMerge(Links.layer),
+        Layer.provideMerge(PeerDirectoryActor.layer()),
+        Layer.provide(Layer.succeed(Transport, entry.transport)),
+        Layer.provide(Layer.succeed(Identity, entry.identity))
+      )
+      return yield* Effect.provide(body(entry), layer)
+    }).pipe(Effect.scoped, Effect.provide(MemoryNetwork.layer({ delayMs: 5 })))
+  )
+
+/** Links `peer` with the entry and opens its control stream. */
+const dial = Effect.fnUntraced(function* (peer: Endpoint, entry: Endpoint) {
+  const link = yield* as(peer, Link.dial(entry.transport.address, { role: "peer", expected: entry.identity.id }))
+  return { link, control: yield* ControlPlane.client(link) }
+})
+
+const announce = (peer: Endpoint, entry: Endpoint, changes: Partial<Said> = {}) =>
+  Effect.map(Clock.currentTimeMillis, (now) =>
+    Announcement.sign(peer.identity, {
+      info: peerInfo(peer.identity.id, ["tiny"]),
+      audience: entry.identity.id,
+      sequence: 1,
+      issuedAtMs: now,
+      expiresAtMs: now + Announcement.validityMs,
+      ...changes
+    })
+  )
+
+const load = { state: "ready", models: [] } as const
+const there = Effect.map(
+  Effect.flatMap(PeerDirectoryActor, ({ snapshot }) => snapshot),
+  ({ peers }) => [...peers.keys()]
+)
+const attached = Effect.map(Links, (links) => [...links.attachments().keys()])
+
+it.live("a peer that registers is in the directory until it leaves, and stays linked", () =>
+  listening((entry) =>
+    Effect.gen(function* () {
+      const peer = yield* endpoint("peer")
+      const { control } = yield* dial(peer, entry)
+      expect((yield* Effect.flip(control.Heartbeat({ load })))._tag).toBe("NotRegistered")
+      expect(yield* there).toEqual([])
+      const { heartbeatEveryMs } = yield* control.Register({ announcement: yield* announce(peer, entry) })
+      expect(heartbeatEveryMs).toBe(1_000)
+      expect(yield* there).toEqual([peer.identity.id])
+      expect((yield* control.Heartbeat({ load })).nowMs).toBeGreaterThanOrEqual(0)
+      yield* control.Leave()
+      expect(yield* there).toEqual([])
+      expect(yield* attached).toEqual([peer.identity.id])
+    })
+  )
+)
+
+it.live(
+  "an announcement of another peer, for another entry, out of its time or repeated is refused by its reason",
+  () =>
+    listening((entry) =>
+      Effect.gen(function* () {
+        const peer = yield* endpoint("peer")
+        const other = yield* endpoint("other")
+        const { control } = yield* dial(peer, entry)
+        const refusal = (announcement: Effect.Effect.Success<ReturnType<typeof announce>>) =>
+          Effect.map(Effect.flip(control.Register({ announcement })), (error) => error.message)
+        expect(yield* refusal(yield* announce(other, entry))).toContain("signature")
+        expect(yield* refusal(yield* announce(peer, entry, { info: peerInfo(peerId(9), []) }))).toContain(
+          "another peer"
+        )
+        expect(yield* refusal(yield* announce(peer, other))).toContain("another entry")
+        const late = { issuedAtMs: 0, expiresAtMs: 1 }
+        yield* Effect.sleep("2 minutes")
+        expect(yield* refusal(yield* announce(peer, entry, late))).toContain("clocks")
+        expect(yield* there).toEqual([])
+        const taken = yield* announce(peer, entry)
+        yield* control.Register({ announcement: taken })
+        expect(yield* refusal(taken)).toContain("number")
+        yield* control.Register({ announcement: yield* announce(peer, entry, { sequence: 2 }) })
+      })
+    )
+)
+
+it.live("a peer whose session ends is out of the directory at once", () =>
+  listening((entry) =>
+    Effect.gen(function* () {
+      const peer = yield* endpoint("peer")
+      const { control, link } = yield* dial(peer, entry)
+      yield* control.Register({ announcement: yield* announce(peer, entry) })
+      yield* link.session.close(Link.CloseCode.leaving, "bye")
+      yield* Effect.sleep("50 millis")
+      expect([yield* there, yield* attached]).toEqual([[], []])
+    })
+  )
+)
+
+it.live("a peer that is linked but silent is taken out after four seconds, and may register again", () =>
+  listening((entry) =>
+    Effect.gen(function* () {
+      const peer = yield* endpoint("peer")
+      const { control } = yield* dial(peer, entry)
+      yield* control.Register({ announcement: yield* announce(peer, entry) })
+      yield* Effect.sleep("3900 millis")
+      expect(yield* there).toEqual([peer.identity.id])
+      yield* Effect.sleep("1200 millis")
+      expect(yield* there).toEqual([])
+      yield* control.Register({ announcement: yield* announce(peer, entry, { sequence: 2 }) })
+      yield* Effect.repeat(
+        control.Heartbeat({ load }),
+        Schedule.intersect(Schedule.spaced("1 second"), Schedule.recurs(8))
+      )
+      expect(yield* there).toEqual([peer.identity.id])
+    })
+  )
+)
+
+it.live("a peer that dials again replaces its older link, whose late words change nothing", () =>
+  listening((entry) =>
+    Effect.gen(function* () {
+      const peer = yield* endpoint("peer")
+      const first = yield* dial(peer, entry)
+      yield* first.control.Register({ announcement: yield* announce(peer, entry) })
+      const second = yield* dial(peer, entry)
+      yield* second.control.Register({ announcement: yield* announce(peer, entry, { sequence: 2 }) })
+      const { goodbye } = yield* first.link.session.closed
+      expect([goodbye?.by, goodbye?.code]).toEqual(["them", Link.CloseCode.replaced])
+      yield* Effect.sleep("100 millis")
+      expect(yield* there).toEqual([peer.identity.id])
+      expect((yield* Links).find(peer.identity.id)?.session.remoteAddress).toBe("memory://peer")
+      expect((yield* second.control.Heartbeat({ load })).nowMs).toBeGreaterThan(0)
+    })
+  )
+)
+
+it.live("a peer that asks the entry to generate is reset, and both links and other peers live on", () =>
+  listening((entry) =>
+    Effect.gen(function* () {
+      const [peer, other] = [yield* endpoint("peer"), yield* endpoint("other")]
+      const bad = yield* dial(peer, entry)
+      const good = yield* dial(other, entry)
+      const stream = yield* Link.open(bad.link, "generate")
+      expect((yield* Effect.flip(stream.read)).code).toBe(Link.ResetCode.unknownKind)
+      for (const [self, { control }] of [
+        [peer, bad],
+        [other, good]
+      ] as const) {
+        yield* control.Register({ announcement: yield* announce(self, entry) })
+      }
+      expect((yield* there).length).toBe(2)
+    })
+  )
+)
+
+it.live("hundreds that dial and say nothing are let go after five seconds, and honest ones enter meanwhile", () =>
+  listening((entry) =>
+    Effect.gen(function* () {
+      const stranger = yield* endpoint("stranger")
+      const sessions = yield* Effect.forEach(Array.from({ length: 200 }), () =>
+        stranger.transport.dial(entry.transport.address)
+      )
+      const peer = yield* endpoint("peer")
+      const { control } = yield* dial(peer, entry)
+      yield* control.Register({ announcement: yield* announce(peer, entry) })
+      expect(yield* there).toEqual([peer.identity.id])
+      const ends = yield* Effect.forEach(sessions, (session) => session.closed, { concurrency: "unbounded" })
+      expect(new Set(ends.map(({ goodbye }) => goodbye?.code))).toEqual(new Set([Link.CloseCode.helloRefused]))
+      expect(yield* Clock.currentTimeMillis).toBeLessThan(8_000)
+    })
+  )
+)

@@ -1,0 +1,41 @@
+/** Time that passes only when nothing else is to do: a simulated minute takes as long as the work in it. */
+import { Clock, Duration, Effect } from "effect"
+
+interface Sleeper {
+  readonly atMs: number
+  readonly wake: () => void
+}
+
+/** Runs `body` on a clock of its own that begins at 0 and jumps to the next sleeper whenever all others wait. */
+export const virtualTime = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const sleepers: Array<Sleeper> = []
+    let nowMs = 0
+    const millis = (): number => nowMs
+    const nanos = (): bigint => BigInt(Math.round(nowMs * 1_000_000))
+    const clock: Clock.Clock = {
+      [Clock.ClockTypeId]: Clock.ClockTypeId,
+      unsafeCurrentTimeMillis: millis,
+      unsafeCurrentTimeNanos: nanos,
+      currentTimeMillis: Effect.sync(millis),
+      currentTimeNanos: Effect.sync(nanos),
+      sleep: (duration) =>
+        Effect.async<void>((resume) => {
+          const sleeper = { atMs: nowMs + Duration.toMillis(duration), wake: () => resume(Effect.void) }
+          const after = sleepers.findIndex(({ atMs }) => atMs > sleeper.atMs)
+          sleepers.splice(after === -1 ? sleepers.length : after, 0, sleeper)
+          return Effect.sync(() => {
+            const at = sleepers.indexOf(sleeper)
+            if (at >= 0) sleepers.splice(at, 1)
+          })
+        })
+    }
+    const idle = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    const pass = Effect.map(idle, () => {
+      const next = sleepers.shift()
+      if (next === undefined) return
+      nowMs = Math.max(nowMs, next.atMs)
+      next.wake()
+    })
+    return Effect.raceFirst(Effect.withClock(body, clock), Effect.forever(pass))
+  })
