@@ -44,10 +44,12 @@ export const dialable = (address: string, url: string): string => {
 
 const decode = Schema.decodeUnknown(Schema.parseJson(EntryDescription))
 
+const nothingRead: { readonly parts: ReadonlyArray<Uint8Array>; readonly bytes: number } = { parts: [], bytes: 0 }
+
 /** Reads no more than a description has, as anything may answer at an address that was typed in. */
 const readDescription = (response: HttpClientResponse.HttpClientResponse) =>
   response.stream.pipe(
-    Stream.runFoldEffect({ parts: [] as Uint8Array[], bytes: 0 }, ({ bytes, parts }, part) =>
+    Stream.runFoldEffect(nothingRead, ({ bytes, parts }, part) =>
       bytes + part.length > descriptionBytesMax
         ? Effect.fail(new Error(`more than ${descriptionBytesMax} bytes`))
         : Effect.succeed({ parts: [...parts, part], bytes: bytes + part.length })
