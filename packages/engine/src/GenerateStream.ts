@@ -1,6 +1,7 @@
 /**
- * One answer over one mesh stream: the entry asks with one frame, the peer answers with `GenerateEvent` frames and ends
- * its direction. Whoever resets the stream cancels the answer. What a peer sends is checked here before anyone sees it.
+ * One answer over one mesh stream: the entry asks with one frame, the peer answers with `GenerateEvent` frames and
+ * ends its direction. Whoever resets the stream cancels the answer. What a peer sends is checked here before anyone
+ * sees it.
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
@@ -137,11 +138,12 @@ const receive = (
 
 /**
  * Returns a check of one answer's events in their order: `Started` first and once, never more tokens than were asked
- * for, and a count at the end that is the number of tokens that came.
+ * for, and a count at the end that is the number of tokens that came, those of a resumed answer's beginning included.
  */
 const makeJudge = (request: GenerateRequest) => {
   let started = false
-  let tokens = 0
+  /** Those that came from elsewhere are in no event, and count. */
+  let tokens = request.resume?.tokens.length ?? 0
   const wrong = (detail: string) => new AnswerMalformed({ detail })
   return (event: GenerateEvent): Effect.Effect<void, AnswerMalformed> => {
     switch (event._tag) {
