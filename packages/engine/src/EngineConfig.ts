@@ -1,5 +1,6 @@
 /** The settings of one engine: how much it holds, how much it computes at once, how long it may take. */
 import { Duration, Schema } from "effect"
+import { Profile } from "./Generation.ts"
 
 /** Represents where the weights are computed; anything but `cpu` needs the matching prebuilt package of llama.cpp. */
 export const Accelerator = Schema.Literal("cpu", "cuda", "vulkan", "metal")
@@ -22,11 +23,15 @@ export const EngineConfig = Schema.Struct({
   threads: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 256)), { default: () => 1 }),
   /** Most prompt tokens computed in one turn, so that a long prompt does not hold up the answers that run. */
   prefillTokens: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 4096)), { default: () => 128 }),
+  /** What requests get that do not say how exact they must be; a peer that is part of splits chooses `exact`. */
+  profile: Schema.optionalWith(Profile, { default: () => "fast" as const }),
   /** Longest time from start to a loaded model; large files come from slow disks. */
   loadDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(10) }),
   /** Longest silence of a host that has work; then it is taken for stuck and started again. */
   turnDeadline: Schema.optionalWith(Schema.DurationFromSelf, { default: () => Duration.minutes(5) }),
-  /** Program and arguments that start a host; this Bun and Weft's own host where absent. A packed program needs it. */
+  /**
+   * Program and arguments that start a host; this Bun and Weft's own host where absent. A packed program needs it.
+   */
   hostCommand: Schema.optional(Schema.NonEmptyArray(Schema.String)),
   /** Variables of the host's environment besides Weft's own (e.g. `CUDA_VISIBLE_DEVICES`); nothing is inherited. */
   environment: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { default: () => ({}) })

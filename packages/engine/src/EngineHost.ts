@@ -57,7 +57,7 @@ const decodeCommand = (frame: unknown) =>
 const openModel = (load: Load, send: (event: HostEvent) => void) =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => Llama.open({ ...load, rowsMax: load.slots + load.prefillTokens, onProgress: progress(send) }),
+      try: () => Llama.open({ ...load, rowsMax: BatchLoop.rowsMax(load), onProgress: progress(send) }),
       catch: (error) =>
         error instanceof EngineError
           ? error

@@ -5,7 +5,7 @@
 import { Schema } from "effect"
 import { Accelerator } from "./EngineConfig.ts"
 import { EngineErrorReason } from "./EngineError.ts"
-import { GenerateEvent, GenerateRequest } from "./Generation.ts"
+import { GenerateEvent, GenerateRequest, Profile } from "./Generation.ts"
 
 /** Largest frame either way in bytes: a prompt at its bound in UTF-8, with room for the rest. */
 export const frameBytesMax = 32 * 1024 * 1024
@@ -23,7 +23,9 @@ export const HostCommand = Schema.Union(
     contextTokens: Schema.Int.pipe(Schema.positive()),
     slots: Schema.Int.pipe(Schema.positive()),
     threads: Schema.Int.pipe(Schema.positive()),
-    prefillTokens: Schema.Int.pipe(Schema.positive())
+    prefillTokens: Schema.Int.pipe(Schema.positive()),
+    profile: Profile,
+    pairRows: Schema.Boolean
   }),
   Schema.TaggedStruct("Generate", { key: AnswerKey, request: GenerateRequest }),
   Schema.TaggedStruct("Cancel", { key: AnswerKey })

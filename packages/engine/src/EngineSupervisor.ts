@@ -33,9 +33,9 @@ export interface SupervisedEngine extends Engine {
 }
 
 /**
- * Returns an engine once its model is loaded. Its host dies with the scope, and open answers fail with `shutting_down`.
- * Fails where the file is refused or the first host does not come up; later deaths of the host are healed, with growing
- * pauses, for as long as the scope lives.
+ * Returns an engine once its model is loaded. Its host dies with the scope, and open answers fail with
+ * `shutting_down`. Fails where the file is refused or the first host does not come up; later deaths of the host are
+ * healed, with growing pauses, for as long as the scope lives.
  */
 export const make = Effect.fn("EngineSupervisor.make")(function* (options: EngineOptions) {
   const config = yield* Effect.mapError(Schema.decodeUnknown(EngineConfig)(options), ({ message }) =>
@@ -239,7 +239,9 @@ const loadCommand = ({ config, model, path }: Supervised): HostCommand => ({
   contextTokens: model.contextTokens,
   slots: model.slots,
   threads: config.threads,
-  prefillTokens: config.prefillTokens
+  prefillTokens: config.prefillTokens,
+  profile: config.profile,
+  pairRows: /^B?F(16|32)$/.test(model.quantization)
 })
 
 /** Returns what changes when a file is written or replaced; hashing it again at every restart would take too long. */

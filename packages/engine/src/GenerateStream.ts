@@ -1,6 +1,7 @@
 /**
- * One answer over one mesh stream: the entry asks with one frame, the peer answers with `GenerateEvent` frames and ends
- * its direction. Whoever resets the stream cancels the answer. What a peer sends is checked here before anyone sees it.
+ * One answer over one mesh stream: the entry asks with one frame, the peer answers with `GenerateEvent` frames and
+ * ends its direction. Whoever resets the stream cancels the answer. What a peer sends is checked here before anyone
+ * sees it.
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
