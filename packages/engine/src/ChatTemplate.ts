@@ -1,12 +1,12 @@
 /**
- * Renders a chat into the text a model was trained on, by the Jinja template of its file. The text comes out in pieces:
- * the template's own control tokens apart from all else, so that a control token's text typed by a user stays text.
- *
- * How: in every message a mark is put behind each character that could begin a control token, the template runs on the
- * marked messages, control tokens are looked for in its output (a marked one does not match), and the marks are taken
- * out. Text that the template itself looks for (`'</think>' in content`) is left unmarked, unless it is a control
- * token. The mark is one private-use character that neither the chat nor the template holds. What remains possible is
- * only what a template does by itself: to write a control token of its own in place of, or around, a user's text.
+ * Renders a chat into the text a model was trained on, by the Jinja template of its file. The text comes out in
+ * pieces: the template's own control tokens apart from all else, so that a control token's text typed by a user stays
+ * text.  How: in every message a mark is put behind each character that could begin a control token, the template
+ * runs on the marked messages, control tokens are looked for in its output (a marked one does not match), and the
+ * marks are taken out. Text that the template itself looks for (`'</think>' in content`) is left unmarked, unless it
+ * is a control token. The mark is one private-use character that neither the chat nor the template holds. What
+ * remains possible is only what a template does by itself: to write a control token of its own in place of, or
+ * around, a user's text.
  */
 import { type Environment, parse, tokenize } from "@huggingface/jinja"
 import { Clock, Data, Effect } from "effect"
@@ -26,7 +26,9 @@ export const fallbackTemplate =
 /** Represents one piece of a rendered chat, never empty; no two neighbours are of one kind. */
 export interface TemplatePiece {
   readonly text: string
-  /** True: one or more control tokens, to be parsed as such. False: plain text, in which no control token is parsed. */
+  /**
+   * True: one or more control tokens, to be parsed as such. False: plain text, in which no control token is parsed.
+   */
   readonly special: boolean
 }
 
@@ -42,7 +44,9 @@ export interface TemplateTokens {
 
 /** Represents why a chat could not be rendered. */
 export class TemplateError extends Data.TaggedError("TemplateError")<{
-  /** `Raised`: the template refuses this chat, which is the client's to change. All others are the template's fault. */
+  /**
+   * `Raised`: the template refuses this chat, which is the client's to change. All others are the template's fault.
+   */
   readonly reason: "Raised" | "TooLarge" | "Syntax" | "Failed" | "Excess" | "Unmarkable"
   readonly detail: string
 }> {
@@ -74,8 +78,8 @@ export interface ChatTemplate {
 }
 
 /**
- * Returns the template of `source`, or of ChatML where a model brings none. Compiling and rendering run in the caller's
- * thread, bounded in steps and sizes but not in seconds: call it where a watchdog looks on.
+ * Returns the template of `source`, or of ChatML where a model brings none. Compiling and rendering run in the
+ * caller's thread, bounded in steps and sizes but not in seconds: call it where a watchdog looks on.
  */
 export const compile = Effect.fn("ChatTemplate.compile")(function* (
   source: string | undefined,
@@ -176,7 +180,9 @@ const escape = (text: string): string =>
 
 /** Shortest literal of a template that is left unmarked: shorter ones are parts of control tokens (`<`, `</`). */
 const literalCharactersMin = 3
-/** Most literals that are left unmarked, the longest first, and most characters of each; known templates have ≤ 60. */
+/**
+ * Most literals that are left unmarked, the longest first, and most characters of each; known templates have ≤ 60.
+ */
 const literalsMax = 128
 const literalCharactersMax = 256
 

@@ -1,7 +1,7 @@
 /**
  * Keeps one model answering: checks its file, and has a host for it (`SupervisedHost.ts`). Where that host is fast, a
- * request that must be exact is answered by a second one, started for the first such request and stopped when none has
- * come for a while: weights are repacked when they are loaded, so no host can be both.
+ * request that must be exact is answered by a second one, started for the first such request and stopped when none
+ * has come for a while: weights are repacked when they are loaded, so no host can be both.
  */
 import { availableParallelism } from "node:os"
 import { basename, resolve } from "node:path"
@@ -30,9 +30,9 @@ export interface SupervisedEngine extends Engine {
 }
 
 /**
- * Returns an engine once its model is loaded. Its hosts die with the scope, and open answers fail with `shutting_down`.
- * Fails where the file is refused or the first host does not come up; later deaths of a host are healed, with growing
- * pauses, for as long as the scope lives.
+ * Returns an engine once its model is loaded. Its hosts die with the scope, and open answers fail with
+ * `shutting_down`. Fails where the file is refused or the first host does not come up; later deaths of a host are
+ * healed, with growing pauses, for as long as the scope lives.
  */
 export const make = Effect.fn("EngineSupervisor.make")(function* (options: EngineOptions) {
   const config = yield* Effect.mapError(Schema.decodeUnknown(EngineConfig)(options), ({ message }) =>
@@ -83,7 +83,11 @@ export const make = Effect.fn("EngineSupervisor.make")(function* (options: Engin
       return mailbox
     })
 
-  const load: Engine["load"] = Effect.sync(() => ({ state: main.state(), restarts: main.restarts(), ...counts.sum() }))
+  const load: Engine["load"] = Effect.sync(() => {
+    const tuning = main.tuning()
+    const known = tuning === undefined ? {} : { tuning }
+    return { state: main.state(), restarts: main.restarts(), ...counts.sum(), ...known }
+  })
   return { model, generate, load, hostProcessId: Effect.sync(main.processId) } satisfies SupervisedEngine
 })
 

@@ -1,18 +1,20 @@
 /**
- * One engine host of a model, started again whenever it dies. Child: one `EngineHost` process under a supervisor. Requests
- * go `open → EngineRequests → host`, events come back `host → EngineRequests → mailbox`; the host's frames are checked
- * like a stranger's, as it runs a stranger's file. Owned by `EngineSupervisor.ts`.
+ * One engine host of a model, started again whenever it dies. Child: one `EngineHost` process under a supervisor.
+ * Requests go `open → EngineRequests → host`, events come back `host → EngineRequests → mailbox`; the host's frames
+ * are checked like a stranger's, as it runs a stranger's file. Owned by `EngineSupervisor.ts`.
  */
 import { availableParallelism } from "node:os"
 import * as Supervision from "@weft/actors/Supervision"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
-import { Deferred, Duration, Effect, Either, Schema, type Scope } from "effect"
+import { Deferred, Duration, Effect, Either, Option, Schema, type Scope } from "effect"
+import * as CalibrationFile from "./CalibrationFile.ts"
 import type { EngineLoad } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
 import { EngineError } from "./EngineError.ts"
 import * as EngineMetrics from "./EngineMetrics.ts"
 import { type HostCommand, HostEvent } from "./EngineProtocol.ts"
 import * as EngineRequests from "./EngineRequests.ts"
+import type { Calibration, EngineTuning } from "./EngineTuning.ts"
 import type { GenerateFailure, Profile } from "./Generation.ts"
 import * as HostProcess from "./internal/HostProcess.ts"
 
@@ -35,6 +37,8 @@ export interface SupervisedHost {
   /** Times the host was started again. */
   readonly restarts: () => number
   readonly processId: () => number | undefined
+  /** What the host that was up last chose. */
+  readonly tuning: () => EngineTuning | undefined
 }
 
 /** Returns a host once its model is loaded; open answers fail with `shutting_down` when the scope closes. */
@@ -49,14 +53,15 @@ export const make = Effect.fn("SupervisedHost.make")(function* (
       onTokens: (kind, count) => EngineMetrics.tokens.inc({ model: model.id, kind }, count)
     }
   )
-  const status: Status = { state: "loading", starts: 0, processId: undefined }
+  const status: Status = { state: "loading", starts: 0, processId: undefined, tuning: undefined, learnt: undefined }
   yield* supervise({ ...options, requests, status })
   yield* Effect.addFinalizer(() => Effect.sync(() => stop(status, requests, shuttingDown)))
   return {
     requests,
     state: () => status.state,
     restarts: () => Math.max(0, status.starts - 1),
-    processId: () => status.processId
+    processId: () => status.processId,
+    tuning: () => status.tuning
   }
 })
 
@@ -74,6 +79,9 @@ interface Status {
   /** Hosts started, the first included. */
   starts: number
   processId: number | undefined
+  tuning: EngineTuning | undefined
+  /** What the host measured and nobody has kept yet. */
+  learnt: Calibration | undefined
 }
 
 interface Supervised extends SupervisedHostOptions {
@@ -123,11 +131,15 @@ const startHost = Effect.fnUntraced(function* (supervised: Supervised) {
       if (Either.isLeft(wrong)) Deferred.unsafeDone(broken, Effect.fail(wrong.left))
     }
   })
-  host.send(loadCommand(supervised))
+  const subject = calibrationSubject(supervised)
+  const known = Option.getOrUndefined(yield* CalibrationFile.read(config.calibrationPath, subject))
+  host.send(loadCommand(supervised, known))
   const lost = Effect.raceFirst(host.ended, Deferred.await(broken))
   yield* Effect.raceFirst(Deferred.await(ready), lost).pipe(
     Effect.timeoutFail({ duration: config.loadDeadline, onTimeout: () => loadTimeout(config) })
   )
+  if (status.learnt !== undefined) yield* CalibrationFile.write(config.calibrationPath, subject, status.learnt)
+  status.learnt = undefined
   yield* Effect.acquireRelease(
     Effect.sync(() => attach(status, requests, host)),
     () => Effect.sync(() => detach(status, requests))
@@ -137,12 +149,16 @@ const startHost = Effect.fnUntraced(function* (supervised: Supervised) {
 
 const onEvent = (
   event: HostEvent,
-  { model, onProgress, requests }: Supervised,
+  { model, onProgress, requests, status }: Supervised,
   ready: Deferred.Deferred<void, EngineError>
 ): Either.Either<void, EngineError> => {
   switch (event._tag) {
     case "Progress":
       return Either.right(onProgress(event.fraction))
+    case "Tuned":
+      status.tuning = event.tuning
+      status.learnt = event.calibration ?? status.learnt
+      return Either.right(undefined)
     case "Ready":
       return Either.right(Deferred.unsafeDone(ready, Effect.void))
     case "Refused":
@@ -192,17 +208,30 @@ const stop = (status: Status, requests: EngineRequests.EngineRequests, failure: 
   requests.stop(failure)
 }
 
-const loadCommand = ({ config, model, path, profile }: Supervised): HostCommand => ({
+const calibrationSubject = ({ config, model, profile }: Supervised): CalibrationFile.CalibrationSubject => ({
+  sha256: model.sha256,
+  profile,
+  threadsMax: threadsMax(config),
+  prefillTokens: config.prefillTokens
+})
+
+const threadsMax = ({ threads }: EngineConfig): number => threads ?? Math.max(1, availableParallelism() - 1)
+
+const loadCommand = (
+  { config, model, path, profile }: Supervised,
+  calibration: Calibration | undefined
+): HostCommand => ({
   _tag: "Load",
   path,
   accelerator: config.accelerator,
   gpuLayers: config.gpuLayers,
   contextTokens: model.contextTokens,
   slots: model.slots,
-  threads: config.threads ?? Math.max(1, availableParallelism() - 1),
+  threads: threadsMax(config),
   prefillTokens: config.prefillTokens,
   profile,
-  pairRows: /^B?F(16|32)$/.test(model.quantization)
+  pairRows: /^B?F(16|32)$/.test(model.quantization),
+  ...(calibration === undefined ? {} : { calibration })
 })
 
 const fileChanged = new EngineError({
