@@ -61,8 +61,15 @@ export const rowsMax = ({
 }: Omit<BatchLoopLimits, "contextTokens" | "pairRows">): number =>
   Math.max(2 * slots, profile === "exact" ? BatchPlan.canonicalTokens : prefillTokens)
 
-/** Returns the batch loop of a loaded model. */
-export const make = (llama: Llama, limits: BatchLoopLimits): BatchLoop => new Loop(llama, limits)
+/**
+ * Computes the first `rows` rows of the model and returns llama.cpp's code. Where it gives a decode up, it calls
+ * `undo` before it goes on: whatever cells came of it are freed; false where they cannot.
+ */
+export type Decode = (rows: number, undo: () => boolean) => number
+
+/** Returns the batch loop of a loaded model; its decodes are plain ones unless said otherwise. */
+export const make = (llama: Llama, limits: BatchLoopLimits, decode?: Decode): BatchLoop =>
+  new Loop(llama, limits, decode ?? ((rows) => llama.decode(rows)))
 
 // internal
 
@@ -114,7 +121,8 @@ class Loop implements BatchLoop {
 
   constructor(
     private readonly llama: Llama,
-    private readonly limits: BatchLoopLimits
+    private readonly limits: BatchLoopLimits,
+    private readonly decode: Decode
   ) {
     this.#slots = Array.from({ length: limits.slots }, (_, index) => emptySlot(index, limits.contextTokens))
     this.#rowsEach = limits.pairRows && limits.profile === "exact" ? 2 : 1
@@ -271,9 +279,14 @@ class Loop implements BatchLoop {
   }
 
   #compute(rows: number): void {
-    const code = this.llama.decode(rows)
+    const code = this.decode(rows, this.#undo)
     if (code !== 0) throw new DecodeFault(code)
   }
+
+  readonly #undo = (): boolean =>
+    this.#slots.every(
+      ({ answer, computed, index }) => answer === undefined || this.llama.keep(index, computed) || computed === 0
+    )
 
   #draw(row: number, slot: Slot, events: Array<KeyedEvent>): void {
     if (slot.answer === undefined) return

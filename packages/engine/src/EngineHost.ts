@@ -9,6 +9,7 @@ import * as ChatTemplate from "./ChatTemplate.ts"
 import { EngineError } from "./EngineError.ts"
 import { HostCommand, type HostEvent } from "./EngineProtocol.ts"
 import type { GenerateFailure, GenerateRequest, Prompt } from "./Generation.ts"
+import * as HostTuning from "./HostTuning.ts"
 import * as FrameSocket from "./internal/FrameSocket.ts"
 import * as Llama from "./internal/llama/Llama.ts"
 import * as PromptTokens from "./PromptTokens.ts"
@@ -35,8 +36,12 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
     const { detail, reason } = loaded.left
     return send({ _tag: "Refused", reason, detail: detail.slice(0, detailCharactersMax) })
   }
+  const llama = loaded.right
+  const tuning = HostTuning.make(llama, tuningOptions(load), () => performance.now())
+  const measured = load.calibration === undefined ? { calibration: tuning.calibration } : {}
+  send({ _tag: "Tuned", tuning: tuning.tuning(), ...measured })
   send({ _tag: "Ready" })
-  return yield* serve(loaded.right, load, frames, send)
+  return yield* serve(llama, tuning, load, frames, send)
 }).pipe(
   Effect.catchTag("NoSuchElementException", () => Effect.void),
   Effect.catchTag("ChannelClosed", () => Effect.void)
@@ -53,6 +58,14 @@ const broken = (detail: string) => new EngineError({ reason: "protocol_broken", 
 
 const decodeCommand = (frame: unknown) =>
   Effect.mapError(Schema.decodeUnknown(HostCommand)(frame), (error) => broken(error.message))
+
+const tuningOptions = ({ calibration, contextTokens, prefillTokens, profile, threads }: Load) => ({
+  profile,
+  threadsMax: threads,
+  prefillTokens,
+  contextTokens,
+  calibration
+})
 
 const openModel = (load: Load, send: (event: HostEvent) => void) =>
   Effect.acquireRelease(
@@ -82,11 +95,13 @@ const yieldToChannel = Effect.async<void>((resume) => void setImmediate(() => re
 
 const serve = Effect.fnUntraced(function* (
   llama: Llama.Llama,
+  tuning: HostTuning.HostTuning,
   load: Load,
   frames: Mailbox.ReadonlyMailbox<unknown, ChannelClosed>,
   send: (event: HostEvent) => void
 ) {
-  const loop = BatchLoop.make(llama, load)
+  const loop = BatchLoop.make(llama, { ...load, prefillTokens: tuning.prefillTokens }, tuning.decode)
+  let told = tuning.tuning()
   const template = yield* Effect.cached(compileTemplate(llama))
   /** Requests whose prompts are not tokenised yet, oldest first. */
   const incoming = new Map<number, GenerateRequest>()
@@ -110,6 +125,9 @@ const serve = Effect.fnUntraced(function* (
       prepareRequest(request, llama, template, load.contextTokens)
     )
     send({ _tag: "Turn", cancelled, ...takeTurn(loop, refused) })
+    const chosen = tuning.tuning()
+    if (chosen !== told) send({ _tag: "Tuned", tuning: chosen })
+    told = chosen
   }
 })
 

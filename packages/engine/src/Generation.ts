@@ -56,8 +56,8 @@ export const Sampling = Schema.Struct({
 export type Sampling = typeof Sampling.Type
 
 /**
- * Represents the beginning of an answer that was given elsewhere already: the answer goes on after it as if it had never
- * been interrupted. Its tokens count as completion tokens in the usage, and are in no `Delta`.
+ * Represents the beginning of an answer that was given elsewhere already: the answer goes on after it as if it had
+ * never been interrupted. Its tokens count as completion tokens in the usage, and are in no `Delta`.
  */
 export const Resume = Schema.Struct({
   /** Every token that a `Delta` held so far, in order. */
@@ -68,8 +68,8 @@ export const Resume = Schema.Struct({
 export type Resume = typeof Resume.Type
 
 /**
- * Represents how exact an answer must be. `fast`: the last bits of logits may differ with what else runs. `exact`: the
- * same tokens whatever else runs, on whichever peer, also across a resumption.
+ * Represents how exact an answer must be. `fast`: the last bits of logits may differ with what else runs. `exact`:
+ * the same tokens whatever else runs, on whichever peer, also across a resumption.
  */
 export const Profile = Schema.Literal("fast", "exact")
 export type Profile = typeof Profile.Type
@@ -119,9 +119,9 @@ export const Usage = Schema.Struct({
 export type Usage = typeof Usage.Type
 
 /**
- * Represents one step of an answer. Order: `Started`, any number of `Delta`, then one `Finished` or `Failed`; `Failed`
- * may also come first. A `Delta` holds whole characters; its text may lag its tokens, as a character can span tokens
- * and a possible beginning of a stop string is held back.
+ * Represents one step of an answer. Order: `Started`, any number of `Delta`, then one `Finished` or `Failed`;
+ * `Failed` may also come first. A `Delta` holds whole characters; its text may lag its tokens, as a character can
+ * span tokens and a possible beginning of a stop string is held back.
  */
 export const GenerateEvent = Schema.Union(
   Schema.TaggedStruct("Started", { promptTokens: Schema.NonNegativeInt, seed: Schema.Int }),

@@ -9,9 +9,8 @@ import type { Accelerator } from "../../EngineConfig.ts"
 import { EngineError } from "../../EngineError.ts"
 import type { Profile, Sampling } from "../../Generation.ts"
 import * as Libraries from "./Libraries.ts"
+import { libraryVersion } from "./LibraryVersion.ts"
 
-/** The version whose structs `mirror.h` writes out; the library says it of itself. */
-const versionExpected = "0.5.0-dev"
 /** Bits of `llama_token_attr` in llama.h. */
 const attribute = { unknown: 1 << 0, control: 1 << 3, stripLeft: 1 << 7, stripRight: 1 << 8 } as const
 /** Text of one token in bytes; longer ones are asked for again with the length that llama.cpp names. */
@@ -111,8 +110,8 @@ const bind = (directory: string) => {
   Libraries.open(directory)
   const { symbols } = cc({ source: join(import.meta.dir, "shim.c"), symbols: signatures })
   const version = String(symbols.library_version())
-  if (version !== versionExpected) {
-    const detail = `llama.cpp is ${version}, not ${versionExpected}; install node-llama-cpp 3.22.1 exactly`
+  if (version !== libraryVersion) {
+    const detail = `llama.cpp is ${version}, not ${libraryVersion}; install node-llama-cpp 3.22.1 exactly`
     throw new EngineError({ reason: "library_mismatch", detail })
   }
   const fault = symbols.defaults_fault()
