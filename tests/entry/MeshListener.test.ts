@@ -2,6 +2,7 @@
 import { expect } from "bun:test"
 import { Links } from "@weft/entry/Links"
 import * as MeshListener from "@weft/entry/MeshListener"
+import { Slots } from "@weft/entry/Slots"
 import * as Announcement from "@weft/mesh/Announcement"
 import * as ControlPlane from "@weft/mesh/ControlPlane"
 import { Identity } from "@weft/mesh/Identity"
@@ -18,12 +19,13 @@ import { virtualTime } from "../support/virtualTime.ts"
 
 /** Runs `body` on virtual time with an entry that listens. */
 const listening = <A, E>(
-  body: (entry: Endpoint) => Effect.Effect<A, E, MemoryNetwork | PeerDirectoryActor | Links | Scope.Scope>
+  body: (entry: Endpoint) => Effect.Effect<A, E, MemoryNetwork | PeerDirectoryActor | Links | Slots | Scope.Scope>
 ) =>
   virtualTime(
     Effect.gen(function* () {
       const entry = yield* endpoint("entry")
       const layer = MeshListener.layer.pipe(
+        Layer.provideMerge(Slots.layer),
         Layer.provideMerge(Links.layer),
         Layer.provideMerge(PeerDirectoryActor.layer()),
         Layer.provide(Layer.succeed(Transport, entry.transport)),

@@ -49,7 +49,7 @@ export class Failover {
     return this.#seed !== undefined
   }
 
-  /** What the next peer is asked: from the first resumption on with what the client has, and the seed that was drawn. */
+  /** What the next peer is asked: once the answer has begun, with what the client has and the seed that was drawn. */
   get request(): GenerateRequest {
     if (this.#seed === undefined) return this.#request
     return {

@@ -1,6 +1,6 @@
 /**
- * Answers from the mesh: elects a peer, asks it, and where it fails has another go on with the same answer. Owns one fiber
- * per answer, which lives as long as the caller's scope.
+ * Answers from the mesh: takes a slot of a peer, asks it, and where it fails has another go on with the same answer.
+ * Owns one fiber per answer, which lives as long as the caller's scope.
  */
 import { ask } from "@weft/engine/GenerateStream"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"

@@ -1,6 +1,6 @@
 /**
- * Who waits for a slot of one model, and whose turn is next. Pure: `Slots.ts` owns the current queue and knows which slots
- * are free. Callers take turns, so that one with a hundred requests does not hold up one with a single request.
+ * Who waits for a slot of one model, and whose turn is next. Pure: `Slots.ts` owns the current queue and knows which
+ * slots are free. Callers take turns, so that one with a hundred requests does not hold up one with a single request.
  */
 
 /** Represents a place in a queue; unique among those of one model. */

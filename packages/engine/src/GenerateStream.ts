@@ -39,9 +39,9 @@ export type LastEvent = Extract<GenerateEvent, { readonly _tag: "Finished" | "Fa
 export type EarlyEvent = Exclude<GenerateEvent, LastEvent>
 
 /**
- * Asks the peer at the other end of `link`: hands each checked event to `deliver` as it comes and returns the last one. A
- * lost session or stream and an answer that breaks the rules are a `Failed` with `engine_lost`. Interrupting cancels the
- * answer on the peer; a `deliver` that waits holds the peer by credit.
+ * Asks the peer at the other end of `link`: hands each checked event to `deliver` as it comes and returns the last
+ * one. A lost session or stream and an answer that breaks the rules are a `Failed` with `engine_lost`. Interrupting
+ * cancels the answer on the peer; a `deliver` that waits holds the peer by credit.
  */
 export const ask = (
   link: Link.Link,
