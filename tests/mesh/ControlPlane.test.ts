@@ -7,8 +7,9 @@ import { MeshRpcs, NotRegistered, RegisterRefused } from "@weft/mesh/MeshProtoco
 import * as Msgpack from "@weft/mesh/Msgpack"
 import type { PeerLoad } from "@weft/mesh/PeerInfo"
 import type { MeshStream } from "@weft/mesh/Transport"
-import { Cause, Deferred, Effect, Exit, Fiber, Option, Schema, TestClock } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Option, Schema } from "effect"
 import { it } from "../support/effect.ts"
+import { virtualTime } from "../support/virtualTime.ts"
 import { linked } from "./links.ts"
 
 const announcement = { bytes: Uint8Array.of(1, 2, 3), signature: new Uint8Array(64) }
@@ -27,10 +28,10 @@ const willing: Handlers = MeshRpcs.of({
 })
 
 const serve = (link: Link.Link, handlers: Partial<Handlers>) =>
-  Link.serve(link, ({ kind, stream }) =>
-    kind === "control"
-      ? ControlPlane.serve(stream, MeshRpcs.of({ ...willing, ...handlers }))
-      : Effect.zipRight(stream.write(Uint8Array.of(7)), stream.end).pipe(Effect.ignore)
+  Link.serve(link, (incoming) =>
+    incoming.kind === "control"
+      ? ControlPlane.serve(incoming, MeshRpcs.of({ ...willing, ...handlers }))
+      : Effect.ignore(Effect.zipRight(incoming.stream.write(Uint8Array.of(7)), incoming.stream.end))
   )
 
 /** Runs `body` with the client of `handlers`, which stand at the other end of a link. */
@@ -167,30 +168,43 @@ const text = (size: number) => "x".repeat(size)
 
 const encode = (message: unknown) => Frames.encodePayload(Msgpack.encode(message))
 
-/** What a stranger writes on its control stream. */
-const strange: ReadonlyArray<readonly [name: string, bytes: Uint8Array]> = [
+/** What a stranger writes on its control stream that is not even a frame within the bounds. */
+const badFrames: ReadonlyArray<readonly [name: string, bytes: Uint8Array]> = [
   ["a message of 300 KiB", encode(request("1", "Heartbeat", { load: text(300 * 1024) }))],
   ["a frame that claims 4 GiB", Uint8Array.of(255, 255, 255, 255, 1)],
   ["a text that claims 4 GiB", Frames.encodePayload(Uint8Array.of(0xdb, 255, 255, 255, 255, 1))],
   ["bytes that are no message", Frames.encodePayload(new Uint8Array(100).fill(0xc1))],
   ["an empty message", new Uint8Array(4)],
-  ["nothing as a message", encode(null)],
-  ["a number as a message", encode(7)],
-  ["an unknown kind of message", encode({ _tag: "Whatever" })],
-  ["a request without an id", encode({ _tag: "Request", tag: "Leave" })],
-  ["a call of an unknown name", encode(request("1", "Reboot", {}))],
   ["an extension type", Frames.encodePayload(Uint8Array.of(0xc7, 4, 0x72, 1, 2, 3, 4))],
   ["arrays in arrays", Frames.encodePayload(new Uint8Array(100_000).fill(0x91))],
   ["half a message", encode(request("1", "Leave", {})).subarray(0, 9)]
 ]
+
+/** What is a frame, but no message of the protocol. */
+const badMessages: ReadonlyArray<readonly [name: string, bytes: Uint8Array]> = [
+  ["nothing as a message", encode(null)],
+  ["a number as a message", encode(7)],
+  ["an unknown kind of message", encode({ _tag: "Whatever" })],
+  ["a request without an id", encode({ _tag: "Request", tag: "Leave" })],
+  ["a call of an unknown name", encode(request("1", "Reboot", {}))]
+]
+
 /** Reads until the call with this id is answered; fails when the stream ends before. */
 const untilAnswer = (stream: MeshStream, id: string) =>
   Frames.reader(stream)
     .read(Schema.Struct({ requestId: Schema.optional(Schema.Unknown) }))
     .pipe(Effect.map(Option.getOrThrow), Effect.repeat({ until: ({ requestId }) => requestId === id }))
 
-for (const [name, bytes] of strange) {
-  it.effect(`${name} ends at most its own control stream: other streams and other links are served`, () =>
+it.effect("a call that comes with the stream's first packet is answered", () =>
+  Effect.gen(function* () {
+    const answer = yield* strange(encode(request("1", "Leave", null)), "1")
+    expect(answer._tag).toBe("Right")
+  })
+)
+
+/** Writes `bytes` and a good call on a control stream of its own; returns how that stream went on. */
+const strange = (bytes: Uint8Array, id = "2") =>
+  virtualTime(
     linked(({ near, far }) =>
       Effect.gen(function* () {
         yield* Effect.fork(serve(far, {}))
@@ -198,16 +212,29 @@ for (const [name, bytes] of strange) {
         const stream = yield* near.session.open
         const header = Frames.encode(Link.StreamHeader)({ kind: "control", version: 1 })
         yield* Effect.fork(Effect.ignore(stream.write(Frames.concat([header, bytes]))))
-        // It is answered or ended; never left open and deaf.
         yield* Effect.fork(Effect.ignore(stream.write(encode(request("2", "Leave", null)))))
-        const answered = yield* Effect.fork(Effect.exit(untilAnswer(stream, "2")))
-        yield* TestClock.adjust("30 seconds")
+        const answered = yield* Effect.fork(Effect.either(untilAnswer(stream, id)))
+        yield* Effect.sleep("30 seconds")
+        // It is answered or ended, never left open and deaf; and nothing else notices.
         expect(answered.unsafePoll()).not.toBeNull()
         expect(yield* client.Heartbeat({ load: loadOf(2) })).toEqual({ nowMs: 2 })
         expect(yield* answersElsewhere(near)).toEqual([7])
+        return yield* Fiber.join(answered)
       })
     )
   )
+for (const [name, bytes] of badFrames) {
+  it.effect(`${name} resets its control stream as malformed, and touches nothing else`, () =>
+    Effect.gen(function* () {
+      expect(yield* Effect.flip(yield* strange(bytes))).toMatchObject({
+        reason: "Reset",
+        code: Link.ResetCode.malformed
+      })
+    })
+  )
+}
+for (const [name, bytes] of badMessages) {
+  it.effect(`${name} ends its control stream at most, and touches nothing else`, () => strange(bytes))
 }
 
 it.effect("a stranger that asks and never reads is cut off: what waits for it is bounded", () =>

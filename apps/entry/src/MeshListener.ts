@@ -52,8 +52,10 @@ const welcome = (session: Session) =>
     yield* Effect.addFinalizer(() => left)
     yield* Effect.logInfo(`peer ${toShort(link.peer)} connected from ${session.remoteAddress}`)
     const handlers = yield* serveLink(link)
-    const ended = yield* Link.serve(link, ({ kind, stream }) =>
-      kind === "control" ? ControlPlane.serve(stream, handlers) : stream.reset(Link.ResetCode.unknownKind)
+    const ended = yield* Link.serve(link, (incoming) =>
+      incoming.kind === "control"
+        ? ControlPlane.serve(incoming, handlers)
+        : incoming.stream.reset(Link.ResetCode.unknownKind)
     )
     yield* Effect.logInfo(`peer ${toShort(link.peer)} is gone: ${ended.message}`)
   }).pipe(
