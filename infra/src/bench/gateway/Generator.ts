@@ -57,19 +57,24 @@ interface Timed {
   readonly ms: number
 }
 
-const authorization = (key: string) => ({ authorization: `Bearer ${key}` })
+const request = (key: string) => ({
+  path: requestPath,
+  headers: { authorization: `Bearer ${key}` },
+  body: requestBody
+})
 
 const timed = async (connections: HttpConnections.HttpConnections, key: string): Promise<Timed> => {
   const startedMs = performance.now()
-  const { status, whole } = await connections.post(requestPath, authorization(key), requestBody, () => {}).end
+  const { status, whole } = await connections.post({ ...request(key), onBody: () => {} }).end
   return { status: whole ? status : 0, ms: performance.now() - startedMs }
 }
 
 async function once({ key, url }: Of<"once">): Promise<GatewayReply> {
   let body = ""
-  const { end } = HttpConnections.make(url).post(requestPath, authorization(key), requestBody, (piece) => {
+  const onBody = (piece: Buffer): void => {
     body += piece.toString()
-  })
+  }
+  const { end } = HttpConnections.make(url).post({ ...request(key), onBody })
   const { headers, status } = await end
   return { ...nothing, headers, body, statuses: { [status]: 1 } }
 }

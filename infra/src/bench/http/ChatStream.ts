@@ -2,7 +2,7 @@
  * One streamed chat completion as a client sees it: every piece of text with the time it arrived, and how the answer
  * ended. Times are milliseconds of `performance.now`.
  */
-import type { HttpConnections } from "./HttpConnections.ts"
+import type { HttpConnections, HttpEnd } from "./HttpConnections.ts"
 
 /** Represents a piece of an answer's text. */
 export interface Piece {
@@ -40,6 +40,8 @@ export interface ChatQuestion {
   readonly maxTokens: number
   readonly more?: Readonly<Record<string, unknown>>
   readonly headers?: Readonly<Record<string, string>>
+  /** Called when the headers are there. */
+  readonly onHead?: (head: Pick<HttpEnd, "headers" | "status">) => void
   /** Called with each piece of text in the moment of its arrival. */
   readonly onPiece?: (piece: Piece) => void
 }
@@ -66,7 +68,7 @@ export const ask = (connections: HttpConnections, question: ChatQuestion): ChatE
   let rest = ""
   const decoder = new TextDecoder()
   const startedMs = performance.now()
-  const { abort, end } = connections.post("/v1/chat/completions", question.headers ?? {}, body, (bytes) => {
+  const onBody = (bytes: Buffer): void => {
     const atMs = performance.now()
     const events = (rest + decoder.decode(bytes, { stream: true })).split("\n\n")
     rest = events.pop() ?? ""
@@ -77,6 +79,13 @@ export const ask = (connections: HttpConnections, question: ChatQuestion): ChatE
       pieces.push(piece)
       question.onPiece?.(piece)
     }
+  }
+  const { abort, end } = connections.post({
+    path: "/v1/chat/completions",
+    headers: question.headers ?? {},
+    body,
+    onBody,
+    ...(question.onHead === undefined ? {} : { onHead: question.onHead })
   })
   const answer = end.then(({ headers, status, whole }) => {
     // An error before the stream is one JSON object.

@@ -22,15 +22,19 @@ export interface HttpExchange {
   readonly abort: () => void
 }
 
+/** Represents a request, and who hears of its response. */
+export interface HttpPost {
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+  readonly onHead?: (head: Pick<HttpEnd, "headers" | "status">) => void
+  /** Gets the pieces of the body as they arrive. */
+  readonly onBody: (piece: Buffer) => void
+}
+
 /** Represents the connections to one server. */
 export interface HttpConnections {
-  /** Posts `body`; `onBody` gets the pieces of the response's body as they arrive. */
-  readonly post: (
-    path: string,
-    headers: Readonly<Record<string, string>>,
-    body: string,
-    onBody: (piece: Buffer) => void
-  ) => HttpExchange
+  readonly post: (request: HttpPost) => HttpExchange
   /** Closes the connections that wait. */
   readonly close: () => void
 }
@@ -40,11 +44,9 @@ export const make = (url: string): HttpConnections => {
   const { hostname, port } = new URL(url)
   const free: Array<Connection> = []
   return {
-    post: (path, headers, body, onBody) => {
-      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-      const head = `POST ${path} HTTP/1.1\r\nhost: ${hostname}:${port}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`
+    post: (request) => {
       const connection = free.pop() ?? new Connection(hostname, Number(port), free)
-      return connection.exchange(`${head}content-type: application/json\r\n${lines.join("")}\r\n${body}`, onBody)
+      return connection.exchange(write(request, `${hostname}:${port}`), request)
     },
     close: () => {
       for (const connection of free.splice(0)) connection.abort()
@@ -53,6 +55,12 @@ export const make = (url: string): HttpConnections => {
 }
 
 // internal
+
+const write = ({ body, headers, path }: HttpPost, host: string): string => {
+  const own = { host, "content-length": String(Buffer.byteLength(body)), "content-type": "application/json" }
+  const lines = Object.entries({ ...own, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `POST ${path} HTTP/1.1\r\n${lines.join("")}\r\n${body}`
+}
 
 /** How the rest of a body is framed: bytes left, a chunked body's bytes left of this chunk, or up to the end. */
 type Framing =
@@ -67,7 +75,7 @@ class Connection {
   #head: Pick<HttpEnd, "headers" | "status"> | undefined
   #framing: Framing | undefined
   #outgoing: string | undefined
-  #onBody: (piece: Buffer) => void = () => {}
+  #listener: Pick<HttpPost, "onBody" | "onHead"> | undefined
   #settle: ((end: HttpEnd) => void) | undefined
 
   constructor(
@@ -89,11 +97,11 @@ class Connection {
     Bun.connect({ hostname, port, socket: handlers }).catch(() => this.#onClose())
   }
 
-  exchange(request: string, onBody: (piece: Buffer) => void): HttpExchange {
+  exchange(request: string, listener: Pick<HttpPost, "onBody" | "onHead">): HttpExchange {
     const { promise, resolve } = Promise.withResolvers<HttpEnd>()
     this.#head = undefined
     this.#framing = undefined
-    this.#onBody = onBody
+    this.#listener = listener
     this.#settle = resolve
     this.#outgoing = request
     this.#flush()
@@ -148,6 +156,7 @@ class Connection {
       })
     )
     this.#head = { status: Number(first.split(" ")[1] ?? 0), headers }
+    this.#listener?.onHead?.(this.#head)
     this.#framing =
       headers["transfer-encoding"] === "chunked"
         ? { kind: "chunked", left: 0, state: "size" }
@@ -189,6 +198,6 @@ class Connection {
     if (piece.length === 0) return
     framing.left -= piece.length
     this.#pending = this.#pending.subarray(piece.length)
-    this.#onBody(piece)
+    this.#listener?.onBody(piece)
   }
 }
