@@ -17,9 +17,6 @@ import * as Report from "./Report.ts"
 const openPerSecond = 100
 /** Connections that keep the entry busy: enough that it never waits, few enough to queue for milliseconds alone. */
 const closedConnections = 16
-/** Requests that are not counted: code is compiled while it runs. */
-const warmUpSeconds = 3
-
 const key = "weft-benchmark-of-the-gateway"
 /** A key with limits that no run reaches, so that they are checked and never hold. */
 const apiKeys = `bench:${key}:1000000000:1000000000`
@@ -35,7 +32,7 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
   name: "gateway",
   about: "time the entry adds to a small request, and requests per second",
   options,
-  minutesMax: (given) => 2 + (given.seconds + given["closed-seconds"] * given.rounds) / 30,
+  minutesMax: (given) => 2 + (given.seconds + given["closed-seconds"] * (given.rounds + 3)) / 30,
   run: async (given, tell) => {
     const machine = Benchmark.machine()
     const { url } = await Mesh.startEntry({ WEFT_API_KEYS: apiKeys })
@@ -47,9 +44,10 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
     const plainUrl = await plain.ask({ body, headers: repeated(headers) })
     const closed = { kind: "closed", key, connections: closedConnections } as const
 
+    // Code is compiled while it runs, so the first requests are not counted.
     tell("warming up")
-    await generator.ask({ ...closed, url, seconds: warmUpSeconds })
-    await generator.ask({ ...closed, url: plainUrl, seconds: warmUpSeconds / 3 })
+    await generator.ask({ ...closed, url, seconds: given["closed-seconds"] })
+    await generator.ask({ ...closed, url: plainUrl, seconds: given["closed-seconds"] / 2 })
     tell(`${openPerSecond} requests a second`)
     const count = given.seconds * openPerSecond
     const open = await generator.ask({ kind: "open", url, plainUrl, key, perSecond: openPerSecond, count })

@@ -133,7 +133,7 @@ class Connection {
     const settle = this.#settle
     if (settle === undefined) return
     this.#settle = undefined
-    if (whole && !this.#closed) this.free.push(this)
+    if (whole && !this.#closed && this.#head?.headers["connection"] !== "close") this.free.push(this)
     settle({ status: this.#head?.status ?? 0, headers: this.#head?.headers ?? {}, whole })
   }
 
