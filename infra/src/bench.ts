@@ -1,9 +1,11 @@
 /**
  * `bun run bench NAME [--json] [--OPTION NUMBER]…` measures one thing and prints a report: one JSON object on standard
- * output with `--json`, lines for people without. Exits with 1 when a goal is unmet or the run failed, 2 for wrong usage.
+ * output with `--json`, lines for people without. Exits with 1 when a goal is unmet or the run failed, 2 for wrong
+ * usage.
  */
+import { availableParallelism, cpus } from "node:os"
 import { parseArgs } from "node:util"
-import type { Benchmark } from "./bench/Benchmark.ts"
+import { type Benchmark, busyPart } from "./bench/Benchmark.ts"
 import { failover } from "./bench/Failover.ts"
 import { gateway } from "./bench/Gateway.ts"
 import { load } from "./bench/Load.ts"
@@ -50,8 +52,13 @@ const run = async (benchmark: Benchmark, options: Readonly<Record<string, number
   const minutes = benchmark.minutesMax(options)
   const late = Promise.withResolvers<never>()
   const timer = setTimeout(() => late.reject(new Error(`not done after ${minutes} minutes`)), minutes * 60_000)
+  const busyBefore = await busyPart()
   try {
-    return { name: benchmark.name, ...(await Promise.race([benchmark.run(options, tell), late.promise])) }
+    const { figures, reach } = await Promise.race([benchmark.run(options, tell), late.promise])
+    Programs.endAll()
+    const busy = { busyBefore, busyAfter: await busyPart() }
+    const machine = { processors: availableParallelism(), processor: cpus()[0]?.model, ...busy }
+    return { name: benchmark.name, figures: { machine, options, ...figures }, reach }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     const reach = [{ what: "the run came to its end", value: 0, goal: "= 1", met: false }]

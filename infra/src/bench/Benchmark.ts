@@ -1,5 +1,5 @@
 /** What a benchmark is: a name, options to shorten it, and a run that ends in figures and goals. */
-import { cpus, loadavg } from "node:os"
+import { cpus } from "node:os"
 import type { Report } from "./Report.ts"
 
 /** Represents one option, always a number. */
@@ -22,9 +22,23 @@ export interface Benchmark<Name extends string = string> {
   ) => Promise<Pick<Report, "figures" | "reach">>
 }
 
-/** Returns what a reader must know of the machine to read the figures: others' load makes them worse. */
-export const machine = (): Readonly<Record<string, unknown>> => ({
-  processors: cpus().length,
-  processor: cpus()[0]?.model ?? "unknown",
-  loadBefore: loadavg()[0]
-})
+/** How long the processors are watched. */
+const lookMs = 500
+
+/** Returns the part of all processors' time that is used now, 0…1: before and after a run, what others use of it. */
+export const busyPart = async (): Promise<number> => {
+  const before = processorTimes()
+  await Bun.sleep(lookMs)
+  const after = processorTimes()
+  return 1 - (after.idle - before.idle) / (after.all - before.all)
+}
+
+// internal
+
+const processorTimes = (): { readonly idle: number; readonly all: number } => {
+  const times = cpus().map((one) => one.times)
+  return {
+    idle: times.reduce((sum, { idle }) => sum + idle, 0),
+    all: times.reduce((sum, { idle, irq, nice, sys, user }) => sum + idle + irq + nice + sys + user, 0)
+  }
+}

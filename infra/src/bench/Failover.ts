@@ -3,7 +3,7 @@
  * seeded random time (or told to stop), and the text that comes is compared with the uninterrupted one. The peer is
  * started again before the next; three peers serve the bundled tiny model.
  */
-import * as Benchmark from "./Benchmark.ts"
+import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
 import * as Continuity from "./failover/Continuity.ts"
 import * as ChatStream from "./http/ChatStream.ts"
@@ -37,7 +37,6 @@ export const failover: Benchmark.Benchmark<keyof typeof options> = {
   options,
   minutesMax: (given) => 3 + (given.kills + given.leaves) / 4,
   run: async (given, tell) => {
-    const machine = Benchmark.machine()
     const entry = await Mesh.startEntry()
     const peers = new Map<string, Mesh.Peer>()
     const addPeer = async (dataDirectory?: string): Promise<void> => {
@@ -71,8 +70,6 @@ export const failover: Benchmark.Benchmark<keyof typeof options> = {
     const leaves = await disturb(given.leaves, "SIGTERM")
     return {
       figures: {
-        machine,
-        seed: given.seed,
         peers: peersCount,
         typicalAnswerMs: typicalMs,
         kills: figuresOf(kills),

@@ -4,7 +4,7 @@
  * server that gives the same bytes, 5 ms later; keys, limits and accounting are on.
  */
 import { join } from "node:path"
-import * as Benchmark from "./Benchmark.ts"
+import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
 import type { GatewayQuestion, GatewayReply } from "./gateway/Generator.ts"
 import type { PlainResponse } from "./gateway/PlainServer.ts"
@@ -34,7 +34,6 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
   options,
   minutesMax: (given) => 2 + (given.seconds + given["closed-seconds"] * (given.rounds + 3)) / 30,
   run: async (given, tell) => {
-    const machine = Benchmark.machine()
     const { url } = await Mesh.startEntry({ WEFT_API_KEYS: apiKeys })
     await Programs.start(["run", join(import.meta.dir, "gateway/MockPeer.ts"), url]).event("registered")
     const generator = Programs.startAsked<GatewayQuestion, GatewayReply>(join(import.meta.dir, "gateway/Generator.ts"))
@@ -57,7 +56,7 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
       rounds.push(await generator.ask({ ...closed, url, seconds: given["closed-seconds"] }))
     }
     const plainRound = await generator.ask({ ...closed, url: plainUrl, seconds: given["closed-seconds"] })
-    return report(machine, open, rounds, plainRound)
+    return report(open, rounds, plainRound)
   }
 }
 
@@ -70,7 +69,6 @@ const repeated = (headers: Readonly<Record<string, string>>): Readonly<Record<st
   )
 
 const report = (
-  machine: Readonly<Record<string, unknown>>,
   open: GatewayReply,
   rounds: ReadonlyArray<GatewayReply>,
   plainRound: GatewayReply
@@ -85,7 +83,6 @@ const report = (
   const quantiles = { p50: Figures.quantile(added, 0.5), p90: Figures.quantile(added, 0.9), p99: quantile99(added) }
   return {
     figures: {
-      machine,
       atRequestsPerSecond: openPerSecond,
       statuses: open.statuses,
       throughMs: quantilesOf(open.throughMs),

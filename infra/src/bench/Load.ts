@@ -4,7 +4,7 @@
  * back. The overload's goodput is compared with the best of the same run.
  */
 import { join } from "node:path"
-import * as Benchmark from "./Benchmark.ts"
+import type * as Benchmark from "./Benchmark.ts"
 import type { LoadQuestion, LoadReply } from "./load/Generator.ts"
 import * as ResidentMemory from "./load/ResidentMemory.ts"
 import * as Mesh from "./Mesh.ts"
@@ -46,7 +46,6 @@ export const load: Benchmark.Benchmark<keyof typeof options> = {
   options,
   minutesMax: (given) => 6 + (given.seconds + offeredParts.length * (given["overload-seconds"] + 60) + given.soak) / 60,
   run: async (given, tell) => {
-    const machine = Benchmark.machine()
     const entry = await Mesh.startEntry()
     const peers: Array<Mesh.Peer> = []
     for (let peer = 0; peer < given.peers; peer++) {
@@ -73,11 +72,7 @@ export const load: Benchmark.Benchmark<keyof typeof options> = {
     const left = await occupied(peers)
     return {
       figures: {
-        machine,
-        seed: given.seed,
-        peers: given.peers,
         slotsOfPeer,
-        tokens: given.tokens,
         held,
         ...overload.figures,
         ...soak.figures

@@ -1,10 +1,11 @@
 /**
- * `solo`: what going through entry, QUIC and peer costs, against the same library with the same settings driven directly
- * in a process of its own. Each figure is a median over pairs, both halves one right after the other, turn and turn
- * about. No prompt comes twice, so that no cache answers for the engine, but where the cache is what is measured.
+ * `solo`: what going through entry, QUIC and peer costs, against the same library with the same settings driven
+ * directly in a process of its own. Each figure is a median over pairs, both halves one right after the other, turn
+ * and turn about. No prompt comes twice, so that no cache answers for the engine, but where the cache is what is
+ * measured.
  */
 import { join } from "node:path"
-import * as Benchmark from "./Benchmark.ts"
+import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
 import * as ChatStream from "./http/ChatStream.ts"
 import * as Mesh from "./Mesh.ts"
@@ -21,6 +22,9 @@ import { makeProbe, type Probe } from "./solo/Probe.ts"
 const streamsMax = 8
 /** Tokens of one sequence: prompts and answers here are far shorter, and cells cost memory. */
 const contextTokens = 1024
+
+/** Answers before anything is measured. */
+const warmUpRounds = 3
 
 const options = {
   pairs: { byDefault: 7, about: "pairs of decode runs with one stream" },
@@ -44,7 +48,6 @@ export const solo: Benchmark.Benchmark<keyof typeof options> = {
   minutesMax: (given) =>
     3 + (given.pairs + given["ttft-pairs"] / 10 + given["stream-pairs"] * 6 + given["busy-pairs"] + given.turns) / 2,
   run: async (given, tell) => {
-    const machine = Benchmark.machine()
     const shape = given.small === 1 ? Shape.small : Shape.medium
     tell(`model ${shape.name}`)
     const models = join(Programs.root, ".weft/bench/models")
@@ -55,7 +58,7 @@ export const solo: Benchmark.Benchmark<keyof typeof options> = {
     const direct = Programs.startAsked<DirectQuestion, DirectReply>(join(import.meta.dir, "solo/Direct.ts"))
     await direct.ask({ kind: "open", path, contextTokens, slots, threads: given.threads })
     const probe = makeProbe(entry, path, direct, Seeded.make(given.seed))
-    await warmUp(probe)
+    await warmUp(probe, given)
 
     const decode = await measureDecode(probe, given, tell)
     const first = await measureFirst(probe, given, tell)
@@ -65,10 +68,8 @@ export const solo: Benchmark.Benchmark<keyof typeof options> = {
     const busy = await measureCompetitor({ entry, path, contextTokens, direct, given, tell })
     return {
       figures: {
-        machine,
         model: shape.name,
         parameters: Shape.parametersOf(shape),
-        threads: given.threads,
         decode: decode.figures,
         firstToken: first.figures,
         streams: streams.figures,
@@ -85,12 +86,12 @@ export const solo: Benchmark.Benchmark<keyof typeof options> = {
 type Part = Pick<Report.Report, "figures" | "reach">
 type Tell = (line: string) => void
 
-/** Both sides have read the weights once, and compiled what they compile at first use. */
-const warmUp = async (probe: Probe): Promise<void> => {
-  for (let round = 0; round < 2; round++) {
+/** Both sides have read the weights, and compiled what runs once a token: code is compiled while it runs. */
+const warmUp = async (probe: Probe, { tokens }: Options): Promise<void> => {
+  for (let round = 0; round < warmUpRounds; round++) {
     const prompt = probe.prompt()
-    await probe.through(prompt, 16)
-    await probe.direct(prompt, 16)
+    await probe.through(prompt, tokens)
+    await probe.direct(prompt, tokens)
   }
 }
 

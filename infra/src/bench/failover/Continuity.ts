@@ -5,8 +5,8 @@
 /** Represents how a text differs from the one it should be. */
 export interface Continuity {
   /**
-   * `same`; `cut`: it ends too early; `lost`: a part is missing and it goes on behind it; `repeated`: a part comes twice;
-   * `other`: it goes on with something else.
+   * `same`; `cut`: it ends too early; `lost`: a part is missing and it goes on behind it; `repeated`: a part comes
+   * twice; `other`: it goes on with something else.
    */
   readonly kind: "same" | "cut" | "lost" | "repeated" | "other"
   /** Characters of the expected text that did not come: the missing part, the rest of a cut or other text. */

@@ -1,6 +1,6 @@
 /**
- * The least a server can do: takes the same request, gives the same bytes back. What the entry takes beyond this is what
- * it adds. Told the bytes over IPC, answers with its URL.
+ * The least a server can do: takes the same request, gives the same bytes back. What the entry takes beyond this is
+ * what it adds. Told the bytes over IPC, answers with its URL.
  */
 import { serve } from "../Programs.ts"
 

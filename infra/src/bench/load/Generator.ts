@@ -1,4 +1,6 @@
-/** The process that sends the load: streams that are begun again as they end, or arrivals that do not wait for answers. */
+/**
+ * The process that sends the load: streams that are begun again as they end, or arrivals that do not wait for answers.
+ */
 import * as ChatStream from "../http/ChatStream.ts"
 import * as HttpConnections from "../http/HttpConnections.ts"
 import * as Latencies from "../Latencies.ts"

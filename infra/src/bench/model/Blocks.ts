@@ -10,8 +10,8 @@ export interface BlockType {
   readonly blockElements: number
   readonly blockBytes: number
   /**
-   * Fills `bytes`, whole blocks. `elementsBefore` is the place of the first in the tensor; elements for which `isSilent`
-   * holds (asked once a block) become 0.
+   * Fills `bytes`, whole blocks. `elementsBefore` is the place of the first in the tensor; elements for which
+   * `isSilent` holds (asked once a block) become 0.
    */
   readonly fill: (bytes: Uint8Array, chance: Seeded, deviation: number, isSilent: IsSilent) => void
 }

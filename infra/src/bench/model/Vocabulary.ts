@@ -1,7 +1,7 @@
 /**
- * A vocabulary of any size out of a small one: tokenizer, chat template and tokens of a GGUF file, and behind them words
- * that no text is tokenised to but a model with random weights can say. Every word is plain text, so that each token an
- * answer draws is seen as text at once.
+ * A vocabulary of any size out of a small one: tokenizer, chat template and tokens of a GGUF file, and behind them
+ * words that no text is tokenised to but a model with random weights can say. Every word is plain text, so that each
+ * token an answer draws is seen as text at once.
  */
 import { readFileSync } from "node:fs"
 import * as GgufGate from "@weft/engine/GgufGate"
