@@ -1,7 +1,10 @@
 /** The arithmetic of benchmarks: what is printed must be what was measured. */
 import { describe, expect, test } from "bun:test"
 import * as Figures from "@weft/infra/bench/Figures"
+import * as ChatStream from "@weft/infra/bench/http/ChatStream"
 import * as Latencies from "@weft/infra/bench/Latencies"
+import * as MemoryTrend from "@weft/infra/bench/load/MemoryTrend"
+import * as ProcessFigures from "@weft/infra/bench/ProcessFigures"
 import * as Report from "@weft/infra/bench/Report"
 import * as Seeded from "@weft/infra/bench/Seeded"
 
@@ -35,6 +38,38 @@ describe("figures", () => {
     expect(noisy.slope).toBeCloseTo(0.2)
     expect(noisy.slopeError).toBeGreaterThan(0.2)
     expect(Figures.leastSquares([[1, 1]]).slope).toBeNaN()
+  })
+})
+
+describe("processes", () => {
+  test("a trend is the growth per hour once the first third is over", () => {
+    const samples = Array.from({ length: 30 }, (_, index) => [index * 5, index < 10 ? index * 1000 : 9000] as const)
+    expect(MemoryTrend.trendOf(samples)).toMatchObject({ firstBytes: 0, lastBytes: 9000, maxBytes: 9000 })
+    expect(MemoryTrend.trendOf(samples).bytesPerHour).toBeCloseTo(0)
+    const rising = samples.map(([seconds], index) => [seconds, index * 50] as const)
+    expect(MemoryTrend.trendOf(rising).bytesPerHour).toBeCloseTo(36_000)
+  })
+
+  test("this process has memory and uses processor time; one that is gone has none", () => {
+    const before = ProcessFigures.processorMs(process.pid)
+    expect(ProcessFigures.residentBytes(process.pid)).toBeGreaterThan(10 * 2 ** 20)
+    // Ends as soon as the count moves; where it never does, the test's own deadline ends it.
+    while (process.platform === "linux" && ProcessFigures.processorMs(process.pid) <= before) Math.sqrt(before)
+    expect(ProcessFigures.residentBytes(2 ** 30)).toBeNaN()
+  })
+})
+
+describe("decode rates", () => {
+  const usage = { promptTokens: 1, completionTokens: 4, cachedTokens: 0 }
+  const pieces = (texts: ReadonlyArray<string>) => texts.map((text, index) => ({ atMs: index * 100, text }))
+
+  test("the first token's time is not in it", () => {
+    expect(ChatStream.decodeRate({ pieces: pieces([" ab", " cd", " ef", " gh"]), usage })).toBeCloseTo(10)
+  })
+
+  test("tokens that came with the first are not in it either", () => {
+    expect(ChatStream.decodeRate({ pieces: pieces([" ab cd", " ef", " gh"]), usage })).toBeCloseTo(10)
+    expect(ChatStream.decodeRate({ pieces: pieces([" ab cd ef gh"]), usage })).toBeNaN()
   })
 })
 

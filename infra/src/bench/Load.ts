@@ -6,8 +6,9 @@
 import { join } from "node:path"
 import type * as Benchmark from "./Benchmark.ts"
 import type { LoadQuestion, LoadReply } from "./load/Generator.ts"
-import * as ResidentMemory from "./load/ResidentMemory.ts"
+import * as MemoryTrend from "./load/MemoryTrend.ts"
 import * as Mesh from "./Mesh.ts"
+import * as ProcessFigures from "./ProcessFigures.ts"
 import * as Programs from "./Programs.ts"
 import * as Report from "./Report.ts"
 
@@ -137,11 +138,11 @@ const measureSoak = async (
   const startedMs = performance.now()
   const timer = setInterval(() => {
     const seconds = (performance.now() - startedMs) / 1000
-    for (const [, pid, samples] of watched) samples.push([seconds, ResidentMemory.residentBytes(pid)])
+    for (const [, pid, samples] of watched) samples.push([seconds, ProcessFigures.residentBytes(pid)])
   }, memoryEverySeconds * 1000)
   const reply = await send({ perSecond: held.goodput * soakPart }, given.soak)
   clearInterval(timer)
-  const trends = watched.map(([name, , samples]) => [name, ResidentMemory.trendOf(samples)] as const)
+  const trends = watched.map(([name, , samples]) => [name, MemoryTrend.trendOf(samples)] as const)
   return {
     figures: { soakSeconds: given.soak, soak: reply, memory: Object.fromEntries(trends) },
     reach: [

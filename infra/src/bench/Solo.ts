@@ -11,6 +11,7 @@ import * as ChatStream from "./http/ChatStream.ts"
 import * as Mesh from "./Mesh.ts"
 import * as RandomModel from "./model/RandomModel.ts"
 import * as Shape from "./model/Shape.ts"
+import * as ProcessFigures from "./ProcessFigures.ts"
 import * as Programs from "./Programs.ts"
 import * as Report from "./Report.ts"
 import * as Seeded from "./Seeded.ts"
@@ -60,7 +61,13 @@ export const solo: Benchmark.Benchmark<keyof typeof options> = {
     const probe = makeProbe(entry, path, direct, Seeded.make(given.seed))
     await warmUp(probe, given)
 
-    const decode = await measureDecode(probe, given, tell)
+    const [served] = (await Mesh.statusOf(peer)).models
+    const decode = await measureDecode(probe, given, tell, [
+      ["engineHost", served?.processId ?? Number.NaN],
+      ["peer", peer.program.pid],
+      ["entry", entry.program.pid],
+      ["direct", direct.pid]
+    ])
     const first = await measureFirst(probe, given, tell)
     const streams = await measureStreams(probe, given, tell)
     const turns = await measureTurns(probe, given, tell)
@@ -112,14 +119,25 @@ const pairs = async <A, B>(
   return measured
 }
 
-const measureDecode = async (probe: Probe, given: Options, tell: Tell): Promise<Part> => {
+/** `processes` are those whose processor time is counted; waiting for one another takes none. */
+const measureDecode = async (
+  probe: Probe,
+  given: Options,
+  tell: Tell,
+  processes: ReadonlyArray<readonly [name: string, pid: number]>
+): Promise<Part> => {
   tell("decode, one stream")
+  const before = processes.map(([, pid]) => ProcessFigures.processorMs(pid))
   const prompts = Array.from({ length: given.pairs }, () => probe.prompt())
   const measured = await pairs(
     given.pairs,
     (index) => probe.through(prompts[index] ?? "", given.tokens),
     (index) => probe.direct(prompts[index] ?? "", given.tokens)
   )
+  const processorMsPerToken = processes.map(([name, pid], index) => [
+    name,
+    (ProcessFigures.processorMs(pid) - (before[index] ?? 0)) / (given.pairs * given.tokens)
+  ])
   const rates = measured.map(([answer, reply]) => ({
     through: ChatStream.decodeRate(answer),
     direct: (reply.tokens - 1) / ((reply.lastMs - reply.firstMs) / 1000)
@@ -128,7 +146,8 @@ const measureDecode = async (probe: Probe, given: Options, tell: Tell): Promise<
     figures: {
       throughTokensPerSecond: Figures.spread(rates.map(({ through }) => through)),
       directTokensPerSecond: Figures.spread(rates.map(({ direct }) => direct)),
-      ratios: rates.map(({ direct, through }) => through / direct)
+      ratios: rates.map(({ direct, through }) => through / direct),
+      processorMsPerToken: Object.fromEntries(processorMsPerToken)
     },
     reach: [Report.atLeast("decode through the mesh ÷ direct, 1 stream", Figures.ratio(rates), 0.98)]
   }

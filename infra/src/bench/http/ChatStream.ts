@@ -108,10 +108,16 @@ export const firstTextMs = ({ pieces, startedMs }: ChatAnswer): number => (piece
 export const longestGapMs = ({ pieces }: ChatAnswer): number =>
   pieces.reduce((most, { atMs }, index) => Math.max(most, atMs - (pieces[index - 1]?.atMs ?? atMs)), 0)
 
-/** Returns tokens per second from the first text to the last, NaN where the answer has no two tokens. */
-export const decodeRate = ({ pieces, usage }: ChatAnswer): number => {
-  const [first, last] = [pieces[0]?.atMs ?? Number.NaN, pieces.at(-1)?.atMs ?? Number.NaN]
-  return last > first ? ((usage?.completionTokens ?? Number.NaN) - 1) / ((last - first) / 1000) : Number.NaN
+/**
+ * Returns tokens per second from the first text to the last, NaN where the answer has no two tokens. A first piece of
+ * several tokens, told by its length, counts as that many: their time was before it.
+ */
+export const decodeRate = ({ pieces, usage }: Pick<ChatAnswer, "pieces" | "usage">): number => {
+  const [first, last] = [pieces[0], pieces.at(-1)]
+  if (first === undefined || last === undefined || usage === undefined || last.atMs <= first.atMs) return Number.NaN
+  const charactersOfToken = textOf({ pieces }).length / usage.completionTokens
+  const tokensOfFirst = Math.max(1, Math.round(first.text.length / charactersOfToken))
+  return (usage.completionTokens - tokensOfFirst) / ((last.atMs - first.atMs) / 1000)
 }
 
 // internal
