@@ -91,6 +91,8 @@ interface Disturbed extends Continuity.Continuity {
   readonly recoveryMs: number
   /** The longest time without text from the signal on, up to the end. */
   readonly silenceMs: number
+  /** From the signal to the end of the stream, good or bad. */
+  readonly endMs: number
   readonly errorCode: string | undefined
   readonly dataDirectory: string
 }
@@ -169,6 +171,7 @@ const measure = (answer: ChatStream.ChatAnswer, atMs: number, expected: string):
     ...Continuity.compare(ChatStream.textOf(answer), expected),
     recoveryMs: goesOn ? longest.endMs - atMs : Number.POSITIVE_INFINITY,
     silenceMs: goesOn ? longest.ms : Number.POSITIVE_INFINITY,
+    endMs: answer.endedMs - atMs,
     errorCode: answer.errorCode ?? (answer.whole ? undefined : "cut off")
   }
 }
@@ -181,7 +184,8 @@ const figuresOf = (disturbed: ReadonlyArray<Disturbed>) => ({
   texts: countOf(disturbed.map(({ kind }) => kind)),
   errors: countOf(disturbed.flatMap(({ errorCode }) => (errorCode === undefined ? [] : [errorCode]))),
   recoveryMs: disturbed.map(({ recoveryMs }) => recoveryMs),
-  silenceMs: disturbed.map(({ silenceMs }) => silenceMs)
+  silenceMs: disturbed.map(({ silenceMs }) => silenceMs),
+  endMs: Figures.spread(disturbed.map(({ endMs }) => endMs))
 })
 
 const reachOf = (
