@@ -10,6 +10,7 @@ import type { GatewayQuestion, GatewayReply } from "./gateway/Generator.ts"
 import type { PlainResponse } from "./gateway/PlainServer.ts"
 import * as Latencies from "./Latencies.ts"
 import * as Mesh from "./Mesh.ts"
+import * as ProcessFigures from "./ProcessFigures.ts"
 import * as Programs from "./Programs.ts"
 import * as Report from "./Report.ts"
 
@@ -34,8 +35,9 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
   options,
   minutesMax: (given) => 2 + (given.seconds + given["closed-seconds"] * (given.rounds + 3)) / 30,
   run: async (given, tell) => {
-    const { url } = await Mesh.startEntry({ WEFT_API_KEYS: apiKeys })
-    await Programs.start(["run", join(import.meta.dir, "gateway/MockPeer.ts"), url]).event("registered")
+    const { program: entry, url } = await Mesh.startEntry({ WEFT_API_KEYS: apiKeys })
+    const peer = Programs.start(["run", join(import.meta.dir, "gateway/MockPeer.ts"), url])
+    await peer.event("registered")
     const generator = Programs.startAsked<GatewayQuestion, GatewayReply>(join(import.meta.dir, "gateway/Generator.ts"))
     const plain = Programs.startAsked<PlainResponse, string>(join(import.meta.dir, "gateway/PlainServer.ts"))
     const { body, headers, statuses } = await generator.ask({ kind: "once", url, key })
@@ -50,13 +52,19 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
     tell(`${openPerSecond} requests a second`)
     const count = given.seconds * openPerSecond
     const open = await generator.ask({ kind: "open", url, plainUrl, key, perSecond: openPerSecond, count })
+    const processes = { entry: entry.pid, peer: peer.pid, generator: generator.pid }
+    const before = processorMsOf(processes)
     const rounds: Array<GatewayReply> = []
     for (let round = 0; round < given.rounds; round++) {
       tell("as many requests as go through")
       rounds.push(await generator.ask({ ...closed, url, seconds: given["closed-seconds"] }))
     }
+    const requests = rounds.reduce((sum, { throughMs }) => sum + throughMs.length, 0)
+    const processorMsPerRequest = Object.fromEntries(
+      Object.entries(processorMsOf(processes)).map(([name, ms]) => [name, (ms - (before[name] ?? 0)) / requests])
+    )
     const plainRound = await generator.ask({ ...closed, url: plainUrl, seconds: given["closed-seconds"] })
-    return report(open, rounds, plainRound)
+    return report(open, rounds, plainRound, processorMsPerRequest)
   }
 }
 
@@ -71,7 +79,8 @@ const repeated = (headers: Readonly<Record<string, string>>): Readonly<Record<st
 const report = (
   open: GatewayReply,
   rounds: ReadonlyArray<GatewayReply>,
-  plainRound: GatewayReply
+  plainRound: GatewayReply,
+  processorMsPerRequest: Readonly<Record<string, number>>
 ): Pick<Report.Report, "figures" | "reach"> => {
   const added = open.throughMs.map((ms, index) => ms - (open.plainMs[index] ?? Number.NaN))
   const refused = [open, ...rounds].reduce(
@@ -92,7 +101,8 @@ const report = (
       connections: closedConnections,
       perSecond: rounds.map((round) => round.perSecond),
       closedMs: rounds.map((round) => quantilesOf(round.throughMs)),
-      plainPerSecond: plainRound.perSecond
+      plainPerSecond: plainRound.perSecond,
+      processorMsPerRequest
     },
     reach: [
       Report.atMost("time added at 100 requests/s, ms p50", quantiles.p50, 0.5),
@@ -102,6 +112,9 @@ const report = (
     ]
   }
 }
+
+const processorMsOf = (processes: Readonly<Record<string, number>>): Readonly<Record<string, number>> =>
+  Object.fromEntries(Object.entries(processes).map(([name, pid]) => [name, ProcessFigures.processorMs(pid)]))
 
 const quantile99 = (values: ReadonlyArray<number>): number => Figures.quantile(values, 0.99)
 

@@ -9,10 +9,7 @@ export interface BlockType {
   readonly number: number
   readonly blockElements: number
   readonly blockBytes: number
-  /**
-   * Fills `bytes`, whole blocks. `elementsBefore` is the place of the first in the tensor; elements for which
-   * `isSilent` holds (asked once a block) become 0.
-   */
+  /** Fills `bytes`, whole blocks, with values of that deviation; those of a block that is silent become 0. */
   readonly fill: (bytes: Uint8Array, chance: Seeded, deviation: number, isSilent: IsSilent) => void
 }
 
