@@ -34,9 +34,10 @@ export type NativeBaselineOptions = Pick<typeof EngineConfig.Encoded, "contextTo
 /** Opens a model; throws an `EngineError` where that fails. */
 export const open = (options: NativeBaselineOptions): NativeBaseline => {
   const config = Schema.decodeSync(EngineConfig)(options)
-  const rowsMax = config.slots + config.prefillTokens
-  const llama = Llama.open({ ...config, path: options.path, rowsMax, onProgress: () => {} })
-  const loop = BatchLoop.make(llama, config)
+  const limits = { ...config, threads: config.threads ?? 1, pairRows: false }
+  const rowsMax = BatchLoop.rowsMax(limits)
+  const llama = Llama.open({ ...limits, path: options.path, rowsMax, onProgress: () => {} })
+  const loop = BatchLoop.make(llama, limits)
   return {
     tokenize: (text) => [...(llama.firstToken === undefined ? [] : [llama.firstToken]), ...llama.tokenize(text, true)],
     answer: (prompt, maxTokens, onToken) => {
@@ -51,7 +52,7 @@ export const open = (options: NativeBaselineOptions): NativeBaseline => {
         compute(llama, [token], prompt.length + drawn.length - 1, rowsMax)
       }
       sampler.close()
-      llama.forget(soloSlot)
+      llama.keep(soloSlot, 0)
       return drawn
     },
     answerAll: (prompts, maxTokens) => {
