@@ -30,9 +30,13 @@ struct engine {
 
 /* ---- start ---- */
 
+/* A decode is being given up, of which llama.cpp prints eight lines: nothing that anyone has to know. */
+static bool giving_up;
+
 /* Warnings and errors go to standard error, where the supervisor keeps the last lines. */
 static void log_to_standard_error(int level, const char *text, void *user) {
   static int level_last;
+  if (giving_up) return;
   if (level != LOG_CONTINUED) level_last = level;
   if (level_last >= LOG_WARN) write(STANDARD_ERROR, text, strlen(text));
 }
@@ -106,7 +110,9 @@ void engine_close(struct engine *e) {
 /* Asked between the operations of a graph; true ends the decode. */
 static bool is_overdue(void *user) {
   struct engine *e = user;
-  return e->deadline != 0 && ggml_time_us() > e->deadline;
+  if (e->deadline == 0 || ggml_time_us() <= e->deadline) return false;
+  giving_up = true;
+  return true;
 }
 
 /*
@@ -208,6 +214,7 @@ int32_t engine_decode(struct engine *e, int32_t rows, int32_t *token, int32_t *p
   e->deadline = deadline_us > 0 ? ggml_time_us() + (int64_t)deadline_us : 0;
   int32_t code = llama_decode(e->context, batch);
   e->deadline = 0;
+  giving_up = false;
   return code;
 }
 
