@@ -39,7 +39,15 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
       String(model.contextTokens),
       String(model.restarts)
     ])
-  ])
+  ]),
+  ...status.models.flatMap(({ id, tuning }) =>
+    tuning === undefined
+      ? []
+      : [
+          "",
+          `${Terminal.printable(id)}: ${tuning.threads} of ${tuning.threadsMax} threads (${tuning.profile}), ${tuning.why}`
+        ]
+  )
 ]
 
 const describeEntry = ({ address, rttMs, url }: PeerStatus["entry"]): string =>
