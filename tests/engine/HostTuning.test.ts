@@ -1,4 +1,6 @@
-/** The tuning of a host over the real library: what it measures, and that a decode that was given up leaves no trace. */
+/**
+ * The tuning of a host over the real library: what it measures, and that a decode that was given up leaves no trace.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -248,8 +248,9 @@ const loadTimeout = ({ loadDeadline }: EngineConfig) =>
 
 const protocolBroken = (detail: string) => new EngineError({ reason: "protocol_broken", detail })
 
-const decodeEvent = (frame: unknown) =>
-  Either.mapLeft(Schema.decodeUnknownEither(HostEvent)(frame), (error) => protocolBroken(error.message))
+const decodeHostEvent = Schema.decodeUnknownEither(HostEvent)
+
+const decodeEvent = (frame: unknown) => Either.mapLeft(decodeHostEvent(frame), (error) => protocolBroken(error.message))
 
 const shuttingDown: GenerateFailure = {
   code: "shutting_down",
