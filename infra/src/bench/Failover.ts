@@ -20,8 +20,6 @@ const latestPart = 0.8
 const drawsMax = 5
 /** Longest wait for an answer: three peers die in turn, and each is noticed after seconds. */
 const answerMsMax = 30_000
-/** Longest time in which a peer that is told to stop must be gone. */
-const leaveMsMax = 20_000
 
 const options = {
   kills: { byDefault: 50, about: "peers killed with SIGKILL" },
@@ -149,17 +147,12 @@ const disturbOne = async (disturbance: Disturbance): Promise<Disturbed> => {
     const atMs = performance.now()
     peer.program.signal(signal)
     const measured = measure(await answer, atMs, expected)
-    await gone(peer)
+    // One that was killed is gone already, or is about to be.
+    await Mesh.stop(peer)
     peers.delete(peer.id)
     return { ...measured, dataDirectory: peer.dataDirectory }
   }
   throw new Error(`${drawsMax} answers were over before their peer could be killed; raise --tokens`)
-}
-
-const gone = async ({ program }: Mesh.Peer): Promise<void> => {
-  const timer = setTimeout(() => program.signal("SIGKILL"), leaveMsMax)
-  await program.exited
-  clearTimeout(timer)
 }
 
 const measure = (answer: ChatStream.ChatAnswer, atMs: number, expected: string): Omit<Disturbed, "dataDirectory"> => {

@@ -10,6 +10,9 @@ export const tinyModelName = "tiny-small-f16"
 /** The token that ends its answers. */
 export const tinyEndToken = 2
 
+/** Longest leave: a peer finishes its answers for 15 s. */
+const leaveMsMax = 20_000
+
 /** Represents a running entry. */
 export interface Entry {
   readonly program: Programs.Program
@@ -81,8 +84,10 @@ export const statusOf = async ({ statusUrl }: Peer): Promise<PeerStatus> =>
   // The page is checked by its own tests; a field that is missing shows as a figure that is none.
   (await (await fetch(`${statusUrl}/status`)).json()) as PeerStatus
 
-/** Ends a program and waits for it. */
-export const stop = async ({ program }: { readonly program: Programs.Program }): Promise<void> => {
-  program.signal("SIGKILL")
+/** Tells a peer to leave the mesh and waits until it is gone; one that does not go in time is killed. */
+export const stop = async ({ program }: Peer): Promise<void> => {
+  program.signal("SIGTERM")
+  const timer = setTimeout(() => program.signal("SIGKILL"), leaveMsMax)
   await program.exited
+  clearTimeout(timer)
 }
