@@ -6,7 +6,7 @@ import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
 import type { MemoryNetworkOptions } from "@weft/mesh/MemoryNetwork"
 import type { MeshStream } from "@weft/mesh/Transport"
-import { Deferred, Effect, Exit, Fiber, Random, type Scope, TestClock } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option, Random, type Scope, TestClock } from "effect"
 import { linked } from "../mesh/links.ts"
 import { it } from "../support/effect.ts"
 import { virtualTime } from "../support/virtualTime.ts"
@@ -146,6 +146,29 @@ it.effect("a peer that stops in the middle of a frame fails the answer within ha
         expect(failureOf((yield* Fiber.join(answer)).last)?.code).toBe("engine_lost")
       })
   )
+)
+
+it.effect("a peer that takes a request and never begins fails the answer; one that has begun may be silent", () =>
+  Effect.gen(function* () {
+    yield* answered(
+      byHand(() => Effect.void),
+      (ends) =>
+        Effect.gen(function* () {
+          const answer = yield* Effect.fork(whole(ends))
+          yield* TestClock.adjust("2 minutes")
+          expect(failureOf((yield* Fiber.join(answer)).last)?.message).toContain("did not begin")
+        })
+    )
+    yield* answered(
+      byHand((stream) => stream.write(encode(started))),
+      (ends) =>
+        Effect.gen(function* () {
+          const answer = yield* Effect.fork(whole(ends))
+          yield* TestClock.adjust("10 minutes")
+          expect(yield* Fiber.poll(answer)).toEqual(Option.none())
+        })
+    )
+  })
 )
 
 it.effect("a stream that is reset and a session that dies fail the answer as engine_lost", () =>

@@ -22,6 +22,8 @@ const answerTokensMax = 1024 * 1024
 /** A request is sent whole when it begins; on 1 Mbit/s this lets 2 MB through. */
 const requestDeadline = "20 seconds"
 
+/** A peer begins at once, unless it must first load the model anew; one that never does must not hold its client. */
+const beginDeadline = "2 minutes"
 /** The entry reads on until the last event; after this a lost end is nobody's loss. */
 const farewellDeadline = "5 seconds"
 
@@ -120,8 +122,11 @@ const receive = Effect.fnUntraced(
   function* (stream: MeshStream, request: GenerateRequest, deliver: (event: EarlyEvent) => Effect.Effect<unknown>) {
     const frames = Frames.reader(stream)
     const judge = makeJudge(request)
-    while (true) {
-      const event = Option.getOrUndefined(yield* frames.read(GenerateEvent, eventBytesMax))
+    const next = frames.read(GenerateEvent, eventBytesMax)
+    const tooLate = () => new AnswerMalformed({ detail: "it did not begin in time" })
+    const first = Effect.timeoutFail(next, { duration: beginDeadline, onTimeout: tooLate })
+    for (let hasBegun = false; ; hasBegun = true) {
+      const event = Option.getOrUndefined(yield* hasBegun ? next : first)
       if (event === undefined) return yield* new AnswerMalformed({ detail: "it ended before it was finished" })
       const wrong = judge(event)
       if (wrong !== undefined) return yield* wrong
