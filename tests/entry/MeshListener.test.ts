@@ -150,7 +150,7 @@ it.live("a peer that dials again replaces its older link, whose late words chang
       expect([goodbye?.by, goodbye?.code]).toEqual(["them", Link.CloseCode.replaced])
       yield* Effect.sleep("100 millis")
       expect(yield* there).toEqual([peer.identity.id])
-      expect((yield* Links).find(peer.identity.id)?.session.remoteAddress).toBe("memory://peer")
+      expect((yield* Links).enter(peer.identity.id, 0)?.link.session.remoteAddress).toBe("memory://peer")
       expect((yield* second.control.Heartbeat({ load })).nowMs).toBeGreaterThan(0)
     })
   )

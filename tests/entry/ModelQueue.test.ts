@@ -10,7 +10,7 @@ const stand = (queue: ModelQueue.ModelQueue, ticket: number, caller: string): Mo
   return entry.queue
 }
 const order = (queue: ModelQueue.ModelQueue): ReadonlyArray<number> => {
-  const next = ModelQueue.take(queue)
+  const next = ModelQueue.take(queue, () => true)
   return next === undefined ? [] : [next.ticket, ...order(next.queue)]
 }
 
@@ -21,6 +21,16 @@ it.effect("callers take turns: one with many requests does not hold up one with 
     expect(order(both)).toEqual([0, 10, 1, 11, 2, 3])
     expect(order(ModelQueue.abandon(both, 10, "modest"))).toEqual([0, 11, 1, 2, 3])
     expect(ModelQueue.abandon(both, 99, "modest")).toBe(both)
+  })
+)
+
+it.effect("a ticket that fits nowhere keeps its place and holds nobody up", () =>
+  Effect.sync(() => {
+    const queue = stand(stand(stand(stand(ModelQueue.empty, 0, "a"), 1, "a"), 10, "b"), 2, "a")
+    const first = ModelQueue.take(queue, (ticket) => ticket !== 0)
+    expect(first?.ticket).toBe(1)
+    expect(order(first?.queue ?? queue)).toEqual([10, 0, 2])
+    expect(ModelQueue.take(queue, () => false)).toBeUndefined()
   })
 )
 
@@ -65,7 +75,7 @@ it.prop(
           const [gone] = inside.splice(next.nth % Math.max(1, inside.length), 1)
           if (gone !== undefined) queue = ModelQueue.abandon(queue, gone.ticket, gone.caller)
         } else {
-          const taken = ModelQueue.take(queue)
+          const taken = ModelQueue.take(queue, () => true)
           expect(taken === undefined).toBe(inside.length === 0)
           if (taken === undefined) continue
           queue = taken.queue

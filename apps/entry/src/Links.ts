@@ -13,7 +13,7 @@ interface Held {
 
 /** Represents an answer's place at a peer; it counts on the link it was taken on, whatever became of that. */
 export interface Seat {
-  readonly peer: PeerId
+  readonly link: Link
   /** When it was taken, milliseconds since 1970. */
   readonly sinceMs: number
   /** Frees it; to be called once. */
@@ -26,9 +26,8 @@ export class Links extends Context.Tag("@weft/entry/Links")<
   {
     /** Keeps `link` until the scope closes; returns the link of the same peer that it replaces, still open. */
     readonly hold: (link: Link) => Effect.Effect<Link | undefined, never, Scope.Scope>
-    readonly find: (peer: PeerId) => Link | undefined
-    /** Counts one more answer at `peer`, until `leave` of what it returns is called. */
-    readonly enter: (peer: PeerId, nowMs: number) => Seat
+    /** Counts one more answer at `peer`, until `leave` of what it returns is called; undefined without a link to it. */
+    readonly enter: (peer: PeerId, nowMs: number) => Seat | undefined
     readonly attachments: () => ReadonlyMap<PeerId, Attachment>
     /** Notes the measured round trip of every link; called by the listener's sweep. */
     readonly measure: Effect.Effect<void>
@@ -51,13 +50,12 @@ const make = (): typeof Links.Service => {
       )
       return replaced
     }),
-    find: (peer) => held.get(peer)?.link,
     enter: (peer, nowMs) => {
       const entry = held.get(peer)
-      if (entry === undefined) return { peer, sinceMs: nowMs, leave: () => {} }
+      if (entry === undefined) return undefined
       entry.lastElectedMs = nowMs
       entry.inFlight++
-      return { peer, sinceMs: nowMs, leave: () => void entry.inFlight-- }
+      return { link: entry.link, sinceMs: nowMs, leave: () => void entry.inFlight-- }
     },
     attachments: () => held,
     measure: Effect.suspend(() =>

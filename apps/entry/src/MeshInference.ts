@@ -11,7 +11,6 @@ import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
 import { Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
-import { Links } from "./Links.ts"
 import { Slots } from "./Slots.ts"
 
 /** Peers asked for an answer before it has begun: a fourth machine would hardly fare better than three. */
@@ -30,7 +29,6 @@ export const layer = Layer.effect(
   Inference,
   Effect.gen(function* () {
     const directory = yield* PeerDirectoryActor
-    const links = yield* Links
     const slots = yield* Slots
     const { maxFailovers } = yield* EntryConfig
 
@@ -49,14 +47,11 @@ export const layer = Layer.effect(
     ) =>
       Effect.gen(function* () {
         const { hasBegun, request, tried } = answer
-        const peer = yield* slots.take({ model: request.model, caller, excluded: tried, hasBegun })
+        const link = yield* slots.take({ model: request.model, caller, excluded: tried, hasBegun })
+        const { peer } = link
         const after = answer.asked(peer)
         if (after !== undefined) EntryMetrics.rerouted.inc({ kind: after })
-        const link = links.find(peer)
-        const last =
-          link === undefined
-            ? lostLink
-            : yield* ask(link, request, (event) => (answer.passes(event) ? deliver(peer, event) : Effect.void))
+        const last = yield* ask(link, request, (event) => (answer.passes(event) ? deliver(peer, event) : Effect.void))
         return { peer, last }
       }).pipe(Effect.scoped)
 
@@ -101,5 +96,3 @@ export const layer = Layer.effect(
 // internal
 
 type Tail<Parameters> = Parameters extends readonly [unknown, ...infer Rest] ? Rest : never
-
-const lostLink: PartEnd = { _tag: "Failed", failure: { code: "engine_lost", message: "the link to the peer is gone" } }

@@ -51,16 +51,24 @@ export const enter = (queue: ModelQueue, ticket: Ticket, caller: string, slots: 
   return { _tag: "Waiting", queue: { ...queue, waiting, length: queue.length + 1 } }
 }
 
-/** Takes the ticket whose turn it is; its caller goes to the end of the round. Undefined where nobody waits. */
-export const take = (queue: ModelQueue): { readonly ticket: Ticket; readonly queue: ModelQueue } | undefined => {
-  const first = queue.waiting.entries().next()
-  if (first.done === true) return undefined
-  const [caller, [ticket, ...rest]] = first.value
-  if (ticket === undefined) return undefined
-  const waiting = new Map(queue.waiting)
-  waiting.delete(caller)
-  if (rest.length > 0) waiting.set(caller, rest)
-  return { ticket, queue: { ...queue, waiting, length: queue.length - 1 } }
+/**
+ * Takes the oldest ticket that `fits` of the first caller that has one; that caller goes to the end of the round.
+ * Undefined where there is none.
+ */
+export const take = (
+  queue: ModelQueue,
+  fits: (ticket: Ticket) => boolean
+): { readonly ticket: Ticket; readonly queue: ModelQueue } | undefined => {
+  for (const [caller, tickets] of queue.waiting) {
+    const ticket = tickets.find(fits)
+    if (ticket === undefined) continue
+    const rest = tickets.filter((other) => other !== ticket)
+    const waiting = new Map(queue.waiting)
+    waiting.delete(caller)
+    if (rest.length > 0) waiting.set(caller, rest)
+    return { ticket, queue: { ...queue, waiting, length: queue.length - 1 } }
+  }
+  return undefined
 }
 
 /** Removes a ticket whose client left; the same queue where it is not in it. */

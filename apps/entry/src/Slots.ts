@@ -1,11 +1,13 @@
 /**
- * Gives each answer a slot of a peer, or a place in the queue of its model until one is free. Owns the queues; a slot that
- * becomes free is given on at once, without a timer.
+ * Gives each answer a slot of a peer, or a place in the queue of its model until one is free. Owns the queues; a slot
+ * that becomes free is given on at once, without a timer. Every step is synchronous: nobody ever sees half of one.
  */
+import type { Link } from "@weft/mesh/Link"
+import type { PeerDirectory } from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { elect, type NobodyElected, slotsServing } from "@weft/mesh/SoloElection"
-import { Clock, Context, Deferred, Effect, Either, FiberId, Layer, Option, type Scope } from "effect"
+import { elect, NobodyElected, slotsServing } from "@weft/mesh/SoloElection"
+import { Clock, Context, Deferred, Effect, Either, FiberId, Layer, type Scope } from "effect"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { NoAnswer } from "./Inference.ts"
 import { Links, type Seat } from "./Links.ts"
@@ -26,9 +28,12 @@ export interface SlotRequest {
 export class Slots extends Context.Tag("@weft/entry/Slots")<
   Slots,
   {
-    /** Waits for a slot and returns its peer; the slot is free again when the scope closes. */
-    readonly take: (request: SlotRequest) => Effect.Effect<PeerId, NoAnswer, Scope.Scope>
-    /** Gives free slots to those who wait; called when peers came or became ready, as the directory tells nobody. */
+    /** Waits for a slot and returns the link to its peer; the slot is free again when the scope closes. */
+    readonly take: (request: SlotRequest) => Effect.Effect<Link, NoAnswer, Scope.Scope>
+    /**
+     * Gives free slots to those who wait, and ends the wait of those whom nobody serves any more; called when peers
+     * came, went or said how they are, as the directory tells nobody.
+     */
     readonly serveQueues: Effect.Effect<void>
   }
 >() {
@@ -47,9 +52,12 @@ const retryAfterSecondsNoPeer = 5
 
 // internal
 
+/** Somebody who wants a slot: in the line of its model until `granted` is done. */
 interface Waiter {
   readonly request: SlotRequest
+  readonly ticket: ModelQueue.Ticket
   readonly granted: Deferred.Deferred<Seat, NoAnswer>
+  seat: Seat | undefined
 }
 
 interface Line {
@@ -58,108 +66,138 @@ interface Line {
 }
 
 const make = Effect.gen(function* () {
-  const directory = yield* PeerDirectoryActor
-  const links = yield* Links
-  const lines = new Map<string, Line>()
-  let tickets = 0
+  const { snapshot } = yield* PeerDirectoryActor
+  const lines = new Lines(yield* Links)
+  const step = <A>(take: (directory: PeerDirectory, nowMs: number) => A): Effect.Effect<A> =>
+    Effect.flatMap(Clock.currentTimeMillis, (nowMs) => Effect.map(snapshot, (directory) => take(directory, nowMs)))
 
-  const lineOf = (model: string): Line => {
-    const line = lines.get(model) ?? { queue: ModelQueue.empty, waiters: new Map<ModelQueue.Ticket, Waiter>() }
-    lines.set(model, line)
-    return line
-  }
-  const choose = ({ excluded, hasBegun, model }: SlotRequest) =>
-    Effect.map(directory.snapshot, (snapshot) =>
-      elect(snapshot, model, links.attachments(), { excluded, perSlotMax: hasBegun ? perSlotMaxBegun : perSlotMax })
+  const take = Effect.fnUntraced(function* (request: SlotRequest, restore: Restore) {
+    const waiter = yield* step((directory, nowMs) => lines.enter(directory, request, nowMs))
+    const seat = yield* Effect.onInterrupt(restore(Deferred.await(waiter.granted)), () =>
+      step((directory, nowMs) => lines.giveUp(directory, waiter, nowMs))
     )
-
-  /** Gives the slots of one model to those whose turn it is, as long as there are any. */
-  const serve = (model: string, line: Line, nowMs: number): Effect.Effect<void> =>
-    Effect.gen(function* () {
-      while (true) {
-        const next = ModelQueue.take(line.queue)
-        const waiter = next === undefined ? undefined : line.waiters.get(next.ticket)
-        if (next === undefined || waiter === undefined) return
-        const elected = yield* choose(waiter.request)
-        if (Either.isLeft(elected) && elected.left.reason === "AllBusy") return
-        line.queue = next.queue
-        line.waiters.delete(next.ticket)
-        EntryMetrics.queued.set({ model }, line.queue.length)
-        const granted = Either.isRight(elected)
-          ? Effect.succeed(links.enter(elected.right, nowMs))
-          : Effect.fail(noAnswer(model, elected.left.reason))
-        Deferred.unsafeDone(waiter.granted, granted)
-      }
-    })
-
-  const release = (model: string, seat: Seat) =>
-    Effect.flatMap(Clock.currentTimeMillis, (nowMs) => {
-      seat.leave()
-      const line = lineOf(model)
-      line.queue = ModelQueue.held(line.queue, nowMs - seat.sinceMs)
-      return serve(model, line, nowMs)
-    })
-
-  /** Stands in line until a slot is given; `restore` lets the caller leave meanwhile. */
-  const wait = (request: SlotRequest, slots: number, restore: Restore): Effect.Effect<Seat, NoAnswer> =>
-    Effect.suspend(() => {
-      const { caller, model } = request
-      const line = lineOf(model)
-      const ticket = tickets++
-      const entry = ModelQueue.enter(line.queue, ticket, caller, slots)
-      if (entry._tag === "Refused") {
-        const retryAfterSeconds = Math.ceil(entry.retryAfterMs / 1_000)
-        return new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds })
-      }
-      const granted = Deferred.unsafeMake<Seat, NoAnswer>(FiberId.none)
-      line.queue = entry.queue
-      line.waiters.set(ticket, { request, granted })
-      EntryMetrics.queued.set({ model }, line.queue.length)
-      return Effect.onInterrupt(restore(Deferred.await(granted)), () => giveUp(line, ticket, request, granted))
-    })
-
-  /** A client that left while it waited; a slot that was given to it in the same moment goes to the next. */
-  const giveUp = (line: Line, ticket: number, { caller, model }: SlotRequest, granted: Waiter["granted"]) =>
-    Effect.gen(function* () {
-      line.queue = ModelQueue.abandon(line.queue, ticket, caller)
-      line.waiters.delete(ticket)
-      EntryMetrics.queued.set({ model }, line.queue.length)
-      const done = yield* Deferred.poll(granted)
-      if (Option.isNone(done)) return
-      const seat = yield* Effect.option(done.value)
-      if (Option.isSome(seat)) yield* release(model, seat.value)
-    })
-
-  const take = (request: SlotRequest, restore: Restore) =>
-    Effect.gen(function* () {
-      const { hasBegun, model } = request
-      const elected = yield* choose(request)
-      if (Either.isRight(elected) && (hasBegun || lineOf(model).queue.length === 0)) {
-        return links.enter(elected.right, yield* Clock.currentTimeMillis)
-      }
-      if (Either.isLeft(elected) && (elected.left.reason !== "AllBusy" || hasBegun)) {
-        return yield* noAnswer(model, elected.left.reason)
-      }
-      return yield* wait(request, slotsServing(yield* directory.snapshot, model), restore)
-    })
-
+    yield* Effect.addFinalizer(() => step((directory, nowMs) => lines.release(directory, request.model, seat, nowMs)))
+    return seat.link
+  })
   return {
     // Interruptible only while it waits: a slot that was entered and then forgotten would be lost for good.
-    take: (request: SlotRequest) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function* () {
-          const seat = yield* take(request, restore)
-          yield* Effect.addFinalizer(() => release(request.model, seat))
-          return seat.peer
-        })
-      ),
-    serveQueues: Effect.flatMap(Clock.currentTimeMillis, (nowMs) =>
-      Effect.forEach(lines, ([model, line]) => serve(model, line, nowMs), { discard: true })
-    )
+    take: (request: SlotRequest) => Effect.uninterruptibleMask((restore) => take(request, restore)),
+    serveQueues: step((directory, nowMs) => lines.serveAll(directory, nowMs))
   } satisfies typeof Slots.Service
 })
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** The lines of all models. */
+class Lines {
+  readonly #links: typeof Links.Service
+  readonly #lines = new Map<string, Line>()
+  #tickets = 0
+
+  constructor(links: typeof Links.Service) {
+    this.#links = links
+  }
+
+  /** Gives a slot or a refusal at once, or a place in the line. */
+  enter(directory: PeerDirectory, request: SlotRequest, nowMs: number): Waiter {
+    const { caller, hasBegun, model } = request
+    const granted = Deferred.unsafeMake<Seat, NoAnswer>(FiberId.none)
+    const waiter: Waiter = { request, ticket: this.#tickets++, granted, seat: undefined }
+    // Those who wait come first, should something be free that nobody told of yet.
+    if (!hasBegun) this.#serve(directory, model, nowMs)
+    const elected = this.#elect(directory, request)
+    if (hasBegun || !isAllBusy(elected)) {
+      this.#grant(waiter, elected, nowMs)
+      return waiter
+    }
+    const line = this.#lineOf(model)
+    const entry = ModelQueue.enter(line.queue, waiter.ticket, caller, slotsServing(directory, model))
+    if (entry._tag === "Refused") {
+      const retryAfterSeconds = Math.ceil(entry.retryAfterMs / 1_000)
+      Deferred.unsafeDone(granted, new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds }))
+    } else {
+      line.waiters.set(waiter.ticket, waiter)
+      change(model, line, entry.queue)
+    }
+    return waiter
+  }
+
+  /** A client that left before it had what it waited for; a slot that was given to it in this moment goes on. */
+  giveUp(directory: PeerDirectory, { request: { caller, model }, seat, ticket }: Waiter, nowMs: number): void {
+    const line = this.#lineOf(model)
+    if (line.waiters.delete(ticket)) change(model, line, ModelQueue.abandon(line.queue, ticket, caller))
+    seat?.leave()
+    this.#serve(directory, model, nowMs)
+  }
+
+  /** An answer has ended. */
+  release(directory: PeerDirectory, model: string, seat: Seat, nowMs: number): void {
+    seat.leave()
+    const line = this.#lineOf(model)
+    line.queue = ModelQueue.held(line.queue, nowMs - seat.sinceMs)
+    this.#serve(directory, model, nowMs)
+  }
+
+  /** Serves every line; those of models that the directory forgot are forgotten, which bounds them as it is bounded. */
+  serveAll(directory: PeerDirectory, nowMs: number): void {
+    for (const [model, line] of this.#lines) {
+      this.#serve(directory, model, nowMs)
+      if (line.queue.length > 0 || directory.models.has(model)) continue
+      this.#lines.delete(model)
+      EntryMetrics.queued.remove({ model })
+    }
+  }
+
+  /** Gives the slots of one model to those whose turn it is, as long as there are any. */
+  #serve(directory: PeerDirectory, model: string, nowMs: number): void {
+    const line = this.#lines.get(model)
+    while (line !== undefined && line.queue.length > 0) {
+      const electedByMost = this.#elect(directory, { model, excluded: new Set(), hasBegun: false })
+      const electedBy = ({ request }: Waiter) =>
+        request.excluded.size === 0 ? electedByMost : this.#elect(directory, request)
+      const next = ModelQueue.take(line.queue, (ticket) => {
+        const waiter = line.waiters.get(ticket)
+        return waiter !== undefined && !isAllBusy(electedBy(waiter))
+      })
+      const waiter = next === undefined ? undefined : line.waiters.get(next.ticket)
+      if (next === undefined || waiter === undefined) return
+      line.waiters.delete(next.ticket)
+      change(model, line, next.queue)
+      this.#grant(waiter, electedBy(waiter), nowMs)
+    }
+  }
+
+  #elect(directory: PeerDirectory, { excluded, hasBegun, model }: Omit<SlotRequest, "caller">): Elected {
+    const options = { excluded, perSlotMax: hasBegun ? perSlotMaxBegun : perSlotMax }
+    return elect(directory, model, this.#links.attachments(), options)
+  }
+
+  #grant(waiter: Waiter, elected: Elected, nowMs: number): void {
+    const seat = Either.flatMap(elected, (peer) =>
+      Either.fromNullable(this.#links.enter(peer, nowMs), () => new NobodyElected({ reason: "NoPeer" }))
+    )
+    waiter.seat = Either.getOrUndefined(seat)
+    Deferred.unsafeDone(
+      waiter.granted,
+      Either.mapLeft(seat, ({ reason }) => noAnswer(waiter.request.model, reason))
+    )
+  }
+
+  #lineOf(model: string): Line {
+    const line = this.#lines.get(model) ?? { queue: ModelQueue.empty, waiters: new Map() }
+    this.#lines.set(model, line)
+    return line
+  }
+}
+
+type Elected = ReturnType<typeof elect>
+
+const isAllBusy = (elected: Elected): boolean => Either.isLeft(elected) && elected.left.reason === "AllBusy"
+
+const change = (model: string, line: Line, queue: ModelQueue.ModelQueue): void => {
+  line.queue = queue
+  EntryMetrics.queued.set({ model }, queue.length)
+}
 
 const noAnswer = (model: string, reason: NobodyElected["reason"]): NoAnswer => {
   switch (reason) {
