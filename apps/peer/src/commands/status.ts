@@ -1,5 +1,6 @@
 /** `peer status`: what the running peer of this data directory does now. */
 import { Command } from "@effect/cli"
+import type { EngineTuning } from "@weft/engine/EngineTuning"
 import { Effect } from "effect"
 import * as PeerConfig from "../PeerConfig.ts"
 import type { PeerStatus } from "../PeerStatus.ts"
@@ -41,12 +42,7 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
     ])
   ]),
   ...status.models.flatMap(({ id, tuning }) =>
-    tuning === undefined
-      ? []
-      : [
-          "",
-          `${Terminal.printable(id)}: ${tuning.threads} of ${tuning.threadsMax} threads (${tuning.profile}), ${tuning.why}`
-        ]
+    tuning === undefined ? [] : ["", `${Terminal.printable(id)}: ${describeTuning(tuning)}`]
   )
 ]
 
@@ -54,3 +50,6 @@ const describeEntry = ({ address, rttMs, url }: PeerStatus["entry"]): string =>
   [url, ...(address === undefined ? [] : [address]), ...(rttMs === undefined ? [] : [`${rttMs.toFixed(1)} ms`])].join(
     "  "
   )
+
+const describeTuning = ({ profile, threads, threadsMax, why }: EngineTuning): string =>
+  `${threads} of ${threadsMax} threads (${profile}), ${Terminal.printable(why)}`
