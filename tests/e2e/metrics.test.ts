@@ -28,7 +28,7 @@ const entrySeries: ReadonlyArray<readonly [name: string, counted: boolean]> = [
   ['weft_packets_lost_total{layer="quic"}', false],
   ['weft_actor_restarts_total{actor="PeerDirectory"}', false],
   ['weft_actor_mailbox_depth{actor="PeerDirectory"}', false],
-  ["weft_route_retries_total", false],
+  ['weft_route_failovers_total{kind="failover"}', false],
   ["weft_build_info{", true]
 ]
 
@@ -67,7 +67,7 @@ it.live("entry and peer show what they did, by names and labels that stay", () =
     // Sessions are measured a few times a second, so those series come a little later.
     const complete = (at: string, series: typeof entrySeries) =>
       Effect.map(scrape(at), (text) => missing(text, series)).pipe(
-        Effect.repeat({ until: (names) => names.length === 0, times: 100, schedule: Schedule.spaced("50 millis") })
+        Effect.repeat({ until: (names) => names.length === 0, times: 400, schedule: Schedule.spaced("50 millis") })
       )
     yield* complete(url, entrySeries)
     yield* complete(page, peerSeries)

@@ -1,78 +1,82 @@
-/** The plan of a decode, against every situation: nobody is held up, nothing exceeds its bound. */
+/** The plan of a decode of prompts, against every situation: nothing exceeds its bound, nobody waits for ever. */
 import { describe, expect, test } from "bun:test"
 import * as BatchPlan from "@weft/engine/BatchPlan"
 import { Effect, FastCheck } from "effect"
 import { it } from "../support/effect.ts"
 
-const answering = { pending: 1, answering: true }
-const prompt = (pending: number) => ({ pending, answering: false })
+const untouched = (known: number): BatchPlan.PlannedPrompt => ({ computed: 0, prompt: known, known })
 
-const sequences = FastCheck.array(
-  FastCheck.oneof(FastCheck.constant(answering), FastCheck.integer({ min: 1, max: 3000 }).map(prompt)),
+const prompts = FastCheck.array(
+  FastCheck.record({ prompt: FastCheck.integer({ min: 1, max: 3000 }), resumed: FastCheck.nat(300) }),
   { maxLength: 64 }
+).chain((sizes) =>
+  FastCheck.tuple(
+    ...sizes.map(({ prompt, resumed }) =>
+      FastCheck.nat(prompt + resumed - 1).map((computed) => ({ computed, prompt, known: prompt + resumed }))
+    )
+  )
 )
-const situation = FastCheck.record({ sequences, prefillTokens: FastCheck.integer({ min: 1, max: 512 }) })
+const situation = FastCheck.record({ prompts, prefillTokens: FastCheck.integer({ min: 1, max: 512 }) })
+
+/** Runs turns until all is computed; returns the sequences in the order in which they came to their ends. */
+const finish = (
+  prompts: ReadonlyArray<BatchPlan.PlannedPrompt>,
+  plan: (left: ReadonlyArray<BatchPlan.PlannedPrompt>) => ReadonlyArray<BatchPlan.Slice>
+) => {
+  const left = prompts.map((prompt, index) => ({ ...prompt, index }))
+  const finished: Array<number> = []
+  while (left.length > 0) {
+    const slices = plan(left)
+    expect(slices.length).toBeGreaterThan(0)
+    for (const { draws, index, rows } of slices.toReversed()) {
+      const sequence = left[index]
+      expect(rows).toBeGreaterThan(0)
+      if (sequence === undefined) continue
+      sequence.computed += rows
+      expect(draws).toBe(sequence.computed === sequence.known)
+      if (draws) finished.push(...left.splice(index, 1).map((one) => one.index))
+    }
+  }
+  return finished
+}
 
 describe("BatchPlan", () => {
-  it.prop("every running answer gets its row, whatever prompts wait", situation, ({ sequences, prefillTokens }) =>
+  it.prop("prompts share a bounded number of rows and use all of it", situation, ({ prefillTokens, prompts }) =>
     Effect.sync(() => {
-      const slices = BatchPlan.plan(sequences, prefillTokens)
-      for (const [index, sequence] of sequences.entries()) {
-        if (sequence.answering) expect(slices).toContainEqual({ index, rows: 1, draws: true })
+      const slices = BatchPlan.plan(prompts, "fast", prefillTokens)
+      const known = prompts.reduce((sum, { computed, known }) => sum + known - computed, 0)
+      expect(slices.reduce((sum, { rows }) => sum + rows, 0)).toBe(Math.min(prefillTokens, known))
+      expect(new Set(slices.map(({ index }) => index)).size).toBe(slices.length)
+    })
+  )
+
+  it.prop("every prompt comes to its end", situation, ({ prefillTokens, prompts }) =>
+    Effect.sync(() => {
+      for (const profile of ["fast", "exact"] as const) {
+        const finished = finish(prompts, (left) => BatchPlan.plan(left, profile, prefillTokens))
+        expect(finished.toSorted((a, b) => a - b)).toEqual([...prompts.keys()])
       }
     })
   )
 
-  it.prop("prompts share a bounded number of rows and use all of it", situation, ({ sequences, prefillTokens }) =>
+  it.prop("the exact profile cuts a prompt at the same places whatever else waits", situation, ({ prompts }) =>
     Effect.sync(() => {
-      const slices = BatchPlan.plan(sequences, prefillTokens)
-      const prompts = sequences.filter((sequence) => !sequence.answering)
-      const rows = slices.filter(({ index }) => sequences[index]?.answering === false).map((slice) => slice.rows)
-      const known = prompts.reduce((sum, { pending }) => sum + pending, 0)
-      expect(rows.reduce((sum, count) => sum + count, 0)).toBe(Math.min(prefillTokens, known))
-    })
-  )
-
-  it.prop(
-    "a slice draws exactly where its sequence is computed to the end",
-    situation,
-    ({ sequences, prefillTokens }) =>
-      Effect.sync(() => {
-        const seen = new Set<number>()
-        for (const { draws, index, rows } of BatchPlan.plan(sequences, prefillTokens)) {
-          expect(seen.has(index)).toBe(false)
-          seen.add(index)
-          expect(rows).toBeGreaterThan(0)
-          expect(draws).toBe(rows === sequences[index]?.pending)
-        }
-      })
-  )
-
-  it.prop("turns compute every prompt, the oldest first", situation, ({ sequences, prefillTokens }) =>
-    Effect.sync(() => {
-      const left = sequences.map(({ pending }) => pending)
-      const finished: Array<number> = []
-      const turnsMax = left.reduce((sum, count) => sum + count, 1)
-      for (let turn = 0; turn < turnsMax && finished.length < sequences.length; turn++) {
-        const open = [...left.keys()].filter((index) => !finished.includes(index))
-        const planned = open.map((index) => ({ ...(sequences[index] ?? answering), pending: left[index] ?? 0 }))
-        for (const slice of BatchPlan.plan(planned, prefillTokens)) {
-          const index = open[slice.index] ?? -1
-          left[index] = (left[index] ?? 0) - slice.rows
-          if (slice.draws) finished.push(index)
-        }
+      for (const { computed, known, prompt } of prompts) {
+        const [slice] = BatchPlan.plan([{ computed, known, prompt }, ...prompts], "exact", 512)
+        const end = computed + (slice?.rows ?? 0)
+        if (computed >= prompt) expect(slice?.rows).toBeLessThanOrEqual(BatchPlan.replayedTokens)
+        else expect(end === prompt || (end % BatchPlan.canonicalTokens === 0 && end < prompt)).toBe(true)
       }
-      const prompts = finished.filter((index) => sequences[index]?.answering === false)
-      expect(prompts).toEqual(prompts.toSorted((a, b) => a - b))
-      expect(finished.length).toBe(sequences.length)
     })
   )
 
   test("a long prompt waits its turn behind an older one", () => {
-    expect(BatchPlan.plan([prompt(40), answering, prompt(500)], 64)).toEqual([
+    expect(BatchPlan.plan([untouched(40), untouched(500)], "fast", 64)).toEqual([
       { index: 0, rows: 40, draws: true },
-      { index: 1, rows: 1, draws: true },
-      { index: 2, rows: 24, draws: false }
+      { index: 1, rows: 24, draws: false }
+    ])
+    expect(BatchPlan.plan([untouched(140), untouched(20)], "exact", 64)).toEqual([
+      { index: 0, rows: 128, draws: false }
     ])
   })
 })

@@ -11,7 +11,7 @@ const contextTokens = 512
 let llama: Llama.Llama
 
 beforeAll(() => {
-  const sizes = { contextTokens, slots: 1, rowsMax: 8, threads: 1 }
+  const sizes = { contextTokens, slots: 1, rowsMax: 8, threads: 1, profile: "fast" } as const
   llama = Llama.open({ path: models.nano, accelerator: "cpu", gpuLayers: 0, ...sizes, onProgress: () => {} })
 })
 afterAll(() => llama.close())
@@ -19,7 +19,7 @@ afterAll(() => llama.close())
 /** Returns the events of an answer that consists of `tokens`, up to its end. */
 const feed = (tokens: ReadonlyArray<number>, stop: ReadonlyArray<string> = [], maxTokens?: number) => {
   const request = ask("hello", { stop, ...(maxTokens === undefined ? {} : { maxTokens }) })
-  const answer = EngineAnswer.make(llama, 0, request, [1, 4, 5], 0, contextTokens)
+  const answer = EngineAnswer.make(llama, { request, prompt: [1, 4, 5], seed: 0, contextTokens, cachedTokens: 0 })
   const events: Array<GenerateEvent> = []
   for (const token of tokens) {
     events.push(...answer.add(token))

@@ -2,7 +2,7 @@
 import { describe, expect } from "bun:test"
 import { availableParallelism } from "node:os"
 import type { GenerateEvent, GenerateRequest, Prompt } from "@weft/engine/Generation"
-import { Effect, Either } from "effect"
+import { Effect, Either, Exit, Scope } from "effect"
 import * as Llama from "../../packages/engine/src/internal/llama/Llama.ts"
 import { it } from "../support/effect.ts"
 import { answer, ask, askEndless, chat, greedy, makeEngine, models } from "./asking.ts"
@@ -34,6 +34,7 @@ const llama = Effect.acquireRelease(
       slots: 1,
       rowsMax: 512,
       threads: 1,
+      profile: "fast",
       onProgress: () => {}
     })
   ),
@@ -60,7 +61,7 @@ const drive = (model: Llama.Llama, prompt: ReadonlyArray<number>): ReadonlyArray
     next = put([next], prompt.length + drawn.length - 1)
   }
   sampler.close()
-  model.forget(0)
+  model.keep(0, 0)
   return drawn
 }
 
@@ -74,7 +75,7 @@ describe("an engine", () => {
       expect(events.filter(({ _tag }) => _tag === "Started" || _tag === "Finished").length).toBe(2)
       expect(reason(last)).toBe("stop")
       expect(usage(last)).toEqual({ promptTokens: 10, completionTokens: tokens.length, cachedTokens: 0 })
-      expect(yield* engine.load).toEqual({ state: "ready", active: 0, queued: 0, restarts: 0 })
+      expect(yield* engine.load).toMatchObject({ state: "ready", active: 0, queued: 0, restarts: 0 })
       const unset = ask("What is 7 plus 5?", { maxTokens: undefined, sampling: { ...greedy, seed: undefined } })
       expect((yield* answer(engine, unset)).text).toBe(text)
     })
@@ -109,7 +110,7 @@ describe("an engine", () => {
 
   it.live("repeats an answer for the same seed, not for others, and reports the seed it drew", () =>
     Effect.gen(function* () {
-      const engine = yield* makeEngine()
+      const engine = yield* makeEngine({ profile: "exact" })
       const warm = (seed?: number): GenerateRequest => {
         const sampling = { ...greedy, temperature: 1.5, topK: 200, topP: 0.99, minP: 0.001 }
         return ask("Tell me a story about a fox.", {
@@ -152,6 +153,42 @@ describe("an engine", () => {
       expect(high).not.toEqual(low)
       expect(new Set(low).size).toBeGreaterThan(3)
       expect(new Set(high).size).toBeGreaterThan(3)
+    })
+  )
+
+  it.live("computes of a chat's next turn only what is new, and says so", () =>
+    Effect.gen(function* () {
+      const engine = yield* makeEngine()
+      const first = yield* answer(engine, ask("What is 7 plus 5?"))
+      const again = yield* answer(engine, ask("What is 7 plus 5?"))
+      expect([again.text, usage(again.last)?.cachedTokens]).toEqual([first.text, 9])
+      const messages = [
+        { role: "user", content: "What is 7 plus 5?" },
+        { role: "assistant", content: first.text },
+        { role: "user", content: "What is 3 plus 3?" }
+      ] as const
+      const next = yield* answer(engine, ask({ _tag: "Chat", messages }))
+      // All that was computed: the prompt and the answer; the token that ended it was drawn only.
+      expect(usage(next.last)?.cachedTokens).toBe(10 + first.tokens.length)
+    })
+  )
+
+  it.live("gives an answer that is given up and asked for again its beginning back", () =>
+    Effect.gen(function* () {
+      const engine = yield* makeEngine()
+      const request = askEndless({ maxTokens: 30 })
+      const scope = yield* Scope.make()
+      const mailbox = yield* Scope.extend(engine.generate(request), scope)
+      yield* Effect.repeat(mailbox.take, { until: (event) => event._tag === "Delta" })
+      yield* Scope.close(scope, Exit.void)
+      const whole = yield* answer(engine, request)
+      expect(usage(whole.last)).toMatchObject({ completionTokens: 30 })
+      expect(usage(whole.last)?.cachedTokens).toBe((usage(whole.last)?.promptTokens ?? 0) - 1)
+      const resume = { tokens: whole.tokens.slice(0, 12), textLength: 5 }
+      const rest = yield* answer(engine, { ...request, resume })
+      expect(usage(rest.last)).toMatchObject({ completionTokens: 30 })
+      expect(whole.text.slice(0, 5) + rest.text).toBe(whole.text)
+      expect([...resume.tokens, ...rest.tokens]).toEqual([...whole.tokens])
     })
   )
 

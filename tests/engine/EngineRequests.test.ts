@@ -175,7 +175,7 @@ describe("EngineRequests", () => {
       ).toMatch(/not asked for/)
       expect(yield* wrong((key) => turn([], [key]))).toMatch(/without being asked/)
       const endless = (key: number) =>
-        turn([[key, started], ...Array<[number, GenerateEvent]>(18).fill([key, delta(0)])])
+        turn([[key, started], ...Array<[number, GenerateEvent]>(19).fill([key, delta(0)])])
       expect(yield* wrong(endless)).toMatch(/exceeds its context/)
     })
   )

@@ -57,6 +57,13 @@ export interface Answer {
   readonly last: GenerateEvent | undefined
 }
 
+/** Returns the answer that these events are. */
+export const answerOf = (events: ReadonlyArray<GenerateEvent>): Answer => {
+  const deltas = events.filter((event) => event._tag === "Delta")
+  const text = deltas.map((delta) => delta.text).join("")
+  return { text, tokens: deltas.flatMap((delta) => delta.tokens), events, last: events.at(-1) }
+}
+
 /** Gathers what comes until the end. */
 export const gather = (mailbox: Mailbox.ReadonlyMailbox<GenerateEvent>): Effect.Effect<Answer> =>
   Effect.gen(function* () {
@@ -64,10 +71,7 @@ export const gather = (mailbox: Mailbox.ReadonlyMailbox<GenerateEvent>): Effect.
     while (true) {
       const [chunk, done] = yield* mailbox.takeAll
       events.push(...Chunk.toReadonlyArray(chunk))
-      if (!done) continue
-      const deltas = events.filter((event) => event._tag === "Delta")
-      const text = deltas.map((delta) => delta.text).join("")
-      return { text, tokens: deltas.flatMap((delta) => delta.tokens), events, last: events.at(-1) }
+      if (done) return answerOf(events)
     }
   })
 

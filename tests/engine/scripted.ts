@@ -38,34 +38,36 @@ export interface Scripted {
   readonly open: () => number
   /** Answers that were begun. */
   readonly begun: () => number
+  /** What it was asked, oldest first. */
+  readonly requests: ReadonlyArray<GenerateRequest>
 }
 
 /** Returns an engine whose every answer is what `say` offers to its mailbox, which then stays as `say` left it. */
 export const scripted = (
-  say: (mailbox: Mailbox.Mailbox<GenerateEvent>) => Effect.Effect<unknown>,
+  say: (mailbox: Mailbox.Mailbox<GenerateEvent>, request: GenerateRequest) => Effect.Effect<unknown>,
   waitingMax = Number.POSITIVE_INFINITY
 ): Scripted => {
   let open = 0
-  let begun = 0
+  const requests: Array<GenerateRequest> = []
   const [model] = peerInfo(peerId(1), ["tiny"]).models
   if (model === undefined) throw new Error("the description above has one model")
   const engine: Engine = {
     model,
-    generate: Effect.fnUntraced(function* () {
+    generate: Effect.fnUntraced(function* (request) {
       const mailbox = yield* Mailbox.make<GenerateEvent>({ capacity: waitingMax })
       yield* Effect.acquireRelease(
         Effect.sync(() => {
           open++
-          begun++
+          requests.push(request)
         }),
         () => Effect.sync(() => open--)
       )
-      yield* Effect.forkScoped(say(mailbox))
+      yield* Effect.forkScoped(say(mailbox, request))
       return mailbox
     }),
     load: Effect.sync(() => ({ state: "ready" as const, active: open, queued: 0, restarts: 0 }))
   }
-  return { engine, open: () => open, begun: () => begun }
+  return { engine, open: () => open, begun: () => requests.length, requests }
 }
 
 /** Says these events and ends. */

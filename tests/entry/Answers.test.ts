@@ -99,6 +99,22 @@ it.live("fields that are left out reach the peer as their defaults", () =>
   })
 )
 
+it.live("a client may say how exact its answer must be, in a header", () =>
+  Effect.gen(function* () {
+    const door = yield* open({ answers: "hand" })
+    const url = `${door.url}/v1/chat/completions`
+    const answer = yield* Effect.fork(post(url, hello, { "x-weft-profile": "exact" }))
+    const turn = yield* door.turn
+    expect(turn.request.profile).toBe("exact")
+    yield* turn.send(...ruleEvents(turn.request))
+    yield* turn.end
+    expect((yield* answer).status).toBe(200)
+    const wrong = yield* post(url, hello, { "x-weft-profile": "perfect" })
+    expect(wrong.status).toBe(400)
+    expect(wrong.json).toMatchObject({ error: { param: "x-weft-profile", type: "invalid_request_error" } })
+  })
+)
+
 it.live("every field reaches the peer as what it means", () =>
   Effect.gen(function* () {
     const door = yield* open({ answers: "hand" })

@@ -1,14 +1,16 @@
 /** Which peer answers and which is asked next, over links of a memory network with engines that speak by script. */
 import { expect } from "bun:test"
 import { answer } from "@weft/engine/GenerateStream"
-import type { GenerateEvent } from "@weft/engine/Generation"
+import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
+import { EntryConfig } from "@weft/entry/EntryConfig"
 import { Inference } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshInference from "@weft/entry/MeshInference"
+import { Slots } from "@weft/entry/Slots"
 import * as Link from "@weft/mesh/Link"
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import { Effect, Exit, FastCheck, Fiber, Layer, Scope } from "effect"
+import { Duration, Effect, Exit, FastCheck, Fiber, Layer, type Mailbox, Scope } from "effect"
 import { gather } from "../engine/asking.ts"
 import { delta, failed, finished, request, type Scripted, saying, scripted, started } from "../engine/scripted.ts"
 import { connect, endpoint, rise } from "../mesh/links.ts"
@@ -18,6 +20,8 @@ import { virtualTime } from "../support/virtualTime.ts"
 
 /** Slots of every peer's model. */
 const slots = 1
+/** Times an answer that has begun goes on elsewhere. */
+const maxFailovers = 2
 const good = (text: string): ReadonlyArray<GenerateEvent> => [started, delta(text), finished(1)]
 
 /** Joins a peer with this engine to the entry; returns its id and a way to lose it. */
@@ -39,7 +43,7 @@ const mesh = <A, E>(
   engines: ReadonlyArray<Scripted>,
   body: (
     peers: ReadonlyArray<Effect.Effect.Success<ReturnType<typeof join>>>
-  ) => Effect.Effect<A, E, Inference | Links | PeerDirectoryActor | Scope.Scope>
+  ) => Effect.Effect<A, E, Inference | Links | PeerDirectoryActor | Slots | Scope.Scope>
 ) =>
   Effect.gen(function* () {
     const entry = yield* endpoint("entry")
@@ -47,13 +51,18 @@ const mesh = <A, E>(
   }).pipe(
     Effect.scoped,
     Effect.provide(
-      MeshInference.layer.pipe(Layer.provideMerge(Links.layer), Layer.provideMerge(PeerDirectoryActor.layer()))
+      MeshInference.layer.pipe(
+        Layer.provideMerge(Slots.layer),
+        Layer.provideMerge(Links.layer),
+        Layer.provideMerge(PeerDirectoryActor.layer()),
+        Layer.provide(EntryConfig.layer({ maxFailovers }))
+      )
     ),
     Effect.provide(MemoryNetwork.layer())
   )
 
 const generate = (changes: Parameters<typeof request>[0] = {}) =>
-  Effect.flatMap(Inference, (inference) => inference.generate(request(changes)))
+  Effect.flatMap(Inference, (inference) => inference.generate(request(changes), "test"))
 const whole = Effect.scoped(
   Effect.flatMap(generate(), (given) => Effect.map(gather(given.events), (told) => ({ ...told, by: given.servedBy })))
 )
@@ -65,8 +74,8 @@ it.effect("a peer that fails before it begins is passed over for another, once e
   return mesh(engines, () =>
     Effect.gen(function* () {
       const retries = yield* rise(
-        "weft_route_retries_total",
-        {},
+        "weft_route_failovers_total",
+        { kind: "retry" },
         Effect.forEach([1, 2], () => Effect.map(whole, ({ text }) => expect(text).toBe("hello")))
       )
       expect(engines[1]?.begun()).toBe(2)
@@ -76,14 +85,94 @@ it.effect("a peer that fails before it begins is passed over for another, once e
   )
 })
 
-it.effect("a peer that fails after it began is not passed over: its client has seen the beginning", () => {
-  const engines = [1, 2].map(() => scripted(saying([started, delta("half "), failed("internal")])))
+const words = ["Once ", "upon ", "a ", "time ", "there ", "was"]
+/** Says the next two words behind what was said elsewhere and is lost then; at the last one it finishes. */
+const twoWords = (mailbox: Mailbox.Mailbox<GenerateEvent>, { resume }: GenerateRequest) => {
+  const from = resume?.tokens.length ?? 0
+  const said = words.slice(from, from + 2).map((word, index) => delta(word, from + index))
+  const end = from + 2 < words.length ? failed("engine_lost") : finished(words.length)
+  return saying([started, ...said, end])(mailbox)
+}
+const requestsOf = (engines: ReadonlyArray<Scripted>) =>
+  engines.flatMap(({ requests }) => requests).toSorted((a, b) => textLengthOf(a) - textLengthOf(b))
+const textLengthOf = ({ resume }: GenerateRequest) => resume?.textLength ?? 0
+
+it.effect(
+  "an answer that loses its peer goes on at the next with exactly what the client has, and the same seed",
+  () => {
+    const engines = [1, 2, 3].map(() => scripted(twoWords))
+    return mesh(engines, (peers) =>
+      Effect.gen(function* () {
+        const failovers = yield* rise(
+          "weft_route_failovers_total",
+          { kind: "failover" },
+          Effect.gen(function* () {
+            const { by, events } = yield* whole
+            expect(events).toEqual([started, ...words.map((word, token) => delta(word, token)), finished(words.length)])
+            const first = engines.findIndex(({ requests }) => requests.some(({ resume }) => resume === undefined))
+            expect(by).toBe(peers[first]?.id ?? "nobody")
+          })
+        )
+        expect(failovers).toBe(2)
+        expect(begun(engines)).toEqual([1, 1, 1])
+        const sampling = { ...request().sampling, seed: 7 }
+        expect(requestsOf(engines)).toEqual([
+          request(),
+          { ...request(), sampling, resume: { tokens: [0, 1], textLength: 10 } },
+          { ...request(), sampling, resume: { tokens: [0, 1, 2, 3], textLength: 17 } }
+        ])
+        expect(yield* inFlight).toEqual([0, 0, 0])
+      })
+    )
+  }
+)
+
+it.effect("an answer goes on elsewhere as often as is allowed; then its client gets the failure", () => {
+  const engines = [1, 2, 3, 4, 5].map(() => scripted(saying([started, delta("half "), failed("internal")])))
   return mesh(engines, () =>
     Effect.gen(function* () {
       const { events } = yield* whole
-      expect(events.map(({ _tag }) => _tag)).toEqual(["Started", "Delta", "Failed"])
-      expect(begun(engines).reduce((sum, count) => sum + count)).toBe(1)
+      expect(events).toEqual([
+        started,
+        ...[0, ...Array(maxFailovers).keys()].map(() => delta("half ")),
+        failed("internal")
+      ])
+      expect(begun(engines).toSorted()).toEqual([0, 0, 1, 1, 1])
+      expect(requestsOf(engines).map(({ resume }) => resume)).toEqual([
+        undefined,
+        { tokens: [1], textLength: 5 },
+        { tokens: [1, 1], textLength: 10 }
+      ])
+      expect(yield* inFlight).toEqual([0, 0, 0, 0, 0])
     })
+  )
+})
+
+it.live("an answer that has begun waits seconds for its only peer to come back, and not for ever", () => {
+  let leave: Effect.Effect<unknown> = Effect.void
+  const engine = scripted((mailbox, asked) => Effect.zipRight(leave, twoWords(mailbox, asked)))
+  return virtualTime(
+    mesh([engine], ([peer]) =>
+      Effect.gen(function* () {
+        if (peer === undefined) throw new Error("there is one")
+        const { ref } = yield* PeerDirectoryActor
+        const registered = { info: peerInfo(peer.id, ["tiny"], slots), link: peer.far.number }
+        const takesMs = Effect.map(Effect.timed(whole), ([took, told]) => ({ ...told, ms: Duration.toMillis(took) }))
+        leave = Effect.orDie(ref.Leave({ peer: peer.id, link: peer.far.number }))
+        const comingBack = Effect.zipRight(Effect.sleep("1 second"), ref.Register(registered))
+        yield* Effect.fork(Effect.repeatN(comingBack, 1))
+        const patient = yield* takesMs
+        expect(patient.text).toBe(words.join(""))
+        expect(engine.begun()).toBe(3)
+        expect(patient.ms).toBeGreaterThanOrEqual(2_000)
+        yield* ref.Register(registered)
+        const cut = yield* takesMs
+        expect(cut.events).toEqual([started, delta("Once ", 0), delta("upon ", 1), failed("engine_lost")])
+        expect(cut.ms).toBeGreaterThanOrEqual(5_000)
+        expect(cut.ms).toBeLessThan(7_000)
+        expect(yield* inFlight).toEqual([0])
+      })
+    )
   )
 })
 
@@ -92,8 +181,8 @@ it.effect("three peers are asked at most, each once; the client gets the last on
   return mesh(engines, () =>
     Effect.gen(function* () {
       const retries = yield* rise(
-        "weft_route_retries_total",
-        {},
+        "weft_route_failovers_total",
+        { kind: "retry" },
         Effect.map(whole, ({ events }) => expect(events).toEqual([failed("internal")]))
       )
       expect(begun(engines).sort()).toEqual([0, 0, 1, 1, 1])
@@ -118,8 +207,8 @@ it.effect("a lone peer that fails is no retry, and the failure it gave is still 
   return mesh(engines, () =>
     Effect.gen(function* () {
       const retries = yield* rise(
-        "weft_route_retries_total",
-        {},
+        "weft_route_failovers_total",
+        { kind: "retry" },
         Effect.map(whole, ({ events }) => expect(events).toEqual([failed("internal")]))
       )
       expect(retries).toBe(0)
@@ -166,13 +255,18 @@ it.effect("who cannot be answered is told why: no such model, nobody to reach, e
     Effect.gen(function* () {
       const reasonOf = (model: string) => Effect.scoped(Effect.flip(generate({ model })))
       expect(yield* reasonOf("gpt-17")).toMatchObject({ reason: "ModelNotFound", model: "gpt-17" })
-      // One slot, and four that may wait for it.
-      yield* Effect.forEach([1, 2, 3, 4, 5], () => generate())
-      expect(yield* reasonOf("tiny")).toMatchObject({ reason: "Overloaded", retryAfterSeconds: 2 })
+      // One slot, and two that may wait for it as long as no answer was measured.
+      yield* generate()
+      const waiting = yield* Effect.forEach([1, 2], () => Effect.fork(reasonOf("tiny")))
+      yield* Effect.repeatN(Effect.yieldNow(), 10)
+      expect(yield* reasonOf("tiny")).toMatchObject({ reason: "Overloaded", retryAfterSeconds: 10 })
       const { ref } = yield* PeerDirectoryActor
       if (peer !== undefined) yield* ref.Leave({ peer: peer.id, link: peer.far.number })
       expect(yield* reasonOf("tiny")).toMatchObject({ reason: "NoPeer", retryAfterSeconds: 5 })
       expect(yield* (yield* Inference).models).toEqual([])
+      yield* (yield* Slots).serveQueues
+      expect((yield* Fiber.joinAll(waiting)).map(({ reason }) => reason)).toEqual(["NoPeer", "NoPeer"])
+      expect(engine.begun()).toBe(1)
     })
   )
 })

@@ -2,6 +2,7 @@
 import { expect } from "bun:test"
 import { Links } from "@weft/entry/Links"
 import * as MeshListener from "@weft/entry/MeshListener"
+import { Slots } from "@weft/entry/Slots"
 import * as Announcement from "@weft/mesh/Announcement"
 import * as ControlPlane from "@weft/mesh/ControlPlane"
 import { Identity } from "@weft/mesh/Identity"
@@ -18,12 +19,13 @@ import { virtualTime } from "../support/virtualTime.ts"
 
 /** Runs `body` on virtual time with an entry that listens. */
 const listening = <A, E>(
-  body: (entry: Endpoint) => Effect.Effect<A, E, MemoryNetwork | PeerDirectoryActor | Links | Scope.Scope>
+  body: (entry: Endpoint) => Effect.Effect<A, E, MemoryNetwork | PeerDirectoryActor | Links | Slots | Scope.Scope>
 ) =>
   virtualTime(
     Effect.gen(function* () {
       const entry = yield* endpoint("entry")
       const layer = MeshListener.layer.pipe(
+        Layer.provideMerge(Slots.layer),
         Layer.provideMerge(Links.layer),
         Layer.provideMerge(PeerDirectoryActor.layer()),
         Layer.provide(Layer.succeed(Transport, entry.transport)),
@@ -148,7 +150,7 @@ it.live("a peer that dials again replaces its older link, whose late words chang
       expect([goodbye?.by, goodbye?.code]).toEqual(["them", Link.CloseCode.replaced])
       yield* Effect.sleep("100 millis")
       expect(yield* there).toEqual([peer.identity.id])
-      expect((yield* Links).find(peer.identity.id)?.session.remoteAddress).toBe("memory://peer")
+      expect((yield* Links).enter(peer.identity.id, 0)?.link.session.remoteAddress).toBe("memory://peer")
       expect((yield* second.control.Heartbeat({ load })).nowMs).toBeGreaterThan(0)
     })
   )

@@ -2,7 +2,7 @@
 import { expect } from "bun:test"
 import * as Directory from "@weft/mesh/PeerDirectory"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { type Attachment, elect, waitingPerSlotMax } from "@weft/mesh/SoloElection"
+import { type Attachment, elect } from "@weft/mesh/SoloElection"
 import { Effect, Either, FastCheck } from "effect"
 import { it } from "../support/effect.ts"
 import { peerId, peerInfo } from "./peers.ts"
@@ -21,7 +21,7 @@ const reason = (...args: Parameters<typeof elect>) => Either.getOrThrow(Either.f
 
 it.effect("the idlest peer is elected, then the nearest, then the one that waited longest", () =>
   Effect.sync(() => {
-    const none = new Set<PeerId>()
+    const none = { excluded: new Set<PeerId>(), perSlotMax: 1 }
     const two = directoryOf(2)
     expect(
       elected(
@@ -73,12 +73,13 @@ it.effect("the idlest peer is elected, then the nearest, then the one that waite
 it.effect("nobody is elected for a stated reason", () =>
   Effect.sync(() => {
     const one = directoryOf(1)
-    const full = slots * (1 + waitingPerSlotMax)
-    expect(reason(one, "other", attached([[0, {}]]), new Set())).toBe("UnknownModel")
-    expect(reason(one, "tiny", attached([]), new Set())).toBe("NoPeer")
-    expect(reason(one, "tiny", attached([[0, {}]]), new Set([peerId(0)]))).toBe("NoPeer")
-    expect(reason(one, "tiny", attached([[0, { inFlight: full }]]), new Set())).toBe("AllBusy")
-    expect(elected(one, "tiny", attached([[0, { inFlight: full - 1 }]]), new Set())).toBe(peerId(0))
+    const all = { excluded: new Set<PeerId>(), perSlotMax: 1 }
+    expect(reason(one, "other", attached([[0, {}]]), all)).toBe("UnknownModel")
+    expect(reason(one, "tiny", attached([]), all)).toBe("NoPeer")
+    expect(reason(one, "tiny", attached([[0, {}]]), { ...all, excluded: new Set([peerId(0)]) })).toBe("NoPeer")
+    expect(reason(one, "tiny", attached([[0, { inFlight: slots }]]), all)).toBe("AllBusy")
+    expect(elected(one, "tiny", attached([[0, { inFlight: slots }]]), { ...all, perSlotMax: 2 })).toBe(peerId(0))
+    expect(elected(one, "tiny", attached([[0, { inFlight: slots - 1 }]]), all)).toBe(peerId(0))
   })
 )
 
@@ -90,7 +91,7 @@ it.prop(
       const directory = directoryOf(peers)
       const state = new Map(attached(Array.from({ length: peers }, (_, i) => [i, {}] as const)))
       for (let now = 1; now <= Math.min(requests, peers * slots); now++) {
-        const id = elected(directory, "tiny", state, new Set())
+        const id = elected(directory, "tiny", state, { excluded: new Set(), perSlotMax: 1 })
         const inFlight = state.get(id)?.inFlight ?? 0
         expect(inFlight).toBe(Math.min(...[...state.values()].map((attachment) => attachment.inFlight)))
         state.set(id, { ...idle, inFlight: inFlight + 1, lastElectedMs: now })

@@ -20,6 +20,7 @@ import * as Http from "./Http.ts"
 import { Links } from "./Links.ts"
 import * as MeshInference from "./MeshInference.ts"
 import * as MeshListener from "./MeshListener.ts"
+import { Slots } from "./Slots.ts"
 
 /** Runs the entry until it is interrupted or its directory gives up; `json` prints where it listens as one object. */
 export const run = Effect.fn("entry.serve")(function* (json: boolean) {
@@ -68,6 +69,7 @@ const httpServer = Layer.unwrapEffect(
 
 const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
   Layer.provide(MeshInference.layer),
+  Layer.provide(Slots.layer),
   Layer.provide(Links.layer),
   Layer.provide(ApiKeyStore.layer),
   Layer.provide(Database.layer),

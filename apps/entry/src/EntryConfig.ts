@@ -20,6 +20,8 @@ export interface EntryConfigShape {
   /** Limit of keys that name none, and of all clients together where no key is needed; none: no limit. */
   readonly requestsPerMinute: Option.Option<number>
   readonly tokensPerMinute: Option.Option<number>
+  /** Times an answer that has begun may go on at another peer. */
+  readonly maxFailovers: number
 }
 
 /** Gives the configuration of the entry. */
@@ -35,7 +37,9 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     apiKeys: [],
     adminToken: Option.none(),
     requestsPerMinute: Option.none(),
-    tokensPerMinute: Option.none()
+    tokensPerMinute: Option.none(),
+    // An answer that killed three peers is likely to kill a fourth.
+    maxFailovers: 2
   }
 
   /** Makes a layer of the defaults and `partial`. */
@@ -117,7 +121,12 @@ const fields = Config.all({
     Config.withDescription("Bearer token of the operator's own routes; unset: they are off.")
   ),
   requestsPerMinute: perMinute("REQUESTS_PER_MINUTE", "Requests per minute of a key that names no limit."),
-  tokensPerMinute: perMinute("TOKENS_PER_MINUTE", "Tokens per minute of a key that names no limit.")
+  tokensPerMinute: perMinute("TOKENS_PER_MINUTE", "Tokens per minute of a key that names no limit."),
+  maxFailovers: Config.integer("MAX_FAILOVERS").pipe(
+    Config.validate({ message: "Expected 0 to 10", validation: (count) => count >= 0 && count <= 10 }),
+    Config.withDefault(defaults.maxFailovers),
+    Config.withDescription("Times an answer that has begun may go on at another peer when its peer fails.")
+  )
 }).pipe(Config.nested("WEFT"))
 
 const invalid = (name: string, reason: string): ConfigError.ConfigError =>

@@ -49,8 +49,17 @@ export const requestsInFlight = new Gauge({
   labelNames: ["model"] as const
 })
 
-/** Counts requests that were given to another peer because the first failed before it had begun. */
-export const routeRetries = new Counter({
-  name: "weft_route_retries_total",
-  help: "Tries on a further peer after one failed before its answer began."
+/** Counts peers that failed an answer which then went to another: `retry` before it had begun, `failover` after. */
+export const rerouted = new Counter({
+  name: "weft_route_failovers_total",
+  help: "Answers given to a further peer after one failed, before (retry) or after (failover) they had begun.",
+  labelNames: ["kind"] as const
+})
+for (const kind of ["retry", "failover"]) rerouted.inc({ kind }, 0)
+
+/** Requests that wait at the entry for a slot of a peer; those at a peer's engine are in the peer's own metrics. */
+export const queued = new Gauge({
+  name: "weft_requests_queued",
+  help: "Requests that wait at the entry for a free slot.",
+  labelNames: ["model"] as const
 })

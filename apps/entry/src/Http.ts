@@ -114,6 +114,7 @@ const preflightHeaders = {
     "OpenAI-Beta",
     "Idempotency-Key",
     "X-Client-Request-Id",
+    "X-Weft-Profile",
     ...[
       "Arch",
       "Async",

@@ -43,7 +43,10 @@ export class Inference extends Context.Tag("@weft/entry/Inference")<
   Inference,
   {
     readonly models: Effect.Effect<ReadonlyArray<ServedModel>>
-    /** Picks a peer and begins the answer; closing the scope cancels it on the peer. */
-    readonly generate: (request: GenerateRequest) => Effect.Effect<Answer, NoAnswer, Scope.Scope>
+    /**
+     * Picks a peer and begins the answer, in the name of `caller` (callers take turns when all peers are busy); closing
+     * the scope cancels it on the peer.
+     */
+    readonly generate: (request: GenerateRequest, caller: string) => Effect.Effect<Answer, NoAnswer, Scope.Scope>
   }
 >() {}

@@ -2,7 +2,7 @@
 import type { Link } from "@weft/mesh/Link"
 import type { PeerId } from "@weft/mesh/PeerId"
 import type { Attachment } from "@weft/mesh/SoloElection"
-import { Clock, Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 
 interface Held {
   readonly link: Link
@@ -11,15 +11,23 @@ interface Held {
   rttMs: number | undefined
 }
 
+/** Represents an answer's place at a peer; it counts on the link it was taken on, whatever became of that. */
+export interface Seat {
+  readonly link: Link
+  /** When it was taken, milliseconds since 1970. */
+  readonly sinceMs: number
+  /** Frees it; to be called once. */
+  readonly leave: () => void
+}
+
 /** Holds the newest link of each peer. */
 export class Links extends Context.Tag("@weft/entry/Links")<
   Links,
   {
     /** Keeps `link` until the scope closes; returns the link of the same peer that it replaces, still open. */
     readonly hold: (link: Link) => Effect.Effect<Link | undefined, never, Scope.Scope>
-    readonly find: (peer: PeerId) => Link | undefined
-    /** Counts one answer at `peer` until the scope closes. */
-    readonly occupy: (peer: PeerId) => Effect.Effect<void, never, Scope.Scope>
+    /** Counts one more answer at `peer`, until `leave` of what it returns is called; undefined without a link to it. */
+    readonly enter: (peer: PeerId, nowMs: number) => Seat | undefined
     readonly attachments: () => ReadonlyMap<PeerId, Attachment>
     /** Notes the measured round trip of every link; called by the listener's sweep. */
     readonly measure: Effect.Effect<void>
@@ -42,16 +50,13 @@ const make = (): typeof Links.Service => {
       )
       return replaced
     }),
-    find: (peer) => held.get(peer)?.link,
-    occupy: Effect.fnUntraced(function* (peer) {
+    enter: (peer, nowMs) => {
       const entry = held.get(peer)
-      if (entry === undefined) return
-      entry.lastElectedMs = yield* Clock.currentTimeMillis
-      yield* Effect.acquireRelease(
-        Effect.sync(() => entry.inFlight++),
-        () => Effect.sync(() => entry.inFlight--)
-      )
-    }),
+      if (entry === undefined) return undefined
+      entry.lastElectedMs = nowMs
+      entry.inFlight++
+      return { link: entry.link, sinceMs: nowMs, leave: () => void entry.inFlight-- }
+    },
     attachments: () => held,
     measure: Effect.suspend(() =>
       Effect.forEach(

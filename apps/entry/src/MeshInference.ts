@@ -1,27 +1,36 @@
-/** Answers from the mesh: elects a peer, asks it, and asks another where the first fails before it has begun. */
+/**
+ * Answers from the mesh: takes a slot of a peer, asks it, and where it fails has another go on with the same answer.
+ * Owns one fiber per answer, which lives as long as the caller's scope.
+ */
 import { ask } from "@weft/engine/GenerateStream"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { elect, type NobodyElected } from "@weft/mesh/SoloElection"
-import { Effect, Either, ExecutionStrategy, Exit, Layer, Option, Scope } from "effect"
+import { Deferred, Effect, Either, Layer, Mailbox, Schedule } from "effect"
+import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
-import { type Answer, Inference, NoAnswer, type ServedModel } from "./Inference.ts"
-import { Links } from "./Links.ts"
+import { Failover, type PartEnd } from "./Failover.ts"
+import { Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
+import { Slots } from "./Slots.ts"
 
-/** Peers asked for one request before it is given up: a fourth machine would hardly fare better than three. */
+/** Peers asked for an answer before it has begun: a fourth machine would hardly fare better than three. */
 const triesMax = 3
-/** Seconds after which a client may come again when every peer is busy: about one short answer. */
-const retryAfterSecondsBusy = 2
-/** Seconds after which a peer that lost its link is usually back. */
-const retryAfterSecondsNoPeer = 5
+/** Events that wait for a slow client before the stream's credit holds the peer. */
+const eventsWaitingMax = 256
+
+/**
+ * How an answer that has begun waits for a peer to go on with: an engine host is back within half a second, a peer that
+ * was started again within a few.
+ */
+const patience = Schedule.spaced("50 millis").pipe(Schedule.upTo("5 seconds"))
 
 /** The mesh behind the HTTP door. */
 export const layer = Layer.effect(
   Inference,
   Effect.gen(function* () {
     const directory = yield* PeerDirectoryActor
-    const links = yield* Links
+    const slots = yield* Slots
+    const { maxFailovers } = yield* EntryConfig
 
     const models = Effect.map(directory.snapshot, ({ models, peers }) =>
       [...models.values()].flatMap(({ description, sinceMs }): ReadonlyArray<ServedModel> => {
@@ -30,22 +39,55 @@ export const layer = Layer.effect(
       })
     )
 
-    const generate = Effect.fn("MeshInference.generate")(function* (request: GenerateRequest) {
-      const tried = new Set<PeerId>()
-      let refused: Answer | undefined
-      while (tried.size < triesMax) {
-        const elected = elect(yield* directory.snapshot, request.model, links.attachments(), tried)
-        if (Either.isLeft(elected)) return refused ?? (yield* noAnswer(request.model, elected.left.reason))
-        if (tried.size > 0) EntryMetrics.routeRetries.inc()
-        tried.add(elected.right)
-        const begun = yield* begin(links, elected.right, request)
-        if (Option.isSome(begun) && begun.value.first._tag !== "Failed") return begun.value.answer
-        if (Option.isSome(begun)) {
-          refused = begun.value.answer
-          if (!isWorthAnother(begun.value.first)) return refused
-        }
+    /** One peer's part of an answer, from the slot it takes to its last event. */
+    const part = (
+      answer: Failover,
+      caller: string,
+      deliver: (peer: PeerId, event: GenerateEvent) => Effect.Effect<unknown>
+    ) =>
+      Effect.gen(function* () {
+        const { hasBegun, request, tried } = answer
+        const link = yield* slots.take({ model: request.model, caller, excluded: tried, hasBegun })
+        const { peer } = link
+        const after = answer.asked(peer)
+        if (after !== undefined) EntryMetrics.rerouted.inc({ kind: after })
+        const last = yield* ask(link, request, (event) => (answer.passes(event) ? deliver(peer, event) : Effect.void))
+        return { peer, last }
+      }).pipe(Effect.scoped)
+
+    /** An answer that has begun waits for a peer, those that failed it included. */
+    const partOf = (answer: Failover, ...rest: Tail<Parameters<typeof part>>) =>
+      answer.hasBegun
+        ? Effect.retry(
+            Effect.tapError(part(answer, ...rest), () => Effect.sync(() => answer.forgive())),
+            patience
+          )
+        : part(answer, ...rest)
+
+    const generate = Effect.fn("MeshInference.generate")(function* (request: GenerateRequest, caller: string) {
+      const events = yield* Mailbox.make<GenerateEvent>({ capacity: eventsWaitingMax })
+      const begun = yield* Deferred.make<PeerId, NoAnswer>()
+      const answer = new Failover(request, { triesMax, failoversMax: maxFailovers })
+      const deliver = (peer: PeerId, event: GenerateEvent) => {
+        Deferred.unsafeDone(begun, Effect.succeed(peer))
+        return events.offer(event)
       }
-      return refused ?? (yield* noAnswer(request.model, "NoPeer"))
+      const wander = Effect.gen(function* () {
+        let failed: { readonly peer: PeerId; readonly last: PartEnd } | undefined
+        while (true) {
+          const ended = yield* Effect.either(partOf(answer, caller, deliver))
+          if (Either.isLeft(ended)) {
+            return failed === undefined
+              ? yield* Deferred.fail(begun, ended.left)
+              : yield* deliver(failed.peer, failed.last)
+          }
+          const verdict = answer.ended(ended.right.last)
+          if (verdict._tag === "Over") return yield* deliver(ended.right.peer, verdict.last)
+          failed = ended.right
+        }
+      })
+      yield* Effect.forkScoped(Effect.ensuring(wander, events.end))
+      return { servedBy: yield* Deferred.await(begun), events }
     })
     return { models, generate }
   })
@@ -53,37 +95,4 @@ export const layer = Layer.effect(
 
 // internal
 
-/**
- * Asks one peer and waits for its first event. A try that came to nothing releases its stream and its place at the peer
- * at once; what was begun lives as long as the caller's scope. `None` where the peer could not be reached.
- */
-const begin = Effect.fnUntraced(function* (links: typeof Links.Service, peer: PeerId, request: GenerateRequest) {
-  const attempt = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
-  const link = links.find(peer)
-  if (link === undefined) return Option.none()
-  const begun = yield* links.occupy(peer).pipe(
-    Effect.zipRight(ask(link, request)),
-    Effect.flatMap(({ events, first }) =>
-      Effect.map(first, (first) => ({ first, answer: { servedBy: peer, events } }))
-    ),
-    Scope.extend(attempt),
-    Effect.option
-  )
-  if (Option.isNone(begun) || begun.value.first._tag === "Failed") yield* Scope.close(attempt, Exit.void)
-  return begun
-})
-
-/** Returns whether another peer may do better: not where the request itself is at fault. */
-const isWorthAnother = (event: GenerateEvent): boolean =>
-  event._tag === "Failed" && !["context_length_exceeded", "invalid_request"].includes(event.failure.code)
-
-const noAnswer = (model: string, reason: NobodyElected["reason"]): Effect.Effect<never, NoAnswer> => {
-  switch (reason) {
-    case "UnknownModel":
-      return new NoAnswer({ reason: "ModelNotFound", model })
-    case "NoPeer":
-      return new NoAnswer({ reason: "NoPeer", model, retryAfterSeconds: retryAfterSecondsNoPeer })
-    case "AllBusy":
-      return new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds: retryAfterSecondsBusy })
-  }
-}
+type Tail<Parameters> = Parameters extends readonly [unknown, ...infer Rest] ? Rest : never

@@ -15,6 +15,7 @@ import { toShort } from "@weft/mesh/PeerId"
 import { type Session, Transport } from "@weft/mesh/Transport"
 import { Clock, Effect, Either, Layer, Schedule } from "effect"
 import { Links } from "./Links.ts"
+import { Slots } from "./Slots.ts"
 
 /** Three heartbeats may be lost before a peer counts as silent. */
 const heartbeatEveryMs = 1_000
@@ -65,6 +66,7 @@ const welcome = (session: Session) =>
 /** What the entry does for the peer at the other end of `link`; who asks is known from the link alone. */
 const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
   const directory = yield* PeerDirectoryActor
+  const slots = yield* Slots
   const { id: audience } = yield* Identity
   let lastSequence = -1
   return MeshRpcs.of({
@@ -80,6 +82,7 @@ const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
       }
       lastSequence = opened.right.sequence
       yield* refusedWhenBusy(directory.ref.Register({ info: opened.right.info, link: link.number }))
+      yield* slots.serveQueues
       return { heartbeatEveryMs }
     }),
     Heartbeat: Effect.fnUntraced(function* ({ load }) {
@@ -87,6 +90,7 @@ const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
         directory.ref.Heartbeat({ peer: link.peer, link: link.number, load }),
         () => false
       )
+      yield* slots.serveQueues
       return known ? { nowMs: yield* Clock.currentTimeMillis } : yield* new NotRegistered()
     }),
     Leave: () => Effect.ignoreLogged(directory.ref.Leave({ peer: link.peer, link: link.number }))

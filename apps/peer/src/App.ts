@@ -3,9 +3,10 @@
  * Stopping runs the other way: finish and leave, then close the page, the sessions and the engines.
  */
 import * as Os from "node:os"
-import { basename } from "node:path"
+import { basename, join } from "node:path"
 import { FileSystem } from "@effect/platform"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
+import type { Profile } from "@weft/engine/Generation"
 import { observeBuild } from "@weft/mesh/BuildMetrics"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity, load as loadIdentity } from "@weft/mesh/Identity"
@@ -36,7 +37,8 @@ export interface AppOptions {
   readonly name: Option.Option<string>
   readonly port: number
   readonly slots: number
-  readonly threads: number
+  readonly profile: Profile
+  readonly threads: Option.Option<number>
 }
 
 /** Runs a peer until it is interrupted; then it finishes its answers within their bound and leaves the mesh. */
@@ -55,7 +57,7 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
     name: Option.getOrElse(options.name, () => Os.hostname()).slice(0, 64),
     version,
     memoryBytes,
-    threads: options.threads,
+    threads: Option.getOrElse(options.threads, () => Math.max(1, Os.availableParallelism() - 1)),
     models: engines.all.map((engine) => engine.model)
   }
   const entryLink = EntryLink.layer({
@@ -101,7 +103,9 @@ const startEngines = Effect.fnUntraced(function* (
       path,
       modelId: basename(path).replace(/\.gguf$/i, ""),
       slots: options.slots,
-      threads: options.threads,
+      profile: options.profile,
+      calibrationPath: join(options.dataDirectory, "calibration.json"),
+      ...(Option.isSome(options.threads) ? { threads: options.threads.value } : {}),
       ...(Option.isSome(options.contextTokens) ? { contextTokens: options.contextTokens.value } : {}),
       onProgress: progress.loading(path)
     }).pipe(

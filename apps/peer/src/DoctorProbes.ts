@@ -15,7 +15,7 @@ import * as EntryDiscovery from "./EntryDiscovery.ts"
 /** Represents what the owner asked to have examined. */
 export interface Subjects {
   readonly dataDirectory: string
-  readonly threads: number
+  readonly threads: Option.Option<number>
   readonly models: ReadonlyArray<string>
   readonly entry: Option.Option<string>
 }
@@ -28,7 +28,7 @@ export const look = Effect.fn("DoctorProbes.look")(function* (subjects: Subjects
     libc: libc(),
     platform: process.platform,
     cpus: Os.availableParallelism(),
-    threads: subjects.threads,
+    threads: Option.getOrElse(subjects.threads, () => Math.max(1, Os.availableParallelism() - 1)),
     memoryFreeBytes: process.availableMemory(),
     dataDirectory: {
       path: subjects.dataDirectory,

@@ -24,11 +24,18 @@ export const models = Options.text("model").pipe(
   Options.withDescription("a GGUF file to serve; may be given several times")
 )
 
-/** Compute threads of each engine; the default leaves neighbours room, as ggml's barriers spin. */
+/** Most compute threads of each engine; how many of them pay is measured, and one processor is left free. */
 export const threads = Options.integer("threads").pipe(
   Options.withFallbackConfig(Config.integer("WEFT_THREADS")),
-  Options.withDefault(1),
-  Options.withDescription("compute threads per model (leave at least one processor free)")
+  Options.optional,
+  Options.withDescription("most compute threads per model (default: what was measured to pay, never every processor)")
+)
+
+/** What requests get that do not say how exact they must be. */
+export const profile = Options.choice("profile", ["fast", "exact"]).pipe(
+  Options.withFallbackConfig(Config.literal("fast", "exact")("WEFT_PROFILE")),
+  Options.withDefault("fast" as const),
+  Options.withDescription("fast, or exact: the same tokens whatever else runs, with a slower prompt")
 )
 
 /** Makes a command print JSON, one object per line, instead of text for people. */

@@ -1,4 +1,5 @@
 /** What `peer status` shows: the running peer's own account of itself, served on loopback by `LocalHttp.ts`. */
+import { EngineTuning } from "@weft/engine/EngineTuning"
 import { ModelDescription } from "@weft/mesh/ModelDescription"
 import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"
@@ -11,6 +12,8 @@ export const ModelStatus = Schema.Struct({
   queued: Schema.NonNegativeInt,
   /** Times its engine host was started again. */
   restarts: Schema.NonNegativeInt,
+  /** What its host measured to pay on this computer, and why. */
+  tuning: Schema.optional(EngineTuning),
   /** Process id of its engine host, while there is one. */
   processId: Schema.optional(Schema.Int)
 })

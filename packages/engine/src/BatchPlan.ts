@@ -1,14 +1,26 @@
 /**
- * What the next decode computes, as a pure decision: every running answer gets its one row, and the prompts that wait
- * share a bounded number of rows, oldest first. The engine host makes the native calls for it.
+ * Which tokens of the waiting prompts the next decode computes, as a pure decision. Answers that run get their one
+ * row in a decode of their own, between those of the prompts: a long prompt holds no answer up for longer than one
+ * decode.
  */
+import type { Profile } from "./Generation.ts"
 
-/** Represents a running sequence as the plan sees it; oldest first. */
-export interface PlannedSequence {
-  /** Tokens known but not yet computed: the rest of the prompt, or the last token drawn; at least 1. */
-  readonly pending: number
-  /** The prompt is computed, so `pending` is the token drawn last. */
-  readonly answering: boolean
+/**
+ * Tokens of a prompt in one decode of the exact profile, the same on every peer: from 64 rows on, llama.cpp computes
+ * attention in tiles, and where a tile begins shows in the last bits. Chunks of 128 cost little more than the whole.
+ */
+export const canonicalTokens = 128
+/** Tokens of an answer begun elsewhere in one decode of the exact profile: below 64 rows each is what it is alone. */
+export const replayedTokens = 32
+
+/** Represents a sequence whose tokens are not all computed, as the plan sees it. */
+export interface PlannedPrompt {
+  /** Tokens whose cells there are; less than `known`. */
+  readonly computed: number
+  /** Tokens of the prompt. */
+  readonly prompt: number
+  /** Tokens of the prompt and of the answer begun elsewhere. */
+  readonly known: number
 }
 
 /** Represents the share of one sequence in the next decode. */
@@ -21,15 +33,36 @@ export interface Slice {
   readonly draws: boolean
 }
 
-/** Returns the slices of the next decode: at most one per sequence, and at most `sequences + prefillTokens` rows. */
-export const plan = (sequences: ReadonlyArray<PlannedSequence>, prefillTokens: number): ReadonlyArray<Slice> => {
+/**
+ * Returns the slices of the next decode for the sequences of `prompts`, oldest first: in the fast profile
+ * `prefillTokens` rows (fewer where no more wait), in the exact one a chunk of the oldest alone.
+ */
+export const plan = (
+  prompts: ReadonlyArray<PlannedPrompt>,
+  profile: Profile,
+  prefillTokens: number
+): ReadonlyArray<Slice> => (profile === "exact" ? canonical(prompts) : shared(prompts, prefillTokens))
+
+// internal
+
+const shared = (prompts: ReadonlyArray<PlannedPrompt>, prefillTokens: number): ReadonlyArray<Slice> => {
   const slices: Array<Slice> = []
-  let prefillLeft = prefillTokens
-  for (const [index, { answering, pending }] of sequences.entries()) {
-    const rows = answering ? pending : Math.min(pending, prefillLeft)
-    if (rows === 0) continue
-    if (!answering) prefillLeft -= rows
-    slices.push({ index, rows, draws: rows === pending })
+  let left = prefillTokens
+  for (const [index, { computed, known }] of prompts.entries()) {
+    if (left === 0) break
+    const rows = Math.min(known - computed, left)
+    left -= rows
+    slices.push({ index, rows, draws: computed + rows === known })
   }
   return slices
+}
+
+const canonical = ([oldest]: ReadonlyArray<PlannedPrompt>): ReadonlyArray<Slice> => {
+  if (oldest === undefined) return []
+  const { computed, known, prompt } = oldest
+  const rows =
+    computed < prompt
+      ? Math.min(canonicalTokens - (computed % canonicalTokens), prompt - computed)
+      : Math.min(replayedTokens, known - computed)
+  return [{ index: 0, rows, draws: computed + rows === known }]
 }

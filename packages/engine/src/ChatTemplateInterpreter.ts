@@ -1,7 +1,7 @@
 /**
- * The Jinja interpreter with a budget. A chat template comes with a model file and is a program of a stranger: here it
- * cannot loop for ever or build texts without bound. One operation may still allocate a lot (`'x' | indent(2**30)`), so
- * templates are rendered only where a dead process is started again.
+ * The Jinja interpreter with a budget. A chat template comes with a model file and is a program of a stranger: here
+ * it cannot loop for ever or build texts without bound. One operation may still allocate a lot (`'x' |
+ * indent(2**30)`), so templates are rendered only where a dead process is started again.
  */
 import { Environment, Interpreter } from "@huggingface/jinja"
 
@@ -62,8 +62,8 @@ const iterable = (statement: Statement): object | undefined => {
 }
 
 /**
- * Returns the variables that every template may use: Jinja's constants, `raise_exception`, `range` and `strftime_now`.
- * Times are UTC and names of months English, so that all peers render one chat alike at one `nowMs`.
+ * Returns the variables that every template may use: Jinja's constants, `raise_exception`, `range` and
+ * `strftime_now`. Times are UTC and names of months English, so that all peers render one chat alike at one `nowMs`.
  */
 export const globals = (nowMs: number): Environment => {
   const environment = new Environment()

@@ -1,64 +1,128 @@
 /**
- * One answer while it is made: the tokens of its sequence, what is drawn next, and the text that comes of it. Owned
- * by the batch loop; tokens flow in one by one, events out.
+ * One answer while it is made: how its tokens are drawn and the text that comes of them. Owned by the batch loop;
+ * tokens flow in one by one, events out. An answer that was begun elsewhere is replayed first, and what its client
+ * has of it is not given out again.
  */
-import type { GenerateEvent, GenerateRequest } from "./Generation.ts"
+import type { GenerateEvent, GenerateFailure, GenerateRequest } from "./Generation.ts"
 import type { Llama, Sampler } from "./internal/llama/Llama.ts"
 import * as StopMatcher from "./StopMatcher.ts"
 import * as Utf8Assembler from "./Utf8Assembler.ts"
 
 /** Represents a running answer. */
 export interface EngineAnswer {
-  readonly slot: number
-  readonly promptTokens: number
-  /** Prompt and answer so far. */
-  readonly tokens: ReadonlyArray<number>
-  /** Tokens whose cells are computed; the batch loop raises it. */
-  computed: number
   readonly sampler: Sampler
+  /**
+   * Returns the events of what was given elsewhere: mostly none. The last is `Finished` where the answer had come to
+   * its end there, and `Failed` where the request does not fit itself. Called once, before the first `add`.
+   */
+  readonly begin: () => ReadonlyArray<GenerateEvent>
   /** Adds the token that was drawn; returns its events, of which the last is `Finished` where the answer ends. */
   readonly add: (token: number) => ReadonlyArray<GenerateEvent>
 }
 
-/** Returns the answer to `request`, whose prompt is `prompt`; its sampler stays open until the batch loop closes it. */
-export const make = (
-  llama: Llama,
-  slot: number,
-  request: GenerateRequest,
-  prompt: ReadonlyArray<number>,
-  seed: number,
-  contextTokens: number
-): EngineAnswer => {
-  const tokens = [...prompt]
-  const promptTokens = prompt.length
-  const lengthMax = Math.min(request.maxTokens ?? contextTokens, contextTokens - promptTokens)
-  const characters = Utf8Assembler.make()
-  const stops = StopMatcher.make(request.stop)
+/** Represents what an answer is made from. */
+export interface EngineAnswerOptions {
+  readonly request: GenerateRequest
+  readonly prompt: ArrayLike<number>
+  readonly seed: number
+  readonly contextTokens: number
+  /** Tokens of the prompt whose cells were there; for the usage. */
+  readonly cachedTokens: number
+}
 
-  const finish = (text: string, drawn: ReadonlyArray<number>, finishReason: "stop" | "length") => {
-    const usage = { promptTokens, completionTokens: tokens.length - promptTokens, cachedTokens: 0 }
-    const events: Array<GenerateEvent> = [{ _tag: "Finished", finishReason, usage }]
-    if (text !== "" || drawn.length > 0) events.unshift({ _tag: "Delta", text, tokens: drawn })
-    return events
+/** Returns the answer to a request; its sampler stays open until the batch loop closes it. */
+export const make = (llama: Llama, options: EngineAnswerOptions): EngineAnswer => new Answer(llama, options)
+
+// internal
+
+class Answer implements EngineAnswer {
+  readonly sampler: Sampler
+  readonly #characters = Utf8Assembler.make()
+  readonly #stops: StopMatcher.StopMatcher
+  readonly #lengthMax: number
+  #length = 0
+  /** UTF-16 units that the client has and the replay has not reached yet. */
+  #known: number
+
+  constructor(
+    private readonly llama: Llama,
+    private readonly options: EngineAnswerOptions
+  ) {
+    const { contextTokens, prompt, request, seed } = options
+    this.sampler = llama.openSampler(request.sampling, seed, prompt)
+    this.#stops = StopMatcher.make(request.stop)
+    this.#lengthMax = Math.min(request.maxTokens ?? contextTokens, contextTokens - prompt.length)
+    this.#known = request.resume?.textLength ?? 0
   }
 
-  /** Lets out what was held back; a stop string can still lie in it. */
-  const finishWithRest = (text: string, drawn: ReadonlyArray<number>, finishReason: "stop" | "length") => {
-    const rest = stops.push(characters.flush())
-    const held = stops.flush()
-    const stopped = rest.stopped || held.stopped
-    return finish(text + rest.emit + held.emit, drawn, stopped ? "stop" : finishReason)
+  begin(): ReadonlyArray<GenerateEvent> {
+    const { resume } = this.options.request
+    if (resume === undefined) return []
+    if (resume.tokens.length > this.#lengthMax) return misfit("more tokens than the answer may have")
+    let text = ""
+    for (const token of resume.tokens) {
+      if (token < 0 || token >= this.llama.vocabularyTokens || this.llama.endsAnswer(token))
+        return misfit(`token ${token}, which no answer of this model holds`)
+      this.sampler.accept(token)
+      this.#length++
+      const step = this.#stops.push(this.#characters.push(this.llama.piece(token)))
+      text += step.emit
+      if (!step.stopped) continue
+      if (this.#length < resume.tokens.length) return misfit("tokens after a stop string")
+      return this.#resumed(this.#finish(text, [], "stop"))
+    }
+    if (this.#length === this.#lengthMax) return this.#resumed(this.#finishWithRest(text, [], "length"))
+    // Text is held back up to the end of an answer: who has it all has seen that end.
+    if (resume.textLength > text.length) return this.#resumed(this.#finishWithRest(text, [], "stop"))
+    const owed = this.#unknown(text)
+    return this.#resumed(owed === "" ? [] : [{ _tag: "Delta", text: owed, tokens: [] }])
   }
 
-  const add = (token: number): ReadonlyArray<GenerateEvent> => {
-    if (llama.endsAnswer(token)) return finishWithRest("", [], "stop")
-    tokens.push(token)
-    const step = stops.push(characters.push(llama.piece(token)))
-    if (step.stopped) return finish(step.emit, [token], "stop")
-    if (tokens.length - promptTokens >= lengthMax) return finishWithRest(step.emit, [token], "length")
+  add(token: number): ReadonlyArray<GenerateEvent> {
+    if (this.llama.endsAnswer(token)) return this.#finishWithRest("", [], "stop")
+    this.#length++
+    const step = this.#stops.push(this.#characters.push(this.llama.piece(token)))
+    if (step.stopped) return this.#finish(step.emit, [token], "stop")
+    if (this.#length >= this.#lengthMax) return this.#finishWithRest(step.emit, [token], "length")
     return [{ _tag: "Delta", text: step.emit, tokens: [token] }]
   }
 
-  const sampler = llama.openSampler(request.sampling, seed, prompt)
-  return { slot, promptTokens, tokens, computed: 0, sampler, add }
+  /** Lets out what was held back; a stop string can still lie in it. */
+  #finishWithRest(text: string, drawn: ReadonlyArray<number>, finishReason: "stop" | "length") {
+    const rest = this.#stops.push(this.#characters.flush())
+    const held = this.#stops.flush()
+    const stopped = rest.stopped || held.stopped
+    return this.#finish(text + rest.emit + held.emit, drawn, stopped ? "stop" : finishReason)
+  }
+
+  #finish(text: string, drawn: ReadonlyArray<number>, finishReason: "stop" | "length"): ReadonlyArray<GenerateEvent> {
+    const { cachedTokens, prompt } = this.options
+    const usage = { promptTokens: prompt.length, completionTokens: this.#length, cachedTokens }
+    const finished: GenerateEvent = { _tag: "Finished", finishReason, usage }
+    const unknown = this.#unknown(text)
+    return unknown === "" && drawn.length === 0
+      ? [finished]
+      : [{ _tag: "Delta", text: unknown, tokens: drawn }, finished]
+  }
+
+  /** Returns the part of `text` that the client does not have. */
+  #unknown(text: string): string {
+    if (this.#known === 0) return text
+    const unknown = text.slice(this.#known)
+    this.#known = Math.max(0, this.#known - text.length)
+    return unknown
+  }
+
+  /** Returns the events of a replay, unless the client has text of which the replay knows nothing. */
+  #resumed(events: ReadonlyArray<GenerateEvent>): ReadonlyArray<GenerateEvent> {
+    if (this.#known > 0) return misfit("less text than textLength")
+    const whole = events.every((event) => event._tag !== "Delta" || event.text.isWellFormed())
+    return whole ? events : misfit("a textLength within a character")
+  }
+}
+
+const misfit = (what: string): ReadonlyArray<GenerateEvent> => {
+  const message = `The answer cannot be resumed: its tokens are ${what}. Send the request again from its start.`
+  const failure: GenerateFailure = { code: "invalid_request", message, param: "resume" }
+  return [{ _tag: "Failed", failure }]
 }

@@ -3,12 +3,14 @@
  * Commands come from the supervisor over descriptor 3 (`EngineProtocol.ts`), events go back the same way, one frame
  * per turn. Between turns the host looks for commands; without work it waits and uses no processor time.
  */
-import { Data, Effect, Either, Mailbox, Random, Schema, type Scope } from "effect"
+import { Effect, Either, Random, Schema, type Scope } from "effect"
 import * as BatchLoop from "./BatchLoop.ts"
 import * as ChatTemplate from "./ChatTemplate.ts"
 import { EngineError } from "./EngineError.ts"
 import { HostCommand, type HostEvent } from "./EngineProtocol.ts"
+import type { EngineTuning } from "./EngineTuning.ts"
 import type { GenerateFailure, GenerateRequest, Prompt } from "./Generation.ts"
+import * as HostTuning from "./HostTuning.ts"
 import * as FrameSocket from "./internal/FrameSocket.ts"
 import * as Llama from "./internal/llama/Llama.ts"
 import * as PromptTokens from "./PromptTokens.ts"
@@ -16,31 +18,29 @@ import * as PromptTokens from "./PromptTokens.ts"
 /** Descriptor of the channel in the host's process, the first after the standard ones. */
 export const channelDescriptor = 3
 
-/** Represents that the supervisor closed the channel: the host has nobody left to answer. */
-class ChannelClosed extends Data.TaggedError("ChannelClosed")<{ readonly why: string }> {}
-
 /** Runs the host until the supervisor closes the channel; fails where a command cannot be read or llama.cpp fails. */
 export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(function* () {
-  // Bounded by the supervisor: at most one Generate and one Cancel for each of slots + queuedMax open requests.
-  const frames = yield* Mailbox.make<unknown, ChannelClosed>()
+  const inbox = new Inbox()
   const socket = yield* FrameSocket.open(channelDescriptor, {
-    onFrame: (frame) => void frames.unsafeOffer(frame),
-    onClose: (why) => void Effect.runSync(frames.fail(new ChannelClosed({ why })))
+    onFrame: (frame) => inbox.push(frame),
+    onClose: () => inbox.close()
   })
   const send = (event: HostEvent): void => void socket.send(event)
-  const load = yield* Effect.flatMap(frames.take, decodeCommand)
+  const load = yield* firstCommand(inbox)
+  if (load === undefined) return
   if (load._tag !== "Load") return yield* broken(`the first command is ${load._tag}`)
   const loaded = yield* Effect.either(openModel(load, send))
   if (Either.isLeft(loaded)) {
     const { detail, reason } = loaded.left
     return send({ _tag: "Refused", reason, detail: detail.slice(0, detailCharactersMax) })
   }
+  const llama = loaded.right
+  const tuning = HostTuning.make(llama, tuningOptions(load), () => performance.now())
+  const measured = load.calibration === undefined ? { calibration: tuning.calibration } : {}
+  send({ _tag: "Tuned", tuning: tuning.tuning(), ...measured })
   send({ _tag: "Ready" })
-  return yield* serve(loaded.right, load, frames, send)
-}).pipe(
-  Effect.catchTag("NoSuchElementException", () => Effect.void),
-  Effect.catchTag("ChannelClosed", () => Effect.void)
-)
+  return yield* serve(llama, tuning, load, inbox, send)
+})
 
 // internal
 
@@ -52,12 +52,59 @@ type Load = Extract<HostCommand, { readonly _tag: "Load" }>
 const broken = (detail: string) => new EngineError({ reason: "protocol_broken", detail })
 
 const decodeCommand = (frame: unknown) =>
-  Effect.mapError(Schema.decodeUnknown(HostCommand)(frame), (error) => broken(error.message))
+  Either.mapLeft(Schema.decodeUnknownEither(HostCommand)(frame), (error) => broken(error.message))
+
+/** What came over the channel and was not looked at: at most a Generate and a Cancel for each open request. */
+class Inbox {
+  closed = false
+  /** Called for whatever comes, the close included. */
+  onArrival: () => void = () => {}
+  #frames: Array<unknown> = []
+
+  push(frame: unknown): void {
+    this.#frames.push(frame)
+    this.onArrival()
+  }
+
+  close(): void {
+    this.closed = true
+    this.onArrival()
+  }
+
+  takeAll(): ReadonlyArray<unknown> {
+    if (this.#frames.length === 0) return nothing
+    const frames = this.#frames
+    this.#frames = []
+    return frames
+  }
+}
+
+const nothing: ReadonlyArray<unknown> = []
+
+/** Waits for the first command; none where the channel closes first. */
+const firstCommand = (inbox: Inbox): Effect.Effect<HostCommand | undefined, EngineError> =>
+  Effect.async((resume) => {
+    const look = (): void => {
+      const [frame] = inbox.takeAll()
+      if (frame !== undefined) resume(Effect.suspend(() => decodeCommand(frame)))
+      else if (inbox.closed) resume(Effect.succeed(undefined))
+    }
+    inbox.onArrival = look
+    look()
+  })
+
+const tuningOptions = ({ calibration, contextTokens, prefillTokens, profile, threads }: Load) => ({
+  profile,
+  threadsMax: threads,
+  prefillTokens,
+  contextTokens,
+  calibration
+})
 
 const openModel = (load: Load, send: (event: HostEvent) => void) =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => Llama.open({ ...load, rowsMax: load.slots + load.prefillTokens, onProgress: progress(send) }),
+      try: () => Llama.open({ ...load, rowsMax: BatchLoop.rowsMax(load), onProgress: progress(send) }),
       catch: (error) =>
         error instanceof EngineError
           ? error
@@ -77,66 +124,108 @@ const progress = (send: (event: HostEvent) => void) => {
   }
 }
 
-/** Lets the process look at its descriptors before it goes on. */
-const yieldToChannel = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
-
-const serve = Effect.fnUntraced(function* (
+/**
+ * Serves until the channel closes. Between two turns the process looks at its descriptors; without work nothing is
+ * scheduled. This loop is the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all
+ * else in it. What throws in it ends the process, as it must.
+ */
+const serve = (
   llama: Llama.Llama,
+  tuning: HostTuning.HostTuning,
   load: Load,
-  frames: Mailbox.ReadonlyMailbox<unknown, ChannelClosed>,
+  inbox: Inbox,
   send: (event: HostEvent) => void
-) {
-  const loop = BatchLoop.make(llama, load)
-  const template = yield* Effect.cached(compileTemplate(llama))
-  /** Requests whose prompts are not tokenised yet, oldest first. */
-  const incoming = new Map<number, GenerateRequest>()
-
-  while (true) {
-    const idle = loop.idle() && incoming.size === 0
-    if (!idle) yield* yieldToChannel
-    const batch = idle ? (yield* frames.takeAll)[0] : yield* frames.clear
-    const cancelled: Array<number> = []
-    for (const frame of batch) {
-      const command = yield* decodeCommand(frame)
-      if (command._tag === "Load") return yield* broken("a second Load")
-      if (command._tag === "Generate") incoming.set(command.key, command.request)
-      else {
-        incoming.delete(command.key)
-        loop.cancel(command.key)
-        cancelled.push(command.key)
-      }
+): Effect.Effect<void, EngineError> =>
+  Effect.async((resume) => {
+    const host = new Serving(llama, tuning, load, send)
+    let scheduled = false
+    const schedule = (): void => {
+      if (!scheduled) setImmediate(tick)
+      scheduled = true
     }
-    const refused = yield* prepareSome(incoming, loop, (request) =>
-      prepareRequest(request, llama, template, load.contextTokens)
-    )
-    send({ _tag: "Turn", cancelled, ...takeTurn(loop, refused) })
-  }
-})
+    const tick = (): void => {
+      scheduled = false
+      const wrong = inbox.closed ? undefined : host.step(inbox.takeAll())
+      if (inbox.closed) resume(Effect.void)
+      else if (wrong !== undefined) resume(Effect.fail(wrong))
+      else if (host.busy()) schedule()
+    }
+    inbox.onArrival = schedule
+    schedule()
+  })
 
-/** Tokenises prompts, oldest first, as many as a turn has time for; returns the failures. */
-const prepareSome = Effect.fnUntraced(function* (
-  incoming: Map<number, GenerateRequest>,
-  loop: BatchLoop.BatchLoop,
-  prepare: (request: GenerateRequest) => Effect.Effect<BatchLoop.PreparedRequest, GenerateFailure>
-) {
-  const refused: Array<BatchLoop.KeyedEvent> = []
-  let characters = 0
-  for (const [key, request] of incoming) {
-    if (characters >= preparedCharactersMax) break
-    incoming.delete(key)
-    characters += promptCharacters(request.prompt)
-    const prepared = yield* Effect.either(prepare(request))
-    if (Either.isRight(prepared)) loop.submit(key, prepared.right)
-    else refused.push([key, { _tag: "Failed", failure: prepared.left }])
-  }
-  return refused
-})
+/** The requests of a host, from their frames to their events. */
+class Serving {
+  readonly #loop: BatchLoop.BatchLoop
+  readonly #template: Effect.Effect<ChatTemplate.ChatTemplate, GenerateFailure>
+  /** Requests whose prompts are not tokenised yet, oldest first. */
+  readonly #incoming = new Map<number, GenerateRequest>()
+  #told: EngineTuning
 
-const takeTurn = (loop: BatchLoop.BatchLoop, refused: ReadonlyArray<BatchLoop.KeyedEvent>) => {
-  if (loop.idle()) return { events: refused }
-  const startedMs = performance.now()
-  const events = [...refused, ...loop.turn()]
-  return { events, decodeSeconds: (performance.now() - startedMs) / 1000 }
+  constructor(
+    private readonly llama: Llama.Llama,
+    private readonly tuning: HostTuning.HostTuning,
+    private readonly load: Load,
+    private readonly send: (event: HostEvent) => void
+  ) {
+    this.#loop = BatchLoop.make(llama, { ...load, prefillTokens: tuning.prefillTokens }, tuning.decode)
+    this.#template = Effect.runSync(Effect.cached(compileTemplate(llama)))
+    this.#told = tuning.tuning()
+  }
+
+  busy(): boolean {
+    return this.#incoming.size > 0 || !this.#loop.idle()
+  }
+
+  /** Follows commands and computes one turn; returns what is wrong with a command. */
+  step(frames: ReadonlyArray<unknown>): EngineError | undefined {
+    const cancelled: Array<number> = []
+    for (const frame of frames) {
+      const command = decodeCommand(frame)
+      if (Either.isLeft(command)) return command.left
+      if (command.right._tag === "Load") return broken("a second Load")
+      this.#follow(command.right, cancelled)
+    }
+    const refused = this.#incoming.size > 0 ? this.#prepareSome() : []
+    if (this.#loop.idle()) {
+      if (cancelled.length > 0 || refused.length > 0) this.send({ _tag: "Turn", cancelled, events: refused })
+      return undefined
+    }
+    const startedMs = performance.now()
+    const drawn = this.#loop.turn()
+    const decodeSeconds = (performance.now() - startedMs) / 1000
+    this.send({ _tag: "Turn", cancelled, events: refused.length > 0 ? [...refused, ...drawn] : drawn, decodeSeconds })
+    const chosen = this.tuning.tuning()
+    if (chosen !== this.#told) this.send({ _tag: "Tuned", tuning: chosen })
+    this.#told = chosen
+    return undefined
+  }
+
+  #follow(command: Exclude<HostCommand, Load>, cancelled: Array<number>): void {
+    if (command._tag === "Generate") {
+      this.#incoming.set(command.key, command.request)
+      return
+    }
+    this.#incoming.delete(command.key)
+    this.#loop.cancel(command.key)
+    cancelled.push(command.key)
+  }
+
+  /** Tokenises prompts, oldest first, as many as a turn has time for; returns the failures. */
+  #prepareSome(): ReadonlyArray<BatchLoop.KeyedEvent> {
+    const refused: Array<BatchLoop.KeyedEvent> = []
+    let characters = 0
+    for (const [key, request] of this.#incoming) {
+      if (characters >= preparedCharactersMax) break
+      this.#incoming.delete(key)
+      characters += promptCharacters(request.prompt)
+      const preparing = prepareRequest(request, this.llama, this.#template, this.load.contextTokens)
+      const prepared = Effect.runSync(Effect.either(preparing))
+      if (Either.isRight(prepared)) this.#loop.submit(key, prepared.right)
+      else refused.push([key, { _tag: "Failed", failure: prepared.left }])
+    }
+    return refused
+  }
 }
 
 /** Prompt characters after which a turn tokenises no further prompt: llama.cpp takes some 10 ms for as many. */

@@ -5,7 +5,8 @@
 import { Schema } from "effect"
 import { Accelerator } from "./EngineConfig.ts"
 import { EngineErrorReason } from "./EngineError.ts"
-import { GenerateEvent, GenerateRequest } from "./Generation.ts"
+import { Calibration, EngineTuning } from "./EngineTuning.ts"
+import { GenerateEvent, GenerateRequest, Profile } from "./Generation.ts"
 
 /** Largest frame either way in bytes: a prompt at its bound in UTF-8, with room for the rest. */
 export const frameBytesMax = 32 * 1024 * 1024
@@ -23,7 +24,10 @@ export const HostCommand = Schema.Union(
     contextTokens: Schema.Int.pipe(Schema.positive()),
     slots: Schema.Int.pipe(Schema.positive()),
     threads: Schema.Int.pipe(Schema.positive()),
-    prefillTokens: Schema.Int.pipe(Schema.positive())
+    prefillTokens: Schema.Int.pipe(Schema.positive()),
+    profile: Profile,
+    pairRows: Schema.Boolean,
+    calibration: Schema.optional(Calibration)
   }),
   Schema.TaggedStruct("Generate", { key: AnswerKey, request: GenerateRequest }),
   Schema.TaggedStruct("Cancel", { key: AnswerKey })
@@ -34,6 +38,8 @@ export type HostCommand = typeof HostCommand.Type
 export const HostEvent = Schema.Union(
   Schema.TaggedStruct("Progress", { fraction: Schema.Number.pipe(Schema.between(0, 1)) }),
   Schema.TaggedStruct("Ready", {}),
+  /** What the host uses from now on; `calibration` is there where it was measured just now. */
+  Schema.TaggedStruct("Tuned", { tuning: EngineTuning, calibration: Schema.optional(Calibration) }),
   Schema.TaggedStruct("Refused", { reason: EngineErrorReason, detail: Schema.String.pipe(Schema.maxLength(1024)) }),
   Schema.TaggedStruct("Turn", {
     /** Seconds the decode took; absent where nothing was computed. */

@@ -195,8 +195,8 @@ class Requests implements EngineRequests {
     entry.deltas++
     entry.tokens += event.tokens.length
     this.handlers.onTokens("completion", event.tokens.length)
-    // One delta has no token: the one with the text that was held back.
-    const steps = Math.max(entry.tokens, entry.deltas - 1)
+    // Two deltas have no token: the one with text owed from elsewhere, and the one with text that was held back.
+    const steps = Math.max(entry.tokens, entry.deltas - 2)
     return steps > this.limits.contextTokens ? `answer ${key} exceeds its context` : undefined
   }
 }

@@ -1,17 +1,16 @@
 /**
- * One answer over one mesh stream: the entry asks with one frame, the peer answers with `GenerateEvent` frames and ends
- * its direction. Whoever resets the stream cancels the answer. What a peer sends is checked here before anyone sees it.
+ * One answer over one mesh stream: the entry asks with one frame, the peer answers with `GenerateEvent` frames and
+ * ends its direction. Whoever resets the stream cancels the answer. What a peer sends is checked here before anyone
+ * sees it.
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
-import type { SessionError, StreamError } from "@weft/mesh/MeshError"
+import type { StreamError } from "@weft/mesh/MeshError"
 import type { MeshStream } from "@weft/mesh/Transport"
-import { Chunk, Data, Deferred, Effect, Mailbox, Option, type Scope } from "effect"
+import { Chunk, Data, Effect, type Mailbox, Option } from "effect"
 import type { Engine } from "./Engine.ts"
 import { GenerateEvent, type GenerateFailure, GenerateRequest, promptCharactersMax } from "./Generation.ts"
 
-/** Events that wait for a slow reader before the stream's credit holds the peer. */
-const eventsWaitingMax = 256
 /** A request carries up to 4 Mi characters of prompt, at most 4 bytes each, and some numbers. */
 const requestBytesMax = 17 * 1024 * 1024
 /** An event is a turn's text of one sequence: a few tokens. */
@@ -23,6 +22,8 @@ const answerTokensMax = 1024 * 1024
 /** A request is sent whole when it begins; on 1 Mbit/s this lets 2 MB through. */
 const requestDeadline = "20 seconds"
 
+/** A peer begins at once, unless it must first load the model anew; one that never does must not hold its client. */
+const beginDeadline = "2 minutes"
 /** The entry reads on until the last event; after this a lost end is nobody's loss. */
 const farewellDeadline = "5 seconds"
 
@@ -33,28 +34,28 @@ export class AnswerMalformed extends Data.TaggedError("AnswerMalformed")<{ reado
   }
 }
 
-/** Represents an answer as it comes from a peer. */
-export interface Asked {
-  /** Ends after `Finished` or `Failed`; a lost stream and a malformed answer become `Failed` with `engine_lost`. */
-  readonly events: Mailbox.ReadonlyMailbox<GenerateEvent>
-  /** Waits for the first event, which stays in `events`: a `Failed` may be asked of another peer instead. */
-  readonly first: Effect.Effect<GenerateEvent>
-}
+/** Represents the last event of an answer. */
+export type LastEvent = Extract<GenerateEvent, { readonly _tag: "Finished" | "Failed" }>
 
-/** Asks the peer at the other end of `link`. Closing the scope cancels the answer on the peer. */
-export const ask = Effect.fnUntraced(function* (
+/** Represents every other one. */
+export type EarlyEvent = Exclude<GenerateEvent, LastEvent>
+
+/**
+ * Asks the peer at the other end of `link`: hands each checked event to `deliver` as it comes and returns the last
+ * one. A lost session or stream and an answer that breaks the rules are a `Failed` with `engine_lost`. Interrupting
+ * cancels the answer on the peer; a `deliver` that waits holds the peer by credit.
+ */
+export const ask = (
   link: Link.Link,
-  request: GenerateRequest
-): Effect.fn.Return<Asked, SessionError | StreamError, Scope.Scope> {
-  const stream = yield* Link.open(link, "generate", encodeRequest(request))
-  yield* stream.end
-  const events = yield* Mailbox.make<GenerateEvent>({ capacity: eventsWaitingMax })
-  const first = yield* Deferred.make<GenerateEvent>()
-  // Who waits for the first event may close the scope as soon as it is told: the event must be in its place by then.
-  const deliver = (event: GenerateEvent) => Effect.zipRight(events.offer(event), Deferred.succeed(first, event))
-  yield* Effect.forkScoped(Effect.ensuring(receive(stream, request, deliver), events.end))
-  return { events, first: Deferred.await(first) }
-})
+  request: GenerateRequest,
+  deliver: (event: EarlyEvent) => Effect.Effect<unknown>
+): Effect.Effect<LastEvent> =>
+  Link.open(link, "generate", encodeRequest(request)).pipe(
+    Effect.tap((stream) => stream.end),
+    Effect.flatMap((stream) => receive(stream, request, deliver)),
+    Effect.scoped,
+    Effect.catchAll((error) => Effect.succeed(lost(error.message)))
+  )
 
 /** Represents how an answer on a peer came out, for its counters. */
 export type Outcome = "finished" | "failed" | "cancelled"
@@ -111,31 +112,30 @@ const forward = Effect.fnUntraced(function* (
   }
 })
 
-const lost = (message: string): GenerateEvent => ({
+const lost = (message: string): LastEvent => ({
   _tag: "Failed",
   failure: { code: "engine_lost", message: message.slice(0, 1024) }
 })
 
-/** Delivers the checked events of the stream, up to and including the last one; never fails. */
-const receive = (
-  stream: MeshStream,
-  request: GenerateRequest,
-  deliver: (event: GenerateEvent) => Effect.Effect<unknown>
-) =>
-  Effect.gen(function* () {
+/** Delivers the checked events of the stream and returns the last. */
+const receive = Effect.fnUntraced(
+  function* (stream: MeshStream, request: GenerateRequest, deliver: (event: EarlyEvent) => Effect.Effect<unknown>) {
     const frames = Frames.reader(stream)
     const judge = makeJudge(request)
-    while (true) {
-      const event = Option.getOrUndefined(yield* frames.read(GenerateEvent, eventBytesMax))
+    const next = frames.read(GenerateEvent, eventBytesMax)
+    const tooLate = () => new AnswerMalformed({ detail: "it did not begin in time" })
+    const first = Effect.timeoutFail(next, { duration: beginDeadline, onTimeout: tooLate })
+    for (let hasBegun = false; ; hasBegun = true) {
+      const event = Option.getOrUndefined(yield* hasBegun ? next : first)
       if (event === undefined) return yield* new AnswerMalformed({ detail: "it ended before it was finished" })
-      yield* judge(event)
+      const wrong = judge(event)
+      if (wrong !== undefined) return yield* wrong
+      if (event._tag === "Finished" || event._tag === "Failed") return event
       yield* deliver(event)
-      if (event._tag === "Finished" || event._tag === "Failed") return
     }
-  }).pipe(
-    Effect.tapErrorTag("AnswerMalformed", () => stream.reset(Link.ResetCode.malformed)),
-    Effect.catchAll((error) => deliver(lost(error.message)))
-  )
+  },
+  (receiving, stream) => Effect.tapErrorTag(receiving, "AnswerMalformed", () => stream.reset(Link.ResetCode.malformed))
+)
 
 /**
  * Returns a check of one answer's events in their order: `Started` first and once, never more tokens than were asked
@@ -143,28 +143,29 @@ const receive = (
  */
 const makeJudge = (request: GenerateRequest) => {
   let started = false
-  let tokens = 0
-  let characters = 0
+  let tokens = request.resume?.tokens.length ?? 0
+  let characters = request.resume?.textLength ?? 0
+  const tokensMax = request.maxTokens ?? answerTokensMax
   const wrong = (detail: string) => new AnswerMalformed({ detail })
-  return (event: GenerateEvent): Effect.Effect<void, AnswerMalformed> => {
+  return (event: GenerateEvent): AnswerMalformed | undefined => {
     switch (event._tag) {
       case "Started":
         if (started) return wrong("it started twice")
         started = true
-        return Effect.void
+        return undefined
       case "Delta":
         tokens += event.tokens.length
         characters += event.text.length
         if (!started) return wrong("text came before the start")
         if (characters > answerCharactersMax) return wrong("more text than any answer has")
-        return tokens > (request.maxTokens ?? answerTokensMax) ? wrong("more tokens than asked for") : Effect.void
+        return tokens > tokensMax ? wrong("more tokens than asked for") : undefined
       case "Finished":
         if (!started) return wrong("it finished before it started")
         return event.usage.completionTokens === tokens
-          ? Effect.void
+          ? undefined
           : wrong(`it counts ${event.usage.completionTokens} tokens, ${tokens} came`)
       case "Failed":
-        return Effect.void
+        return undefined
     }
   }
 }

@@ -55,6 +55,25 @@ export const Sampling = Schema.Struct({
 })
 export type Sampling = typeof Sampling.Type
 
+/**
+ * Represents the beginning of an answer that was given elsewhere already: the answer goes on after it as if it had
+ * never been interrupted. Its tokens count as completion tokens in the usage, and are in no `Delta`.
+ */
+export const Resume = Schema.Struct({
+  /** Every token that a `Delta` held so far, in order. */
+  tokens: Schema.Array(Schema.Int).pipe(Schema.maxItems(1_048_576)),
+  /** UTF-16 units of text that came with them; the text of the last tokens may still be owed. */
+  textLength: Schema.NonNegativeInt
+})
+export type Resume = typeof Resume.Type
+
+/**
+ * Represents how exact an answer must be. `fast`: the last bits of logits may differ with what else runs. `exact`:
+ * the same tokens whatever else runs, on whichever peer, also across a resumption.
+ */
+export const Profile = Schema.Literal("fast", "exact")
+export type Profile = typeof Profile.Type
+
 /** Represents one request for one answer. */
 export const GenerateRequest = Schema.Struct({
   requestId: Schema.String.pipe(Schema.maxLength(128)),
@@ -66,7 +85,10 @@ export const GenerateRequest = Schema.Struct({
   /** The answer ends before the first of these that appears in it. */
   stop: Schema.Array(Schema.String.pipe(Schema.minLength(1), Schema.maxLength(stopCharactersMax))).pipe(
     Schema.maxItems(stopStringsMax)
-  )
+  ),
+  /** The peer's own choice where it is absent. */
+  profile: Schema.optional(Profile),
+  resume: Schema.optional(Resume)
 })
 export type GenerateRequest = typeof GenerateRequest.Type
 
@@ -97,9 +119,9 @@ export const Usage = Schema.Struct({
 export type Usage = typeof Usage.Type
 
 /**
- * Represents one step of an answer. Order: `Started`, any number of `Delta`, then one `Finished` or `Failed`; `Failed`
- * may also come first. A `Delta` holds whole characters; its text may lag its tokens, as a character can span tokens
- * and a possible beginning of a stop string is held back.
+ * Represents one step of an answer. Order: `Started`, any number of `Delta`, then one `Finished` or `Failed`;
+ * `Failed` may also come first. A `Delta` holds whole characters; its text may lag its tokens, as a character can
+ * span tokens and a possible beginning of a stop string is held back.
  */
 export const GenerateEvent = Schema.Union(
   Schema.TaggedStruct("Started", { promptTokens: Schema.NonNegativeInt, seed: Schema.Int }),

@@ -29,8 +29,8 @@ const alignmentMax = 4096
 export const trailingBytesMax = 4096
 
 /**
- * Returns the header of the GGUF file in `source`, which fits the file and the architecture. Fails with `GgufRejected`,
- * within milliseconds, whatever the bytes are.
+ * Returns the header of the GGUF file in `source`, which fits the file and the architecture. Fails with
+ * `GgufRejected`, within milliseconds, whatever the bytes are.
  */
 export const check = Effect.fn("GgufGate.check")(function* (source: ByteSource) {
   let length = Math.min(firstBytes, source.sizeBytes)

@@ -1,6 +1,6 @@
 /**
- * Makes the header of a model out of a GGUF file's tables, and refuses what the pinned llama.cpp could not run or would
- * die of: sizes that do not fit one another, blocks that are missing, a vocabulary of another length.
+ * Makes the header of a model out of a GGUF file's tables, and refuses what the pinned llama.cpp could not run or
+ * would die of: sizes that do not fit one another, blocks that are missing, a vocabulary of another length.
  */
 
 import { templateCharactersMax } from "./ChatTemplate.ts"

@@ -1,7 +1,7 @@
 /**
  * Reads the tables of a GGUF file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) from the bytes at its
- * beginning. Pure and bounded: every count and length is checked before anything is made of it, so 30 bytes cannot cost
- * more than 30 bytes. What the tables mean is for `GgufGate`.
+ * beginning. Pure and bounded: every count and length is checked before anything is made of it, so 30 bytes cannot
+ * cost more than 30 bytes. What the tables mean is for `GgufGate`.
  */
 import { Either } from "effect"
 import {
@@ -20,7 +20,9 @@ export const keysMax = 1024
 export const tensorsMax = 16_384
 /** Most elements of an array: the largest vocabularies and merge lists known have about 0.6 million. */
 export const arrayLengthMax = 1_000_000
-/** Most elements of all arrays together: twice what the largest vocabulary known has with scores, types and merges. */
+/**
+ * Most elements of all arrays together: twice what the largest vocabulary known has with scores, types and merges.
+ */
 export const elementsMax = 2_500_000
 /** Most bytes of a key, as the format says. */
 export const keyBytesMax = 65_535
@@ -60,8 +62,8 @@ export class NeedsBytes {
 }
 
 /**
- * Returns the tables that `bytes`, the beginning of a file of `sizeBytes`, hold. Takes time linear in `bytes` and keeps
- * none of them.
+ * Returns the tables that `bytes`, the beginning of a file of `sizeBytes`, hold. Takes time linear in `bytes` and
+ * keeps none of them.
  */
 export const read = (bytes: Uint8Array, sizeBytes: number): Either.Either<RawHeader, GgufRejected | NeedsBytes> =>
   Either.try({
@@ -171,7 +173,8 @@ class Cursor {
 
   /**
    * Moves over `count` strings. Vocabularies make this the loop that all wait for: it looks at bytes, as numbers read
-   * through the view are six times slower here, and leaves what is not a short string within the bytes to `skipString`.
+   * through the view are six times slower here, and leaves what is not a short string within the bytes to
+   * `skipString`.
    */
   skipStrings(count: number, what: string): void {
     const { bytes } = this

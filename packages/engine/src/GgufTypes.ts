@@ -14,8 +14,8 @@ export interface GgufTensorType {
 }
 
 /**
- * Types a model's weights may have on a CPU. Left out: F64 and the integers (no kernel: they end the process), Q8_1 and
- * Q8_K (made while computing, never stored), and the numbers that ggml removed.
+ * Types a model's weights may have on a CPU. Left out: F64 and the integers (no kernel: they end the process), Q8_1
+ * and Q8_K (made while computing, never stored), and the numbers that ggml removed.
  */
 const blocks: ReadonlyArray<readonly [type: GGMLQuantizationType, blockElements: number, blockBytes: number]> = [
   [GGMLQuantizationType.F32, 1, 4],

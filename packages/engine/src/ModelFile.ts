@@ -66,8 +66,8 @@ export interface OpenOptions {
 const stepBytes = 1024 * 1024
 
 /**
- * Returns the model file at `path`, header checked first and then hashed, through one handle that is closed at the end.
- * Hashing takes about a second for each gigabyte and can be interrupted.
+ * Returns the model file at `path`, header checked first and then hashed, through one handle that is closed at the
+ * end. Hashing takes about a second for each gigabyte and can be interrupted.
  */
 export const open = (path: string, options: OpenOptions = {}): Effect.Effect<ModelFile, ModelFileRejected> =>
   Effect.scoped(

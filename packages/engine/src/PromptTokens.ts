@@ -1,4 +1,6 @@
-/** Turns a prompt into tokens such that control tokens come from the model's chat template alone, never from a user. */
+/**
+ * Turns a prompt into tokens such that control tokens come from the model's chat template alone, never from a user.
+ */
 import { Effect } from "effect"
 import type { ChatTemplate, TemplatePiece } from "./ChatTemplate.ts"
 import type { GenerateFailure, Prompt } from "./Generation.ts"

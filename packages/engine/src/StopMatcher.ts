@@ -20,9 +20,9 @@ export interface StopMatcher {
 }
 
 /**
- * Returns a matcher for `stops`. The stop string that begins first wins; the steps' texts joined are the whole text cut
- * before it, wherever the text was cut into pieces. Empty stops, and stops that no text can hold (lone surrogates), are
- * left out.
+ * Returns a matcher for `stops`. The stop string that begins first wins; the steps' texts joined are the whole text
+ * cut before it, wherever the text was cut into pieces. Empty stops, and stops that no text can hold (lone
+ * surrogates), are left out.
  */
 export const make = (stops: ReadonlyArray<string>): StopMatcher => {
   const wanted = stops.filter((stop) => stop.length > 0 && stop.isWellFormed())

@@ -1,6 +1,6 @@
 /** Picks the one peer that answers a request with the whole model. Pure: a function of a snapshot. */
 import { Data, Either } from "effect"
-import { type PeerDirectory, serving } from "./PeerDirectory.ts"
+import { type Peer, type PeerDirectory, serving } from "./PeerDirectory.ts"
 import type { PeerId } from "./PeerId.ts"
 
 /** Represents what the entry itself knows of a peer. */
@@ -18,36 +18,33 @@ export class NobodyElected extends Data.TaggedError("NobodyElected")<{
   readonly reason: "UnknownModel" | "NoPeer" | "AllBusy"
 }> {}
 
-/**
- * Answers that may wait at a peer per slot before it counts as busy: with the median answer a few seconds long, a fifth
- * request in line would wait longer than most clients are ready to.
- */
-export const waitingPerSlotMax = 4
-
 /** Round trips within one step are the same: tokens stream, nobody can tell, and a busy machine's noise is as large. */
 const rttStepMs = 25
 
 /**
  * Returns the peer with the smallest share of its slots in use, among equals the nearest one, among those the one that
- * waited longest for work. Peers in `excluded` (already tried for this request) and those without an attachment (no
- * live link) are left out.
+ * waited longest for work. Those without an attachment (no live link) are left out.
  */
 export const elect = (
   directory: PeerDirectory,
   model: string,
   attachments: ReadonlyMap<PeerId, Attachment>,
-  excluded: ReadonlySet<PeerId>
+  options: {
+    /** Peers that failed this request already. */
+    readonly excluded: ReadonlySet<PeerId>
+    /** Answers per slot at which a peer counts as busy: 1 where nobody may wait at a peer. */
+    readonly perSlotMax: number
+  }
 ): Either.Either<PeerId, NobodyElected> => {
   if (!directory.models.has(model)) return Either.left(new NobodyElected({ reason: "UnknownModel" }))
   const candidates = serving(directory, model).flatMap((peer) => {
     const attachment = attachments.get(peer.info.id)
-    const slots = peer.info.models.find((served) => served.id === model)?.slots
-    if (attachment === undefined || slots === undefined || excluded.has(peer.info.id)) return []
-    return [{ id: peer.info.id, use: attachment.inFlight / slots, attachment }]
+    if (attachment === undefined || options.excluded.has(peer.info.id)) return []
+    return [{ id: peer.info.id, use: attachment.inFlight / slotsOf(peer, model), attachment }]
   })
   if (candidates.length === 0) return Either.left(new NobodyElected({ reason: "NoPeer" }))
   const best = candidates
-    .filter(({ use }) => use < 1 + waitingPerSlotMax)
+    .filter(({ use }) => use < options.perSlotMax)
     .reduce<(typeof candidates)[number] | undefined>(
       (chosen, next) => (chosen === undefined || compare(next, chosen) < 0 ? next : chosen),
       undefined
@@ -55,7 +52,14 @@ export const elect = (
   return best === undefined ? Either.left(new NobodyElected({ reason: "AllBusy" })) : Either.right(best.id)
 }
 
+/** Returns how many answers for `model` its ready peers give at once. */
+export const slotsServing = (directory: PeerDirectory, model: string): number =>
+  serving(directory, model).reduce((sum, peer) => sum + slotsOf(peer, model), 0)
+
 // internal
+
+const slotsOf = (peer: Peer, model: string): number =>
+  peer.info.models.find((served) => served.id === model)?.slots ?? 0
 
 interface Candidate {
   readonly id: PeerId

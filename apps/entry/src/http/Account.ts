@@ -7,6 +7,8 @@ import { CurrentRequest } from "./CurrentRequest.ts"
 
 /** Represents the account of one answer. */
 export interface Account {
+  /** Name of the key it is for. */
+  readonly caller: string
   /** Notes a batch of events that came at once. */
   readonly note: (events: Iterable<GenerateEvent>) => void
   /** Closes the account with the status the client saw; calls after the first do nothing. */
@@ -37,6 +39,7 @@ export const open = (model: string, caller: string, grant: Grant): Effect.Effect
     }
 
     return {
+      caller,
       note: (events) => {
         let count = 0
         let hasText = false

@@ -4,11 +4,11 @@
  * right status; headers of a stream wait for the first text, or for one keep-alive period at most.
  */
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import type { GenerateRequest } from "@weft/engine/Generation"
-import { Cause, Clock, Effect, type Either, type Scope } from "effect"
+import { type GenerateRequest, Profile } from "@weft/engine/Generation"
+import { Cause, Clock, Effect, Either, Schema, type Scope } from "effect"
 import { Admission } from "../Admission.ts"
 import { type Answer, Inference, type ServedModel } from "../Inference.ts"
-import { type ApiError, answerTimeout, fromFailure, fromNoAnswer } from "../OpenAiError.ts"
+import { type ApiError, answerTimeout, fromFailure, fromNoAnswer, invalidRequest } from "../OpenAiError.ts"
 import * as Account from "./Account.ts"
 import type { AnswerFormat, AnswerHead } from "./AnswerFormat.ts"
 import { AnswerStream } from "./AnswerStream.ts"
@@ -27,6 +27,7 @@ export const make = (
     const request = yield* HttpServerRequest.HttpServerRequest
     const current = yield* CurrentRequest
     const caller = yield* (yield* Admission).admit(request.headers.authorization, current.responseHeaders)
+    const profile = yield* profileOf(request.headers["x-weft-profile"])
     const asked = yield* fromBody(yield* RequestBody.json)
     const served = (yield* (yield* Inference).models).find(({ description }) => description.id === asked.model)
     const grant = yield* caller.takeTokens(...estimate(asked, served))
@@ -37,12 +38,26 @@ export const make = (
       model: asked.model,
       fingerprint: served === undefined ? null : `fp_${served.description.sha256.slice(0, 12)}`
     }
-    return yield* (asked.stream ? streamed : whole)(toRequest(asked, current.id, served), asked, format, head, account)
+    return yield* (asked.stream ? streamed : whole)(
+      { ...toRequest(asked, current.id, served), ...profile },
+      asked,
+      format,
+      head,
+      account
+    )
   })
 
 // internal
 
 type Needs = Admission | AnswerStream | CurrentRequest | Draining | HttpServerRequest.HttpServerRequest | Inference
+
+/** Reads how exact the answer must be; the peers' own choice where the client says nothing. */
+const profileOf = (header: string | undefined): Either.Either<Pick<GenerateRequest, "profile">, ApiError> => {
+  if (header === undefined) return Either.right({})
+  return Schema.is(Profile)(header)
+    ? Either.right({ profile: header })
+    : Either.left(invalidRequest("The header 'x-weft-profile' must be 'fast' or 'exact'.", "x-weft-profile"))
+}
 
 /** Tokens that an answer without a bound is expected to have; settled when it ends. */
 const answerTokensExpected = 256
@@ -67,11 +82,11 @@ const toRequest = (asked: Asked, requestId: string, served: ServedModel | undefi
     : { maxTokens: Math.min(asked.maxTokens, served?.description.contextTokens ?? asked.maxTokens) })
 })
 
-/** Begins an answer; its scope is the one in context. */
-const begin = (request: GenerateRequest): Effect.Effect<Answer, ApiError, Needs | Scope.Scope> =>
+/** Begins an answer in the name of `caller`; its scope is the one in context. */
+const begin = (request: GenerateRequest, caller: string): Effect.Effect<Answer, ApiError, Needs | Scope.Scope> =>
   Effect.gen(function* () {
     yield* (yield* Draining).enter
-    const answer = yield* Effect.mapError((yield* Inference).generate(request), fromNoAnswer)
+    const answer = yield* Effect.mapError((yield* Inference).generate(request, caller), fromNoAnswer)
     const { responseHeaders } = yield* CurrentRequest
     responseHeaders["x-weft-served-by"] = answer.servedBy
     return answer
@@ -101,7 +116,7 @@ type Respond = (
 /** Collects the whole answer and responds once. */
 const whole: Respond = (request, _asked, format, head, account) =>
   Effect.gen(function* () {
-    const answer = yield* begin(request)
+    const answer = yield* begin(request, account.caller)
     let text = ""
     while (true) {
       const [events, done] = yield* answer.events.takeAll
@@ -124,7 +139,7 @@ const whole: Respond = (request, _asked, format, head, account) =>
 const streamed: Respond = (request, asked, format, head, account) =>
   Effect.flatMap(AnswerStream, (streams) =>
     streams.respond({
-      begin: begin(request),
+      begin: begin(request, account.caller),
       model: request.model,
       account,
       events: format.events(head, asked.includeUsage)

@@ -1,5 +1,6 @@
 /** `peer status`: what the running peer of this data directory does now. */
 import { Command } from "@effect/cli"
+import type { EngineTuning } from "@weft/engine/EngineTuning"
 import { Effect } from "effect"
 import * as PeerConfig from "../PeerConfig.ts"
 import type { PeerStatus } from "../PeerStatus.ts"
@@ -39,10 +40,16 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
       String(model.contextTokens),
       String(model.restarts)
     ])
-  ])
+  ]),
+  ...status.models.flatMap(({ id, tuning }) =>
+    tuning === undefined ? [] : ["", `${Terminal.printable(id)}: ${describeTuning(tuning)}`]
+  )
 ]
 
 const describeEntry = ({ address, rttMs, url }: PeerStatus["entry"]): string =>
   [url, ...(address === undefined ? [] : [address]), ...(rttMs === undefined ? [] : [`${rttMs.toFixed(1)} ms`])].join(
     "  "
   )
+
+const describeTuning = ({ profile, threads, threadsMax, why }: EngineTuning): string =>
+  `${threads} of ${threadsMax} threads (${profile}), ${Terminal.printable(why)}`

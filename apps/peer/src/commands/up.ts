@@ -38,6 +38,7 @@ export const up = Command.make(
       Options.withDefault(0),
       Options.withDescription("UDP port of the mesh (default: a free one)")
     ),
+    profile: PeerConfig.profile,
     slots: Options.integer("slots").pipe(
       Options.withFallbackConfig(Config.integer("WEFT_SLOTS")),
       Options.withDefault(4),

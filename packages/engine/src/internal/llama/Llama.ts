@@ -7,11 +7,10 @@ import { cc, JSCallback, type Pointer } from "bun:ffi"
 import { join } from "node:path"
 import type { Accelerator } from "../../EngineConfig.ts"
 import { EngineError } from "../../EngineError.ts"
-import type { Sampling } from "../../Generation.ts"
+import type { Profile, Sampling } from "../../Generation.ts"
 import * as Libraries from "./Libraries.ts"
+import { libraryVersion } from "./LibraryVersion.ts"
 
-/** The version whose structs `mirror.h` writes out; the library says it of itself. */
-const versionExpected = "0.5.0-dev"
 /** Bits of `llama_token_attr` in llama.h. */
 const attribute = { unknown: 1 << 0, control: 1 << 3, stripLeft: 1 << 7, stripRight: 1 << 8 } as const
 /** Text of one token in bytes; longer ones are asked for again with the length that llama.cpp names. */
@@ -20,6 +19,14 @@ const pieceBytes = 64
 const temperatureMin = 1e-3
 /** Prompt tokens the repeat penalty looks back, as many as the shim's window holds. */
 const repeatWindow = 64
+/**
+ * ggml's numbers of the cells' types. With f16 the number of rows and of threads chooses among kernels that differ in
+ * the last bits; with q8_0 there is one.
+ */
+const cellType = { fast: 1, exact: 8 } as const
+
+/** What `decode` returns where it was given up at its deadline. */
+export const decodeGivenUp = 2
 
 /** Represents what a model is opened with; the counts are bounds of native buffers. */
 export interface LlamaOptions {
@@ -31,6 +38,7 @@ export interface LlamaOptions {
   /** Most rows of one decode. */
   readonly rowsMax: number
   readonly threads: number
+  readonly profile: Profile
   /** Called with 0…1 while the weights load, from inside the load. */
   readonly onProgress: (fraction: number) => void
 }
@@ -57,6 +65,8 @@ export interface Rows {
 export interface Sampler {
   /** Returns the token drawn from output row `row` of the last decode. */
   readonly draw: (row: number) => number
+  /** Takes a token drawn elsewhere as the answer's next. */
+  readonly accept: (token: number) => void
   readonly close: () => void
 }
 
@@ -79,11 +89,19 @@ export interface Llama {
   /** Returns the bytes of a token's text, which may be part of a character; none for a control token. */
   readonly piece: (token: number) => Uint8Array
   readonly endsAnswer: (token: number) => boolean
-  /** Computes the first `count` rows; returns llama.cpp's code, 0 where all went well. */
-  readonly decode: (count: number) => number
-  /** Frees the cells of sequence `slot`. */
-  readonly forget: (slot: number) => void
-  readonly openSampler: (sampling: Sampling, seed: number, prompt: ReadonlyArray<number>) => Sampler
+  /**
+   * Computes the first `count` rows; returns llama.cpp's code: 0 where all went well, `decodeGivenUp` where it took
+   * more than `deadlineMs` (none where absent): then some of the rows may have their cells.
+   */
+  readonly decode: (count: number, deadlineMs?: number) => number
+  /** Sets the threads of the decodes to come. */
+  readonly useThreads: (count: number) => void
+  /** Keeps the first `count` cells of sequence `slot`; false where the model cannot, and then none is left. */
+  readonly keep: (slot: number, count: number) => boolean
+  /** Gives sequence `to` all the cells of sequence `from` in place of its own. */
+  readonly copy: (from: number, to: number) => void
+  /** Returns the state of drawing for an answer to `prompt`. */
+  readonly openSampler: (sampling: Sampling, seed: number, prompt: ArrayLike<number>) => Sampler
   readonly close: () => void
 }
 
@@ -92,8 +110,8 @@ const bind = (directory: string) => {
   Libraries.open(directory)
   const { symbols } = cc({ source: join(import.meta.dir, "shim.c"), symbols: signatures })
   const version = String(symbols.library_version())
-  if (version !== versionExpected) {
-    const detail = `llama.cpp is ${version}, not ${versionExpected}; install node-llama-cpp 3.22.1 exactly`
+  if (version !== libraryVersion) {
+    const detail = `llama.cpp is ${version}, not ${libraryVersion}; install node-llama-cpp 3.22.1 exactly`
     throw new EngineError({ reason: "library_mismatch", detail })
   }
   const fault = symbols.defaults_fault()
@@ -132,8 +150,11 @@ export const open = (options: LlamaOptions): Llama => {
     tokenize: (text, control) => tokenize(native, handle, text, control),
     piece,
     endsAnswer: (token) => native.token_ends(handle, token),
-    decode: (count) => native.engine_decode(handle, count, rows.token, rows.position, rows.sequence, rows.wanted),
-    forget: (slot) => void native.engine_forget(handle, slot),
+    decode: (count, deadlineMs = 0) =>
+      native.engine_decode(handle, count, rows.token, rows.position, rows.sequence, rows.wanted, deadlineMs * 1000),
+    useThreads: (count) => native.engine_threads(handle, count),
+    keep: (slot, count) => native.engine_keep(handle, slot, count),
+    copy: (from, to) => native.engine_copy(handle, from, to),
     openSampler: (sampling, seed, prompt) => openSampler(native, handle, sampling, seed, prompt, options.contextTokens),
     close: () => native.engine_close(handle)
   }
@@ -146,8 +167,8 @@ const signatures = {
   defaults_fault: { args: [], returns: "i32" },
   library_start: { args: ["ptr"], returns: "void" },
   library_has_accelerator: { args: [], returns: "bool" },
-  model_open: { args: ["ptr", "i32", "ptr"], returns: "ptr" },
-  engine_open: { args: ["ptr", "i32", "i32", "i32", "i32"], returns: "ptr" },
+  model_open: { args: ["ptr", "i32", "bool", "ptr"], returns: "ptr" },
+  engine_open: { args: ["ptr", "i32", "i32", "i32", "i32", "i32"], returns: "ptr" },
   engine_close: { args: ["ptr"], returns: "void" },
   engine_vocabulary: { args: ["ptr"], returns: "i32" },
   engine_tokenize: { args: ["ptr", "ptr", "i32", "ptr", "i32", "bool"], returns: "i32" },
@@ -159,13 +180,15 @@ const signatures = {
   token_end: { args: ["ptr"], returns: "i32" },
   prompt_begins: { args: ["ptr"], returns: "bool" },
   chat_template: { args: ["ptr"], returns: "cstring" },
-  engine_decode: { args: ["ptr", "i32", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },
-  engine_forget: { args: ["ptr", "i32"], returns: "bool" },
+  engine_threads: { args: ["ptr", "i32"], returns: "void" },
+  engine_decode: { args: ["ptr", "i32", "ptr", "ptr", "ptr", "ptr", "f64"], returns: "i32" },
+  engine_keep: { args: ["ptr", "i32", "i32"], returns: "bool" },
+  engine_copy: { args: ["ptr", "i32", "i32"], returns: "void" },
   sampler_open: {
-    // The seed goes as i32: Bun 1.4.4 passes a u32 as 0 where its value is held as a double, as `>>> 0` may leave it.
     args: ["ptr", "f64", "i32", "f64", "f64", "f64", "f64", "f64", "i32", "ptr", "i32", "ptr", "i32", "i32"],
     returns: "ptr"
   },
+  sampler_accept: { args: ["ptr", "ptr", "i32"], returns: "void" },
   sampler_draw: { args: ["ptr", "ptr", "i32"], returns: "i32" },
   sampler_close: { args: ["ptr"], returns: "void" }
 } as const
@@ -181,14 +204,14 @@ const openEngine = (native: Native, options: LlamaOptions): Pointer => {
     args: ["f32", "ptr"],
     returns: "bool"
   })
-  const model = native.model_open(terminated(options.path), options.gpuLayers, progress.ptr)
+  const { contextTokens, profile, rowsMax, slots, threads } = options
+  const model = native.model_open(terminated(options.path), options.gpuLayers, profile === "fast", progress.ptr)
   progress.close()
   if (model === null) {
     const detail = "llama.cpp refuses the file; see the lines it printed, or try another file"
     throw new EngineError({ reason: "model_unloadable", detail })
   }
-  const { contextTokens, slots, rowsMax, threads } = options
-  const handle = native.engine_open(model, contextTokens, slots, rowsMax, threads)
+  const handle = native.engine_open(model, contextTokens, slots, rowsMax, threads, cellType[profile])
   if (handle === null) {
     const detail = `no memory for ${slots} sequences of ${contextTokens} tokens; lower slots or contextTokens`
     throw new EngineError({ reason: "model_unloadable", detail })
@@ -253,7 +276,7 @@ const openSampler = (
   handle: Pointer,
   sampling: Sampling,
   seed: number,
-  prompt: ReadonlyArray<number>,
+  prompt: ArrayLike<number>,
   contextTokens: number
 ): Sampler => {
   // llama_logit_bias: int32 token, float bias; one spare entry, as an empty array has no address.
@@ -263,7 +286,7 @@ const openSampler = (
     entries.setInt32(index * 8, token, true)
     entries.setFloat32(index * 8 + 4, bias, true)
   })
-  const seen = Int32Array.from(prompt.slice(-repeatWindow))
+  const seen = Int32Array.from(Array.prototype.slice.call(prompt, -repeatWindow))
   const chain = native.sampler_open(
     handle,
     sampling.temperature < temperatureMin ? 0 : sampling.temperature,
@@ -273,6 +296,7 @@ const openSampler = (
     sampling.repeatPenalty,
     sampling.frequencyPenalty,
     sampling.presencePenalty,
+    // As i32: Bun 1.4.4 passes a u32 as 0 where its value is held as a double, as `>>> 0` may leave it.
     seed | 0,
     biases,
     sampling.logitBias.length,
@@ -280,7 +304,11 @@ const openSampler = (
     seen.length,
     contextTokens
   )
-  return { draw: (row) => native.sampler_draw(handle, chain, row), close: () => native.sampler_close(chain) }
+  return {
+    draw: (row) => native.sampler_draw(handle, chain, row),
+    accept: (token) => native.sampler_accept(handle, chain, token),
+    close: () => native.sampler_close(chain)
+  }
 }
 
 const terminated = (text: string): Uint8Array => Buffer.from(`${text}\0`)

@@ -8,6 +8,7 @@ typedef unsigned char uint8_t;
 typedef int int32_t;
 typedef unsigned int uint32_t;
 typedef long long int64_t;
+typedef unsigned long long uint64_t;
 typedef __SIZE_TYPE__ size_t;
 #define bool _Bool
 #define true 1
@@ -95,6 +96,35 @@ struct llama_sampler_chain_params {
   bool no_perf;
 };
 
+struct llama_token_data {
+  int32_t id;
+  float logit;
+  float p;
+};
+
+struct llama_token_data_array {
+  struct llama_token_data *data;
+  size_t size;
+  int64_t selected;
+  bool sorted;
+};
+
+struct llama_sampler {
+  const struct llama_sampler_i *iface;
+  void *ctx;
+};
+
+/* The functions at the end are for samplers on a graphics processor; null where there is none, and room to spare. */
+struct llama_sampler_i {
+  const char *(*name)(const struct llama_sampler *sampler);
+  void (*accept)(struct llama_sampler *sampler, int32_t token);
+  void (*apply)(struct llama_sampler *sampler, struct llama_token_data_array *candidates);
+  void (*reset)(struct llama_sampler *sampler);
+  struct llama_sampler *(*clone)(const struct llama_sampler *sampler);
+  void (*free)(struct llama_sampler *sampler);
+  void *backend[6];
+};
+
 struct llama_logit_bias {
   int32_t token;
   float bias;
@@ -105,6 +135,7 @@ extern void llama_log_set(void (*callback)(int level, const char *text, void *us
 extern void llama_backend_init(void);
 extern void ggml_backend_load_all_from_path(const char *directory);
 extern void *ggml_backend_dev_by_type(int type);
+extern int64_t ggml_time_us(void);
 
 extern struct llama_model_params llama_model_default_params(void);
 extern struct llama_model *llama_model_load_from_file(const char *path, struct llama_model_params params);
@@ -117,6 +148,10 @@ extern struct llama_context *llama_init_from_model(struct llama_model *model, st
 extern void llama_free(struct llama_context *context);
 extern uint32_t llama_n_ctx_seq(const struct llama_context *context);
 extern void *llama_get_memory(const struct llama_context *context);
+extern void llama_memory_seq_cp(void *memory, int32_t from, int32_t to, int32_t begin, int32_t end);
+extern int32_t llama_memory_seq_pos_min(void *memory, int32_t sequence);
+extern int32_t llama_memory_seq_pos_max(void *memory, int32_t sequence);
+extern void llama_set_n_threads(struct llama_context *context, int32_t threads, int32_t threads_batch);
 extern bool llama_memory_seq_rm(void *memory, int32_t sequence, int32_t from, int32_t to);
 extern int32_t llama_decode(struct llama_context *context, struct llama_batch batch);
 
@@ -132,6 +167,7 @@ extern int32_t llama_tokenize(const struct llama_vocab *vocab, const char *text,
 extern int32_t llama_token_to_piece(const struct llama_vocab *vocab, int32_t token, char *out, int32_t capacity,
                                     int32_t lstrip, bool special);
 
+extern struct llama_sampler *llama_sampler_init(const struct llama_sampler_i *iface, void *ctx);
 extern struct llama_sampler *llama_sampler_chain_init(struct llama_sampler_chain_params params);
 extern void llama_sampler_chain_add(struct llama_sampler *chain, struct llama_sampler *sampler);
 extern struct llama_sampler *llama_sampler_init_greedy(void);

@@ -22,15 +22,21 @@ struct engine {
   struct llama_context *context;
   const struct llama_vocab *vocab;
   int32_t vocabulary, batch_capacity, sequences;
+  /* When the running decode is given up, by ggml's clock in microseconds; 0 for never. */
+  int64_t deadline;
   /* One row each: the sequence of a row, a pointer to it (llama_batch allows several a row), and how many: one. */
   int32_t *row_sequence, **row_sequences, *row_sequence_count;
 };
 
 /* ---- start ---- */
 
+/* A decode is being given up, of which llama.cpp prints eight lines: nothing that anyone has to know. */
+static bool giving_up;
+
 /* Warnings and errors go to standard error, where the supervisor keeps the last lines. */
 static void log_to_standard_error(int level, const char *text, void *user) {
   static int level_last;
+  if (giving_up) return;
   if (level != LOG_CONTINUED) level_last = level;
   if (level_last >= LOG_WARN) write(STANDARD_ERROR, text, strlen(text));
 }
@@ -83,9 +89,11 @@ bool library_has_accelerator(void) {
 
 /* ---- model and context ---- */
 
-void *model_open(const char *path, int32_t gpu_layers, void *progress) {
+/* Without `repack` the weights stay as they are in the file, so that the count of rows does not choose the kernel. */
+void *model_open(const char *path, int32_t gpu_layers, bool repack, void *progress) {
   struct llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = gpu_layers;
+  params.use_extra_bufts = repack;
   params.progress_callback = (progress_callback)progress;
   return llama_model_load_from_file(path, params);
 }
@@ -99,8 +107,20 @@ void engine_close(struct engine *e) {
   free(e);
 }
 
-/* Takes the model over, also where it fails. Each sequence gets `context_tokens` cells of its own. */
-void *engine_open(struct llama_model *model, int32_t context_tokens, int32_t sequences, int32_t batch, int32_t threads) {
+/* Asked between the operations of a graph; true ends the decode. */
+static bool is_overdue(void *user) {
+  struct engine *e = user;
+  if (e->deadline == 0 || ggml_time_us() <= e->deadline) return false;
+  giving_up = true;
+  return true;
+}
+
+/*
+ * Takes the model over, also where it fails. Each sequence gets `context_tokens` cells of its own: its rows see no other
+ * sequence's, and a cell lies where its position says.
+ */
+void *engine_open(struct llama_model *model, int32_t context_tokens, int32_t sequences, int32_t batch, int32_t threads,
+                  int32_t cell_type) {
   struct engine *e = calloc(1, sizeof *e);
   e->model = model;
   e->vocab = llama_model_get_vocab(model);
@@ -122,6 +142,10 @@ void *engine_open(struct llama_model *model, int32_t context_tokens, int32_t seq
   params.n_threads = threads;
   params.n_threads_batch = threads;
   params.kv_unified = false;
+  params.type_k = cell_type;
+  params.type_v = cell_type;
+  params.abort_callback = is_overdue;
+  params.abort_callback_data = e;
   e->context = llama_init_from_model(model, params);
   if (e->context && llama_n_ctx_seq(e->context) >= (uint32_t)context_tokens) return e;
   engine_close(e);
@@ -166,9 +190,14 @@ const char *chat_template(struct engine *e) { return llama_model_chat_template(e
 
 /* ---- decode ---- */
 
-/* One llama_decode over rows of any sequences; llama.cpp's code (0 is good), -1000 where an argument is out of bounds. */
+void engine_threads(struct engine *e, int32_t threads) { llama_set_n_threads(e->context, threads, threads); }
+
+/*
+ * One llama_decode over rows of any sequences, given up after `deadline_us` unless that is 0; llama.cpp's code (0 is good,
+ * 2 given up: some of the rows may be computed), -1000 where an argument is out of bounds.
+ */
 int32_t engine_decode(struct engine *e, int32_t rows, int32_t *token, int32_t *position, const int32_t *sequence,
-                      int8_t *wanted) {
+                      int8_t *wanted, double deadline_us) {
   if (rows < 1 || rows > e->batch_capacity) return -1000;
   for (int32_t i = 0; i < rows; i++) {
     if (token[i] < 0 || token[i] >= e->vocabulary || sequence[i] < 0 || sequence[i] >= e->sequences) return -1000;
@@ -182,14 +211,91 @@ int32_t engine_decode(struct engine *e, int32_t rows, int32_t *token, int32_t *p
   batch.n_seq_id = e->row_sequence_count;
   batch.seq_id = e->row_sequences;
   batch.logits = wanted;
-  return llama_decode(e->context, batch);
+  e->deadline = deadline_us > 0 ? ggml_time_us() + (int64_t)deadline_us : 0;
+  int32_t code = llama_decode(e->context, batch);
+  e->deadline = 0;
+  giving_up = false;
+  return code;
 }
 
-bool engine_forget(struct engine *e, int32_t sequence) {
-  return llama_memory_seq_rm(llama_get_memory(e->context), sequence, -1, -1);
+/*
+ * Keeps the cells of positions below `count` and frees the others. Where the model cannot take back what it computed (a
+ * recurrent state), or has let early cells go (a window), it frees all and returns false.
+ */
+bool engine_keep(struct engine *e, int32_t sequence, int32_t count) {
+  void *memory = llama_get_memory(e->context);
+  if (count > 0 && llama_memory_seq_rm(memory, sequence, count, -1) &&
+      llama_memory_seq_pos_min(memory, sequence) == 0 && llama_memory_seq_pos_max(memory, sequence) == count - 1)
+    return true;
+  llama_memory_seq_rm(memory, sequence, -1, -1);
+  return count <= 0;
+}
+
+/* Gives sequence `to` the cells of `from` in place of its own; the bytes are copied at the start of the next decode. */
+void engine_copy(struct engine *e, int32_t from, int32_t to) {
+  void *memory = llama_get_memory(e->context);
+  llama_memory_seq_rm(memory, to, -1, -1);
+  llama_memory_seq_cp(memory, from, to, -1, -1);
 }
 
 /* ---- sampling ---- */
+
+/*
+ * The draw at the end of a chain. Its random number depends on the seed and on the token's place in the answer alone, so
+ * that an answer that goes on elsewhere draws what it would have drawn here.
+ */
+struct placed_draw {
+  uint64_t key;
+  uint64_t place;
+};
+
+/* The output function of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). */
+static uint64_t mixed(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+/* The odd number next to 2^64 divided by the golden ratio: splitmix64's step. */
+#define MIX_STEP 0x9e3779b97f4a7c15ULL
+
+/* Uniform in [0, 1), 53 bits. */
+static double uniform_at(uint64_t key, uint64_t place) {
+  return (double)(mixed(key + (place + 1) * MIX_STEP) >> 11) / 9007199254740992.0;
+}
+
+static const char *placed_draw_name(const struct llama_sampler *sampler) { return "placed-draw"; }
+
+static void placed_draw_accept(struct llama_sampler *sampler, int32_t token) {
+  ((struct placed_draw *)sampler->ctx)->place++;
+}
+
+/* Inverts the distribution that llama.cpp's own draw, one step before in the chain, left in the candidates. */
+static void placed_draw_apply(struct llama_sampler *sampler, struct llama_token_data_array *candidates) {
+  const struct placed_draw *draw = sampler->ctx;
+  const double target = uniform_at(draw->key, draw->place);
+  double sum = 0;
+  int64_t chosen = 0;
+  for (size_t i = 0; i < candidates->size; i++) {
+    const float p = candidates->data[i].p;
+    if (p <= 0) continue;
+    chosen = i;
+    sum += p;
+    if (sum > target) break;
+  }
+  candidates->selected = chosen;
+}
+
+static void placed_draw_free(struct llama_sampler *sampler) { free(sampler->ctx); }
+
+static const struct llama_sampler_i placed_draw_functions = {
+    placed_draw_name, placed_draw_accept, placed_draw_apply, NULL, NULL, placed_draw_free, {NULL}};
+
+static struct llama_sampler *placed_draw_open(uint32_t seed) {
+  struct placed_draw *draw = calloc(1, sizeof *draw);
+  draw->key = mixed(seed + MIX_STEP);
+  return llama_sampler_init(&placed_draw_functions, draw);
+}
 
 /*
  * Order as in llama.cpp's own server: biases, penalties, top-k, top-p, min-p, temperature, draw. The repeat penalty sees
@@ -217,8 +323,15 @@ void *sampler_open(struct engine *e, double temperature, int32_t top_k, double t
   if (top_p < 1) llama_sampler_chain_add(chain, llama_sampler_init_top_p(top_p, 1));
   if (min_p > 0) llama_sampler_chain_add(chain, llama_sampler_init_min_p(min_p, 1));
   llama_sampler_chain_add(chain, llama_sampler_init_temp(temperature));
-  llama_sampler_chain_add(chain, llama_sampler_init_dist((uint32_t)seed));
+  /* Its own draw is overruled; it is here for the probabilities that it computes. */
+  llama_sampler_chain_add(chain, llama_sampler_init_dist(0));
+  llama_sampler_chain_add(chain, placed_draw_open((uint32_t)seed));
   return chain;
+}
+
+/* Takes a token that was drawn elsewhere as the answer's next. */
+void sampler_accept(struct engine *e, struct llama_sampler *chain, int32_t token) {
+  if (token >= 0 && token < e->vocabulary) llama_sampler_accept(chain, token);
 }
 
 /* Draws from output row `row` of the last decode and remembers the token for the penalties. */

@@ -1,0 +1,125 @@
+/**
+ * `gateway`: what the entry adds to a small request. Behind it a peer whose engine answers at once, over a real QUIC
+ * link; before it a generator in a process of its own. Each request to the entry is paired with one to a plain HTTP
+ * server that gives the same bytes, 5 ms later; keys, limits and accounting are on.
+ */
+import { join } from "node:path"
+import type * as Benchmark from "./Benchmark.ts"
+import * as Figures from "./Figures.ts"
+import type { GatewayQuestion, GatewayReply } from "./gateway/Generator.ts"
+import type { PlainResponse } from "./gateway/PlainServer.ts"
+import * as Latencies from "./Latencies.ts"
+import * as Mesh from "./Mesh.ts"
+import * as ProcessFigures from "./ProcessFigures.ts"
+import * as Programs from "./Programs.ts"
+import * as Report from "./Report.ts"
+
+/** Requests per second at which the added time is measured. */
+const openPerSecond = 100
+/** Connections that keep the entry busy: enough that it never waits, few enough to queue for milliseconds alone. */
+const closedConnections = 16
+const key = "weft-benchmark-of-the-gateway"
+/** A key with limits that no run reaches, so that they are checked and never hold. */
+const apiKeys = `bench:${key}:1000000000:1000000000`
+
+const options = {
+  seconds: { byDefault: 20, about: "seconds of requests at 100 a second" },
+  "closed-seconds": { byDefault: 5, about: "seconds of as many requests as go through" },
+  rounds: { byDefault: 3, about: "times that the highest rate is measured" }
+} as const satisfies Record<string, Benchmark.Option>
+
+/** Measures the entry. */
+export const gateway: Benchmark.Benchmark<keyof typeof options> = {
+  name: "gateway",
+  about: "time the entry adds to a small request, and requests per second",
+  options,
+  minutesMax: (given) => 2 + (given.seconds + given["closed-seconds"] * (given.rounds + 3)) / 30,
+  run: async (given, tell) => {
+    const { program: entry, url } = await Mesh.startEntry({ WEFT_API_KEYS: apiKeys })
+    const peer = Programs.start(["run", join(import.meta.dir, "gateway/MockPeer.ts"), url])
+    await peer.event("registered")
+    const generator = Programs.startAsked<GatewayQuestion, GatewayReply>(join(import.meta.dir, "gateway/Generator.ts"))
+    const plain = Programs.startAsked<PlainResponse, string>(join(import.meta.dir, "gateway/PlainServer.ts"))
+    const { body, headers, statuses } = await generator.ask({ kind: "once", url, key })
+    if (statuses[200] !== 1) throw new Error(`the entry answers with ${JSON.stringify(statuses)}: ${body}`)
+    const plainUrl = await plain.ask({ body, headers: repeated(headers) })
+    const closed = { kind: "closed", key, connections: closedConnections } as const
+
+    // Code is compiled while it runs, so the first requests are not counted.
+    tell("warming up")
+    await generator.ask({ ...closed, url, seconds: given["closed-seconds"] })
+    await generator.ask({ ...closed, url: plainUrl, seconds: given["closed-seconds"] / 2 })
+    tell(`${openPerSecond} requests a second`)
+    const count = given.seconds * openPerSecond
+    const open = await generator.ask({ kind: "open", url, plainUrl, key, perSecond: openPerSecond, count })
+    const processes = { entry: entry.pid, peer: peer.pid, generator: generator.pid }
+    const before = processorMsOf(processes)
+    const rounds: Array<GatewayReply> = []
+    for (let round = 0; round < given.rounds; round++) {
+      tell("as many requests as go through")
+      rounds.push(await generator.ask({ ...closed, url, seconds: given["closed-seconds"] }))
+    }
+    const requests = rounds.reduce((sum, { throughMs }) => sum + throughMs.length, 0)
+    const processorMsPerRequest = Object.fromEntries(
+      Object.entries(processorMsOf(processes)).map(([name, ms]) => [name, (ms - (before[name] ?? 0)) / requests])
+    )
+    const plainRound = await generator.ask({ ...closed, url: plainUrl, seconds: given["closed-seconds"] })
+    return report(open, rounds, plainRound, processorMsPerRequest)
+  }
+}
+
+// internal
+
+/** The headers that make a response as long as the entry's; those that the server writes itself are left out. */
+const repeated = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !["content-length", "date", "connection"].includes(name))
+  )
+
+const report = (
+  open: GatewayReply,
+  rounds: ReadonlyArray<GatewayReply>,
+  plainRound: GatewayReply,
+  processorMsPerRequest: Readonly<Record<string, number>>
+): Pick<Report.Report, "figures" | "reach"> => {
+  const added = open.throughMs.map((ms, index) => ms - (open.plainMs[index] ?? Number.NaN))
+  const refused = [open, ...rounds].reduce(
+    (sum, { statuses }) =>
+      sum + Object.entries(statuses).reduce((sum, [status, count]) => sum + (status === "200" ? 0 : count), 0),
+    0
+  )
+  const perSecond = Figures.median(rounds.map((round) => round.perSecond))
+  const quantiles = { p50: Figures.quantile(added, 0.5), p90: Figures.quantile(added, 0.9), p99: quantile99(added) }
+  return {
+    figures: {
+      atRequestsPerSecond: openPerSecond,
+      statuses: open.statuses,
+      throughMs: quantilesOf(open.throughMs),
+      plainMs: quantilesOf(open.plainMs),
+      addedMs: quantiles,
+      differenceOfP99sMs: quantile99(open.throughMs) - quantile99(open.plainMs),
+      connections: closedConnections,
+      perSecond: rounds.map((round) => round.perSecond),
+      closedMs: rounds.map((round) => quantilesOf(round.throughMs)),
+      plainPerSecond: plainRound.perSecond,
+      processorMsPerRequest
+    },
+    reach: [
+      Report.atMost("time added at 100 requests/s, ms p50", quantiles.p50, 0.5),
+      Report.atMost("time added at 100 requests/s, ms p99", quantiles.p99, 2),
+      Report.atLeast("requests per second", perSecond, 1000),
+      Report.atMost("requests that were not answered with 200", refused, 0)
+    ]
+  }
+}
+
+const processorMsOf = (processes: Readonly<Record<string, number>>): Readonly<Record<string, number>> =>
+  Object.fromEntries(Object.entries(processes).map(([name, pid]) => [name, ProcessFigures.processorMs(pid)]))
+
+const quantile99 = (values: ReadonlyArray<number>): number => Figures.quantile(values, 0.99)
+
+const quantilesOf = (values: ReadonlyArray<number>): Latencies.Quantiles => {
+  const latencies = Latencies.make()
+  for (const ms of values) latencies.add(ms)
+  return latencies.quantiles()
+}

@@ -1,0 +1,350 @@
+/** Who gets a free slot and when, over a directory and links in memory: turns, interruption, peers that come and go. */
+import { expect } from "bun:test"
+import { Links } from "@weft/entry/Links"
+import { type SlotRequest, Slots } from "@weft/entry/Slots"
+import type { Link } from "@weft/mesh/Link"
+import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
+import type { PeerId } from "@weft/mesh/PeerId"
+import { elect } from "@weft/mesh/SoloElection"
+import { Effect, Either, Exit, FastCheck, Fiber, Layer, Option, Scope, TestClock } from "effect"
+import { counted, linked } from "../mesh/links.ts"
+import { peerId, peerInfo } from "../mesh/peers.ts"
+import { it } from "../support/effect.ts"
+
+const model = "tiny"
+/** Lets everything run that can. */
+const settled = Effect.repeatN(Effect.yieldNow(), 200)
+
+/** An entry whose peers come and go by number. */
+const open = Effect.fnUntraced(function* (session: Link["session"]) {
+  const { ref, snapshot } = yield* PeerDirectoryActor
+  const links = yield* Links
+  const slots = yield* Slots
+  const newest = new Map<PeerId, Link>()
+  let number = 0
+
+  /** A peer of so many slots comes; returns how it goes. */
+  const come = Effect.fnUntraced(function* (peer: number, slotCount = 1) {
+    const link: Link = { peer: peerId(peer), role: "peer", number: ++number, session }
+    const scope = yield* Scope.make()
+    yield* Scope.extend(links.hold(link), scope)
+    newest.set(link.peer, link)
+    yield* ref.Register({ info: peerInfo(link.peer, [model], slotCount), link: link.number })
+    yield* slots.serveQueues
+    return Effect.gen(function* () {
+      yield* ref.Leave({ peer: link.peer, link: link.number })
+      yield* slots.serveQueues
+      yield* Scope.close(scope, Exit.void)
+    })
+  })
+
+  /** Somebody wants a slot; whoever leaves gives back what was given, or waits no more. */
+  const want = Effect.fnUntraced(function* (caller = "a", changes: Partial<SlotRequest> = {}) {
+    const request: SlotRequest = { model, caller, excluded: new Set(), hasBegun: false, ...changes }
+    const scope = yield* Scope.make()
+    const fiber = yield* Effect.forkDaemon(Scope.extend(slots.take(request), scope))
+    const outcome = () =>
+      Option.match(fiber.unsafePoll() === null ? Option.none() : Option.some(fiber.unsafePoll()), {
+        onNone: () => "waits" as const,
+        onSome: (exit) => (exit !== null && Exit.isSuccess(exit) ? exit.value : ("refused" as const))
+      })
+    const leave = Effect.zipRight(Fiber.interrupt(fiber), Scope.close(scope, Exit.void))
+    return { request, fiber, outcome, leave }
+  })
+  const inFlight = () => [...links.attachments().values()].map((held) => held.inFlight)
+  return { come, want, inFlight, newest, links, slots, snapshot }
+})
+type Entry = Effect.Effect.Success<ReturnType<typeof open>>
+type Wanted = Effect.Effect.Success<ReturnType<Entry["want"]>>
+
+/** Runs `body` in an entry without peers. */
+const entry = <A, E>(body: (entry: Entry) => Effect.Effect<A, E, Scope.Scope>) =>
+  linked(({ far }) => Effect.flatMap(open(far.session), body)).pipe(
+    Effect.provide(Slots.layer.pipe(Layer.provideMerge(Links.layer), Layer.provideMerge(PeerDirectoryActor.layer())))
+  )
+
+/** Answers so fast that nobody who comes later is refused for the time it would wait. */
+const quick = (want: Entry["want"]) => Effect.flatMap(Effect.zipLeft(want(), settled), ({ leave }) => leave)
+
+const nameOf = ({ outcome }: Wanted) => {
+  const now = outcome()
+  return typeof now === "string" ? now : now.peer === peerId(1) ? "at 1" : "at 2"
+}
+const outcomes = (all: ReadonlyArray<Wanted>) => Effect.map(settled, () => all.map(nameOf))
+
+it.effect("a free slot is taken at once, and the next one waits until it is given back", () =>
+  entry(({ come, inFlight, want }) =>
+    Effect.gen(function* () {
+      yield* come(1)
+      const [first, second] = [yield* want(), yield* want()]
+      expect(yield* outcomes([first, second])).toEqual(["at 1", "waits"])
+      expect(yield* counted("weft_requests_queued", { model })).toBe(1)
+      yield* first.leave
+      expect(yield* outcomes([second])).toEqual(["at 1"])
+      expect(inFlight()).toEqual([1])
+      yield* second.leave
+      expect(inFlight()).toEqual([0])
+      expect(yield* counted("weft_requests_queued", { model })).toBe(0)
+    })
+  )
+)
+
+it.effect("callers take turns", () =>
+  entry(({ come, want }) =>
+    Effect.gen(function* () {
+      yield* come(1)
+      yield* quick(want)
+      let holder = yield* want("greedy")
+      const [g1, g2, m1] = [yield* want("greedy"), yield* want("greedy"), yield* want("modest")]
+      yield* settled
+      const order: Array<Wanted> = []
+      for (let turn = 0; turn < 3; turn++) {
+        yield* holder.leave
+        yield* settled
+        const next = [g1, g2, m1].find((wanted) => !order.includes(wanted) && nameOf(wanted) === "at 1")
+        if (next === undefined) throw new Error("nobody's turn")
+        order.push(next)
+        holder = next
+      }
+      expect(order.map((wanted) => [g1, g2, m1].indexOf(wanted))).toEqual([0, 2, 1])
+    })
+  )
+)
+
+it.effect("who leaves while it waits is passed over; a slot given to it in that very moment goes to the next", () =>
+  entry(({ come, inFlight, want }) =>
+    Effect.gen(function* () {
+      yield* come(1)
+      yield* quick(want)
+      const all = [yield* want(), yield* want(), yield* want(), yield* want()] as const
+      yield* settled
+      yield* all[1].leave
+      // The slot is granted when `leave` of its holder returns; the waiter's fiber has not run since.
+      yield* all[0].leave
+      expect(inFlight()).toEqual([1])
+      yield* all[2].leave
+      expect(yield* outcomes(all)).toEqual(["at 1", "refused", "refused", "at 1"])
+      expect(inFlight()).toEqual([1])
+      yield* all[3].leave
+      expect(inFlight()).toEqual([0])
+    })
+  )
+)
+
+it.effect("who would wait for too long is refused, and told when by the time that answers held their slots", () =>
+  entry(({ come, slots, want }) =>
+    Effect.gen(function* () {
+      yield* come(1)
+      const measured = yield* want()
+      yield* settled
+      yield* TestClock.adjust("2 seconds")
+      yield* measured.leave
+      // One holds the slot and five wait, for up to 10 s.
+      const all = yield* Effect.forEach([1, 2, 3, 4, 5, 6], () => want())
+      expect(yield* outcomes(all)).toEqual(["at 1", "waits", "waits", "waits", "waits", "waits"])
+      const refused = yield* Effect.flip(
+        Effect.scoped(slots.take({ model, caller: "b", excluded: new Set(), hasBegun: false }))
+      )
+      // Six answers of 2 s before it, less the half of the bound.
+      expect(refused).toMatchObject({ reason: "Overloaded", retryAfterSeconds: 7 })
+    })
+  )
+)
+
+it.effect("a slot that was given and never used says nothing of how long answers take", () =>
+  entry(({ come, slots, want }) =>
+    Effect.gen(function* () {
+      yield* come(1)
+      const first = yield* want()
+      const second = yield* want()
+      yield* settled
+      yield* TestClock.adjust("4 seconds")
+      yield* first.leave
+      yield* second.leave
+      yield* want()
+      yield* settled
+      const waiting = yield* Effect.forEach([1, 2], () => want())
+      expect(yield* outcomes(waiting)).toEqual(["waits", "waits"])
+      const refused = Effect.scoped(slots.take({ model, caller: "b", excluded: new Set(), hasBegun: false }))
+      // Three answers of 4 s, less the half of the bound.
+      expect(yield* Effect.flip(refused)).toMatchObject({ reason: "Overloaded", retryAfterSeconds: 7 })
+    })
+  )
+)
+
+it.effect("an answer that has begun does not wait behind the queue, and counts where it goes", () =>
+  entry(({ come, inFlight, want }) =>
+    Effect.gen(function* () {
+      yield* come(1)
+      const all = [yield* want(), yield* want(), yield* want("a", { hasBegun: true })] as const
+      expect(yield* outcomes(all)).toEqual(["at 1", "waits", "at 1"])
+      expect(inFlight()).toEqual([2])
+      // The slot is taken as long as one of them is there.
+      yield* all[0].leave
+      expect(yield* outcomes(all)).toEqual(["at 1", "waits", "at 1"])
+      yield* all[2].leave
+      expect(yield* outcomes(all)).toEqual(["at 1", "at 1", "at 1"])
+      expect(inFlight()).toEqual([1])
+    })
+  )
+)
+
+it.effect("a peer that comes later serves those who wait", () =>
+  entry(({ come, inFlight, want }) =>
+    Effect.gen(function* () {
+      yield* come(1)
+      const all = yield* Effect.forEach([1, 2, 3], () => want())
+      expect(yield* outcomes(all)).toEqual(["at 1", "waits", "waits"])
+      yield* come(2, 2)
+      expect(yield* outcomes(all)).toEqual(["at 1", "at 2", "at 2"])
+      expect(inFlight()).toEqual([1, 2])
+    })
+  )
+)
+
+it.effect("when the last peer is lost, those who wait are told that there is none", () =>
+  entry(({ come, inFlight, want }) =>
+    Effect.gen(function* () {
+      const gone = yield* come(1)
+      const [holder, ...waiting] = [yield* want(), yield* want(), yield* want()]
+      yield* settled
+      yield* gone
+      const reasons = yield* Effect.forEach(waiting, ({ fiber }) => Effect.flip(Fiber.join(fiber)))
+      expect(reasons).toMatchObject(Array(2).fill({ reason: "NoPeer", retryAfterSeconds: 5 }))
+      expect(yield* counted("weft_requests_queued", { model })).toBe(0)
+      yield* holder.leave
+      expect(inFlight()).toEqual([])
+    })
+  )
+)
+
+it.effect("a seat counts on the link it was taken on, not on the one that replaced it", () =>
+  entry(({ come, inFlight, want }) =>
+    Effect.gen(function* () {
+      yield* come(1)
+      const old = yield* want()
+      yield* settled
+      yield* come(1)
+      expect(inFlight()).toEqual([0])
+      const fresh = yield* want()
+      expect(yield* outcomes([fresh])).toEqual(["at 1"])
+      expect(inFlight()).toEqual([1])
+      yield* old.leave
+      expect(inFlight()).toEqual([1])
+      yield* fresh.leave
+      expect(inFlight()).toEqual([0])
+    })
+  )
+)
+
+it.effect("one that waits for a peer which did not fail it does not hold up those who may go anywhere", () =>
+  entry(({ come, want }) =>
+    Effect.gen(function* () {
+      yield* come(1)
+      yield* come(2)
+      const holders = [yield* want(), yield* want()] as const
+      const held = yield* outcomes(holders)
+      const choosy = yield* want("a", { excluded: new Set([peerId(1)]) })
+      const other = yield* want("b")
+      expect(yield* outcomes([choosy, other])).toEqual(["waits", "waits"])
+      yield* holders[held.indexOf("at 1")]?.leave ?? Effect.void
+      expect(yield* outcomes([choosy, other])).toEqual(["waits", "at 1"])
+      yield* other.leave
+      const newcomer = yield* want("b")
+      expect(yield* outcomes([choosy, newcomer])).toEqual(["waits", "at 1"])
+      yield* holders[held.indexOf("at 2")]?.leave ?? Effect.void
+      expect(yield* outcomes([choosy])).toEqual(["at 2"])
+    })
+  )
+)
+
+const peers = [1, 2, 3] as const
+const slotsOf = (peer: number) => 1 + (peer % 2)
+const step = FastCheck.oneof(
+  {
+    weight: 4,
+    arbitrary: FastCheck.record({
+      kind: FastCheck.constant("want" as const),
+      caller: FastCheck.constantFrom("a", "b", "c"),
+      excluded: FastCheck.oneof(
+        { weight: 3, arbitrary: FastCheck.constant([]) },
+        { weight: 1, arbitrary: FastCheck.subarray([...peers], { maxLength: 2 }) }
+      ),
+      hasBegun: FastCheck.integer({ min: 0, max: 5 }).map((drawn) => drawn === 0)
+    })
+  },
+  { weight: 3, arbitrary: FastCheck.record({ kind: FastCheck.constant("leave" as const), nth: FastCheck.nat(20) }) },
+  {
+    weight: 1,
+    arbitrary: FastCheck.record({ kind: FastCheck.constant("come" as const), peer: FastCheck.constantFrom(...peers) })
+  },
+  {
+    weight: 1,
+    arbitrary: FastCheck.record({ kind: FastCheck.constant("go" as const), peer: FastCheck.constantFrom(...peers) })
+  },
+  { weight: 2, arbitrary: FastCheck.record({ kind: FastCheck.constant("pause" as const), turns: FastCheck.nat(12) }) }
+)
+
+/** What holds whenever everything that can run has run. */
+const judge = Effect.fnUntraced(function* ({ links, newest, snapshot }: Entry, wanted: ReadonlySet<Wanted>) {
+  yield* settled
+  const directory = yield* snapshot
+  for (const { outcome, request } of wanted) {
+    if (outcome() !== "waits") continue
+    const elected = elect(directory, model, links.attachments(), { excluded: request.excluded, perSlotMax: 1 })
+    expect(Either.isLeft(elected) && elected.left.reason).toBe("AllBusy")
+  }
+  for (const [peer, { inFlight }] of links.attachments()) {
+    const holders = [...wanted].filter(({ outcome }) => outcome() === newest.get(peer))
+    expect(holders.length).toBe(inFlight)
+    const unbegun = holders.filter(({ request }) => !request.hasBegun).length
+    expect(unbegun).toBeLessThanOrEqual(slotsOf(peers.find((number) => peerId(number) === peer) ?? 0))
+  }
+})
+
+it.prop(
+  "whatever comes, goes, waits and leaves: no slot is given twice or lost, and nobody waits while one is free",
+  FastCheck.record({
+    steps: FastCheck.array(step, { minLength: 10, maxLength: 80 }),
+    /** Fibers give way after this many operations, so that others come between any two; fewer than 10 get nowhere. */
+    operations: FastCheck.constantFrom(10, 11, 13, 17, 2_048)
+  }),
+  ({ operations, steps }) =>
+    entry((entry) =>
+      Effect.gen(function* () {
+        const going = new Map<number, Effect.Effect<unknown, unknown>>()
+        const wanted = new Set<Wanted>()
+        const underWay: Array<Fiber.Fiber<unknown, unknown>> = []
+        const begin = (effect: Effect.Effect<unknown, unknown, Scope.Scope>) =>
+          Effect.map(Effect.forkScoped(effect), (fiber) => underWay.push(fiber))
+        const rest = Effect.suspend(() => Effect.zipRight(Fiber.joinAll(underWay.splice(0)), judge(entry, wanted)))
+        yield* Effect.forEach(peers.slice(0, 2), (peer) =>
+          Effect.map(entry.come(peer, slotsOf(peer)), (go) => going.set(peer, go))
+        )
+        for (const next of steps) {
+          if (next.kind === "want") {
+            const { caller, excluded, hasBegun } = next
+            wanted.add(yield* entry.want(caller, { excluded: new Set(excluded.map(peerId)), hasBegun }))
+          } else if (next.kind === "leave") {
+            const leaver = [...wanted][next.nth % Math.max(1, wanted.size)]
+            if (leaver !== undefined && wanted.delete(leaver)) yield* begin(leaver.leave)
+          } else if (next.kind === "pause") {
+            yield* Effect.repeatN(Effect.yieldNow(), next.turns)
+            if (next.turns > 10) yield* rest
+          } else {
+            const go = going.get(next.peer)
+            if (go === undefined && next.kind === "come") {
+              going.set(next.peer, yield* entry.come(next.peer, slotsOf(next.peer)))
+            } else if (go !== undefined && next.kind === "go" && going.delete(next.peer)) yield* begin(go)
+          }
+        }
+        yield* rest
+        for (const { leave } of wanted) yield* begin(leave)
+        wanted.clear()
+        yield* rest
+        expect(entry.inFlight()).toEqual(entry.inFlight().map(() => 0))
+        expect(yield* counted("weft_requests_queued", { model })).toBe(0)
+      }).pipe(Effect.withMaxOpsBeforeYield(operations))
+    ),
+  { runs: 400, timeoutMs: 60_000 }
+)

@@ -1,0 +1,86 @@
+/** `bun run bench` as a command: what it prints, and its exit code. How fast anything is does not matter here. */
+import { expect } from "bun:test"
+import { Effect, Schema } from "effect"
+import { it } from "../support/effect.ts"
+import { run } from "../support/processes.ts"
+
+const Report = Schema.parseJson(
+  Schema.Struct({
+    name: Schema.String,
+    figures: Schema.Record({ key: Schema.String, value: Schema.Unknown }),
+    reach: Schema.NonEmptyArray(
+      Schema.Struct({
+        what: Schema.String,
+        value: Schema.NullOr(Schema.Number),
+        goal: Schema.String,
+        met: Schema.Boolean
+      })
+    )
+  })
+)
+
+const bench = (...args: ReadonlyArray<string>) => run(["run", "infra/src/bench.ts", ...args])
+
+/** Runs a benchmark and checks its one line and its exit code. */
+const reportOf = (...args: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const { code, stdout } = yield* bench(...args, "--json")
+    expect(stdout.trimEnd()).not.toContain("\n")
+    const report = yield* Schema.decode(Report)(stdout)
+    expect(report.name).toBe(args[0] ?? "")
+    expect(code).toBe(report.reach.every(({ met }) => met) ? 0 : 1)
+    return report
+  })
+
+const deadlineMs = 90_000
+
+it.live(
+  "gateway reports the time added to as many requests as were sent, and the highest rate",
+  () =>
+    Effect.gen(function* () {
+      const { figures, reach } = yield* reportOf(
+        ...["gateway", "--seconds", "1", "--closed-seconds", "0.5", "--rounds", "1"]
+      )
+      expect(figures).toMatchObject({ throughMs: { count: 100 }, plainMs: { count: 100 } })
+      expect(reach.map(({ what }) => what)).toEqual([
+        "time added at 100 requests/s, ms p50",
+        "time added at 100 requests/s, ms p99",
+        "requests per second",
+        "requests that were not answered with 200"
+      ])
+    }),
+  deadlineMs
+)
+
+it.live(
+  "failover reports what became of every answer whose peer was killed or told to stop",
+  () =>
+    Effect.gen(function* () {
+      const { figures, reach } = yield* reportOf("failover", "--kills", "1", "--leaves", "1")
+      expect(figures).toMatchObject({ peers: 3, kills: { count: 1 }, leaves: { count: 1 } })
+      expect(reach.length).toBe(8)
+      const repeated = reach.filter(({ what }) => what.endsWith("repeated"))
+      expect(repeated.map(({ met }) => met)).toEqual([true, true])
+    }),
+  deadlineMs
+)
+
+it.live("list names every benchmark and its options", () =>
+  Effect.gen(function* () {
+    const { code, stdout } = yield* bench("list")
+    expect(code).toBe(0)
+    for (const name of ["solo", "gateway", "failover", "load", "--pairs", "--kills", "--soak"]) {
+      expect(stdout).toContain(name)
+    }
+  })
+)
+
+it.live("a benchmark or an option that does not exist is wrong usage", () =>
+  Effect.gen(function* () {
+    for (const args of [["fast"], ["solo", "--speed", "1"], ["solo", "--pairs", "many"]]) {
+      const { code, stderr, stdout } = yield* bench(...args)
+      expect([code, stdout]).toEqual([2, ""])
+      expect(stderr).toContain("solo")
+    }
+  })
+)
