@@ -121,6 +121,8 @@ describe("an engine", () => {
       const first = yield* answer(engine, warm(7))
       expect((yield* answer(engine, warm(7))).tokens).toEqual(first.tokens)
       expect((yield* answer(engine, warm(8))).tokens).not.toEqual(first.tokens)
+      // A seed above 2^31 is one of its own.
+      expect((yield* answer(engine, warm(0xffff_fff0))).tokens).not.toEqual((yield* answer(engine, warm(0))).tokens)
       const drawn = yield* answer(engine, warm())
       const seed = drawn.events[0]?._tag === "Started" ? drawn.events[0].seed : -1
       expect((yield* answer(engine, warm(seed))).tokens).toEqual(drawn.tokens)

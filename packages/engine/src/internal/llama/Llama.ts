@@ -149,12 +149,20 @@ export const open = (options: LlamaOptions): Llama => {
     rows,
     tokenize: (text, control) => tokenize(native, handle, text, control),
     piece,
-    endsAnswer: (token) => native.token_ends(handle, token),
+    endsAnswer: (token) => native.token_ends(handle, int(token)),
     decode: (count, deadlineMs = 0) =>
-      native.engine_decode(handle, count, rows.token, rows.position, rows.sequence, rows.wanted, deadlineMs * 1000),
-    useThreads: (count) => native.engine_threads(handle, count),
-    keep: (slot, count) => native.engine_keep(handle, slot, count),
-    copy: (from, to) => native.engine_copy(handle, from, to),
+      native.engine_decode(
+        handle,
+        int(count),
+        rows.token,
+        rows.position,
+        rows.sequence,
+        rows.wanted,
+        deadlineMs * 1000
+      ),
+    useThreads: (count) => native.engine_threads(handle, int(count)),
+    keep: (slot, count) => native.engine_keep(handle, int(slot), int(count)),
+    copy: (from, to) => native.engine_copy(handle, int(from), int(to)),
     openSampler: (sampling, seed, prompt) => openSampler(native, handle, sampling, seed, prompt, options.contextTokens),
     close: () => native.engine_close(handle)
   }
@@ -205,13 +213,20 @@ const openEngine = (native: Native, options: LlamaOptions): Pointer => {
     returns: "bool"
   })
   const { contextTokens, profile, rowsMax, slots, threads } = options
-  const model = native.model_open(terminated(options.path), options.gpuLayers, profile === "fast", progress.ptr)
+  const model = native.model_open(terminated(options.path), int(options.gpuLayers), profile === "fast", progress.ptr)
   progress.close()
   if (model === null) {
     const detail = "llama.cpp refuses the file; see the lines it printed, or try another file"
     throw new EngineError({ reason: "model_unloadable", detail })
   }
-  const handle = native.engine_open(model, contextTokens, slots, rowsMax, threads, cellType[profile])
+  const handle = native.engine_open(
+    model,
+    int(contextTokens),
+    int(slots),
+    int(rowsMax),
+    int(threads),
+    cellType[profile]
+  )
   if (handle === null) {
     const detail = `no memory for ${slots} sequences of ${contextTokens} tokens; lower slots or contextTokens`
     throw new EngineError({ reason: "model_unloadable", detail })
@@ -221,6 +236,12 @@ const openEngine = (native: Native, options: LlamaOptions): Pointer => {
 
 /** Returns a pointer as the number it is: 64-bit systems use 48 bits. */
 const numeric = (pointer: Pointer | bigint): Pointer => Number(pointer) as Pointer // a brand without a constructor
+
+/**
+ * Returns a whole number as Bun's calls into C need it: where the engine happens to keep one as a double (3.0, or
+ * what is above 2^31), an i32 argument of 1.4.4 reads another number. Seeds keep their 32 bits.
+ */
+const int = (value: number): number => value | 0
 
 const makeRows = (rowsMax: number): Rows => ({
   token: new Int32Array(rowsMax),
@@ -232,10 +253,10 @@ const makeRows = (rowsMax: number): Rows => ({
 const makePiece = (native: Native, handle: Pointer) => {
   const buffer = new Uint8Array(pieceBytes)
   return (token: number): Uint8Array => {
-    const count = native.engine_piece(handle, token, buffer, buffer.length)
+    const count = native.engine_piece(handle, int(token), buffer, buffer.length)
     if (count >= 0) return buffer.slice(0, count)
     const larger = new Uint8Array(-count)
-    return larger.subarray(0, native.engine_piece(handle, token, larger, larger.length))
+    return larger.subarray(0, native.engine_piece(handle, int(token), larger, larger.length))
   }
 }
 
@@ -290,23 +311,22 @@ const openSampler = (
   const chain = native.sampler_open(
     handle,
     sampling.temperature < temperatureMin ? 0 : sampling.temperature,
-    sampling.topK,
+    int(sampling.topK),
     sampling.topP,
     sampling.minP,
     sampling.repeatPenalty,
     sampling.frequencyPenalty,
     sampling.presencePenalty,
-    // As i32: Bun 1.4.4 passes a u32 as 0 where its value is held as a double, as `>>> 0` may leave it.
-    seed | 0,
+    int(seed),
     biases,
     sampling.logitBias.length,
     seen,
     seen.length,
-    contextTokens
+    int(contextTokens)
   )
   return {
-    draw: (row) => native.sampler_draw(handle, chain, row),
-    accept: (token) => native.sampler_accept(handle, chain, token),
+    draw: (row) => native.sampler_draw(handle, chain, int(row)),
+    accept: (token) => native.sampler_accept(handle, chain, int(token)),
     close: () => native.sampler_close(chain)
   }
 }
