@@ -1,4 +1,4 @@
-/** Who gets a free slot and when, over a directory and links in memory: turns, interruptions, peers that come and go. */
+/** Who gets a free slot and when, over a directory and links in memory: turns, interruptions, peers on and off. */
 import { expect } from "bun:test"
 import { Links } from "@weft/entry/Links"
 import { type SlotRequest, Slots } from "@weft/entry/Slots"
