@@ -10,7 +10,7 @@ import { Slots } from "@weft/entry/Slots"
 import * as Link from "@weft/mesh/Link"
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import { Duration, Effect, Exit, FastCheck, Fiber, Layer, type Mailbox, Scope } from "effect"
+import { Cause, Duration, Effect, Exit, FastCheck, Fiber, Layer, type Mailbox, Scope } from "effect"
 import { gather } from "../engine/asking.ts"
 import { delta, failed, finished, request, type Scripted, saying, scripted, started } from "../engine/scripted.ts"
 import { connect, endpoint, rise } from "../mesh/links.ts"
@@ -233,6 +233,21 @@ it.effect("a session that dies before the first event sends the request to anoth
     })
   )
 })
+
+it.effect("a fault in the entry itself ends the request that met it", () =>
+  Effect.gen(function* () {
+    const inference = yield* Inference
+    const exit = yield* Effect.exit(inference.generate(request(), "test"))
+    expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)
+  }).pipe(
+    Effect.provide(
+      MeshInference.layer.pipe(
+        Layer.provide(Layer.succeed(Slots, { take: () => Effect.die("a fault"), serveQueues: Effect.void })),
+        Layer.provide([PeerDirectoryActor.layer(), EntryConfig.layer({ maxFailovers })])
+      )
+    )
+  )
+)
 
 it.effect("closing the answer's scope cancels it on the peer", () => {
   const engine = scripted((mailbox) => Effect.zipRight(mailbox.offer(started), Effect.never))

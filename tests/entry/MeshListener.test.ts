@@ -11,7 +11,7 @@ import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import type { Announcement as Said } from "@weft/mesh/MeshProtocol"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import { Transport } from "@weft/mesh/Transport"
-import { Clock, Effect, Layer, Schedule, type Scope } from "effect"
+import { Clock, Duration, Effect, Fiber, Layer, Schedule, type Scope } from "effect"
 import { as, type Endpoint, endpoint } from "../mesh/links.ts"
 import { peerId, peerInfo } from "../mesh/peers.ts"
 import { it } from "../support/effect.ts"
@@ -114,6 +114,35 @@ it.live("a peer whose session ends is out of the directory at once", () =>
       yield* link.session.close(Link.CloseCode.leaving, "bye")
       yield* Effect.sleep("50 millis")
       expect([yield* there, yield* attached]).toEqual([[], []])
+    })
+  )
+)
+
+it.live("who waits for a slot is told at once when the last peer leaves, is lost or falls silent", () =>
+  listening((entry) =>
+    Effect.gen(function* () {
+      const slots = yield* Slots
+      const want = slots.take({ model: "tiny", caller: "a", excluded: new Set(), hasBegun: false })
+      const peer = yield* endpoint("peer")
+      let sequence = 0
+      const waitingFor = Effect.fnUntraced(function* (
+        end: (there: Effect.Effect.Success<ReturnType<typeof dial>>) => Effect.Effect<unknown, unknown>,
+        withinMs: number
+      ) {
+        const there = yield* dial(peer, entry)
+        const info = peerInfo(peer.identity.id, ["tiny"], 1)
+        yield* there.control.Register({ announcement: yield* announce(peer, entry, { info, sequence: ++sequence }) })
+        yield* want
+        const waiting = yield* Effect.fork(Effect.timed(Effect.flip(want)))
+        yield* Effect.sleep("20 millis")
+        yield* end(there)
+        const [took, error] = yield* Fiber.join(waiting)
+        expect(error).toMatchObject({ reason: "NoPeer" })
+        expect(Duration.toMillis(took)).toBeLessThan(withinMs)
+      }, Effect.scoped)
+      yield* waitingFor(({ control }) => control.Leave(), 100)
+      yield* waitingFor(({ link }) => link.session.close(Link.CloseCode.leaving, "bye"), 100)
+      yield* waitingFor(() => Effect.void, 6_000)
     })
   )
 )

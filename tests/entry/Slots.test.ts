@@ -1,12 +1,15 @@
-/** Who gets a free slot and when, over a directory and links in memory: turns, interruption, peers that come and go. */
+/** Who gets a free slot and when, over a directory and links in memory: turns, interruptions, peers on and off. */
 import { expect } from "bun:test"
 import { Links } from "@weft/entry/Links"
 import { type SlotRequest, Slots } from "@weft/entry/Slots"
 import type { Link } from "@weft/mesh/Link"
+import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
+import type { PeerInfo } from "@weft/mesh/PeerInfo"
 import { elect } from "@weft/mesh/SoloElection"
 import { Effect, Either, Exit, FastCheck, Fiber, Layer, Option, Scope, TestClock } from "effect"
+import { register as metrics } from "prom-client"
 import { counted, linked } from "../mesh/links.ts"
 import { peerId, peerInfo } from "../mesh/peers.ts"
 import { it } from "../support/effect.ts"
@@ -21,6 +24,7 @@ const open = Effect.fnUntraced(function* (session: Link["session"]) {
   const links = yield* Links
   const slots = yield* Slots
   const newest = new Map<PeerId, Link>()
+  const register = (info: PeerInfo, link: number) => ref.Register({ info, link })
   let number = 0
 
   /** A peer of so many slots comes; returns how it goes. */
@@ -29,7 +33,7 @@ const open = Effect.fnUntraced(function* (session: Link["session"]) {
     const scope = yield* Scope.make()
     yield* Scope.extend(links.hold(link), scope)
     newest.set(link.peer, link)
-    yield* ref.Register({ info: peerInfo(link.peer, [model], slotCount), link: link.number })
+    yield* register(peerInfo(link.peer, [model], slotCount), link.number)
     yield* slots.serveQueues
     return Effect.gen(function* () {
       yield* ref.Leave({ peer: link.peer, link: link.number })
@@ -52,7 +56,7 @@ const open = Effect.fnUntraced(function* (session: Link["session"]) {
     return { request, fiber, outcome, leave }
   })
   const inFlight = () => [...links.attachments().values()].map((held) => held.inFlight)
-  return { come, want, inFlight, newest, links, slots, snapshot }
+  return { come, want, inFlight, newest, links, register, slots, snapshot }
 })
 type Entry = Effect.Effect.Success<ReturnType<typeof open>>
 type Wanted = Effect.Effect.Success<ReturnType<Entry["want"]>>
@@ -65,6 +69,13 @@ const entry = <A, E>(body: (entry: Entry) => Effect.Effect<A, E, Scope.Scope>) =
 
 /** Answers so fast that nobody who comes later is refused for the time it would wait. */
 const quick = (want: Entry["want"]) => Effect.flatMap(Effect.zipLeft(want(), settled), ({ leave }) => leave)
+
+/** How many series of a metric are of this model. */
+const seriesOf = (metric: string, model: string) =>
+  Effect.promise(async () => {
+    const { values = [] } = (await metrics.getSingleMetric(metric)?.get()) ?? {}
+    return values.filter(({ labels }) => labels["model"] === model).length
+  })
 
 const nameOf = ({ outcome }: Wanted) => {
   const now = outcome()
@@ -254,6 +265,28 @@ it.effect("one that waits for a peer which did not fail it does not hold up thos
       expect(yield* outcomes([choosy, newcomer])).toEqual(["waits", "at 1"])
       yield* holders[held.indexOf("at 2")]?.leave ?? Effect.void
       expect(yield* outcomes([choosy])).toEqual(["at 2"])
+    })
+  )
+)
+
+it.effect("the line of a model that the directory has forgotten is forgotten too", () =>
+  entry(({ come, register, slots, want }) =>
+    Effect.gen(function* () {
+      const gone = yield* come(1)
+      const holder = yield* want()
+      const waiting = yield* want()
+      yield* settled
+      yield* gone
+      yield* holder.leave
+      yield* waiting.leave
+      expect(yield* seriesOf("weft_requests_queued", model)).toBe(1)
+      // Models are remembered by the thousand, the oldest go first.
+      const ids = Array.from({ length: PeerDirectory.knownModelsMax / 64 }, (_, nth) =>
+        Array.from({ length: 64 }, (_, index) => `other-${nth}-${index}`)
+      )
+      yield* Effect.forEach(ids, (ids, nth) => register(peerInfo(peerId(100 + nth), ids), 1_000 + nth))
+      yield* slots.serveQueues
+      expect(yield* seriesOf("weft_requests_queued", model)).toBe(0)
     })
   )
 )

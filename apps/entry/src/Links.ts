@@ -42,13 +42,15 @@ const make = (): typeof Links.Service => {
   const held = new Map<PeerId, Held>()
   return {
     hold: Effect.fnUntraced(function* (link) {
-      const replaced = held.get(link.peer)?.link
       const entry: Held = { link, inFlight: 0, lastElectedMs: 0, rttMs: undefined }
-      yield* Effect.acquireRelease(
-        Effect.sync(() => held.set(link.peer, entry)),
+      return yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          const replaced = held.get(link.peer)?.link
+          held.set(link.peer, entry)
+          return replaced
+        }),
         () => Effect.sync(() => held.get(link.peer) === entry && held.delete(link.peer))
       )
-      return replaced
     }),
     enter: (peer, nowMs) => {
       const entry = held.get(peer)

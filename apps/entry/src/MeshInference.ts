@@ -39,31 +39,6 @@ export const layer = Layer.effect(
       })
     )
 
-    /** One peer's part of an answer, from the slot it takes to its last event. */
-    const part = (
-      answer: Failover,
-      caller: string,
-      deliver: (peer: PeerId, event: GenerateEvent) => Effect.Effect<unknown>
-    ) =>
-      Effect.gen(function* () {
-        const { hasBegun, request, tried } = answer
-        const link = yield* slots.take({ model: request.model, caller, excluded: tried, hasBegun })
-        const { peer } = link
-        const after = answer.asked(peer)
-        if (after !== undefined) EntryMetrics.rerouted.inc({ kind: after })
-        const last = yield* ask(link, request, (event) => (answer.passes(event) ? deliver(peer, event) : Effect.void))
-        return { peer, last }
-      }).pipe(Effect.scoped)
-
-    /** An answer that has begun waits for a peer, those that failed it included. */
-    const partOf = (answer: Failover, ...rest: Tail<Parameters<typeof part>>) =>
-      answer.hasBegun
-        ? Effect.retry(
-            Effect.tapError(part(answer, ...rest), () => Effect.sync(() => answer.forgive())),
-            patience
-          )
-        : part(answer, ...rest)
-
     const generate = Effect.fn("MeshInference.generate")(function* (request: GenerateRequest, caller: string) {
       const events = yield* Mailbox.make<GenerateEvent>({ capacity: eventsWaitingMax })
       const begun = yield* Deferred.make<PeerId, NoAnswer>()
@@ -72,27 +47,40 @@ export const layer = Layer.effect(
         Deferred.unsafeDone(begun, Effect.succeed(peer))
         return events.offer(event)
       }
+      /** One peer's part of the answer, from the slot it takes to its last event. */
+      const part = Effect.gen(function* () {
+        const { hasBegun, request, tried } = answer
+        const link = yield* slots.take({ model: request.model, caller, excluded: tried, hasBegun })
+        const { peer } = link
+        const after = answer.asked(peer)
+        if (after !== undefined) EntryMetrics.rerouted.inc({ kind: after })
+        const last = yield* ask(link, request, (event) => (answer.passes(event) ? deliver(peer, event) : Effect.void))
+        return { peer, last }
+      }).pipe(Effect.scoped)
+      /** An answer that has begun waits for a peer, those that failed it included. */
+      const patientPart = part.pipe(
+        Effect.tapError(() => Effect.sync(() => answer.forgive())),
+        Effect.retry(patience)
+      )
       const wander = Effect.gen(function* () {
         let failed: { readonly peer: PeerId; readonly last: PartEnd } | undefined
         while (true) {
-          const ended = yield* Effect.either(partOf(answer, caller, deliver))
+          const ended = yield* Effect.either(answer.hasBegun ? patientPart : part)
           if (Either.isLeft(ended)) {
-            return failed === undefined
-              ? yield* Deferred.fail(begun, ended.left)
-              : yield* deliver(failed.peer, failed.last)
+            return failed === undefined ? yield* ended.left : yield* deliver(failed.peer, failed.last)
           }
           const verdict = answer.ended(ended.right.last)
           if (verdict._tag === "Over") return yield* deliver(ended.right.peer, verdict.last)
           failed = ended.right
         }
       })
-      yield* Effect.forkScoped(Effect.ensuring(wander, events.end))
+      yield* wander.pipe(
+        Effect.onError((cause) => Deferred.failCause(begun, cause)),
+        Effect.ensuring(events.end),
+        Effect.forkScoped
+      )
       return { servedBy: yield* Deferred.await(begun), events }
     })
     return { models, generate }
   })
 )
-
-// internal
-
-type Tail<Parameters> = Parameters extends readonly [unknown, ...infer Rest] ? Rest : never

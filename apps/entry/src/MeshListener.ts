@@ -28,10 +28,11 @@ export const layer = Layer.scopedDiscard(
     const transport = yield* Transport
     const directory = yield* PeerDirectoryActor
     const links = yield* Links
+    const slots = yield* Slots
     yield* Effect.forkScoped(
       Effect.forever(Effect.flatMap(transport.accept, (session) => Effect.forkScoped(Effect.scoped(welcome(session)))))
     )
-    yield* Effect.zipRight(Effect.ignoreLogged(directory.ref.Sweep()), links.measure).pipe(
+    yield* Effect.all([Effect.ignoreLogged(directory.ref.Sweep()), slots.serveQueues, links.measure]).pipe(
       Effect.repeat(Schedule.spaced(sweepEvery)),
       Effect.forkScoped
     )
@@ -43,13 +44,11 @@ export const layer = Layer.scopedDiscard(
 /** The life of one session, from the hello to its end. */
 const welcome = (session: Session) =>
   Effect.gen(function* () {
-    const directory = yield* PeerDirectoryActor
     const links = yield* Links
     const link = yield* Link.accept(session, { role: "entry", accepts: "peer" })
     const replaced = yield* links.hold(link)
     if (replaced !== undefined) yield* replaced.session.close(Link.CloseCode.replaced, "this peer dialled again")
-    const left = Effect.ignoreLogged(directory.ref.Leave({ peer: link.peer, link: link.number }))
-    yield* Effect.addFinalizer(() => left)
+    yield* Effect.addFinalizer(() => leave(link))
     yield* Effect.logInfo(`peer ${toShort(link.peer)} connected from ${session.remoteAddress}`)
     const handlers = yield* serveLink(link)
     const ended = yield* Link.serve(link, (incoming) =>
@@ -67,6 +66,7 @@ const welcome = (session: Session) =>
 const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
   const directory = yield* PeerDirectoryActor
   const slots = yield* Slots
+  const context = yield* Effect.context<PeerDirectoryActor | Slots>()
   const { id: audience } = yield* Identity
   let lastSequence = -1
   return MeshRpcs.of({
@@ -93,8 +93,14 @@ const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
       yield* slots.serveQueues
       return known ? { nowMs: yield* Clock.currentTimeMillis } : yield* new NotRegistered()
     }),
-    Leave: () => Effect.ignoreLogged(directory.ref.Leave({ peer: link.peer, link: link.number }))
+    Leave: () => Effect.provide(leave(link), context)
   })
+})
+
+/** Takes the peer out of the directory; who waited for it alone is told. */
+const leave = Effect.fnUntraced(function* ({ number, peer }: Link.Link) {
+  yield* Effect.ignoreLogged((yield* PeerDirectoryActor).ref.Leave({ peer, link: number }))
+  yield* (yield* Slots).serveQueues
 })
 
 /** A directory that cannot take more now refuses; the peer comes again with its backoff. */
