@@ -129,6 +129,23 @@ describe("an engine", () => {
     })
   )
 
+  it.live("computes a request that names a seed anew in the fast profile, so that it gives the same answer again", () =>
+    Effect.gen(function* () {
+      const engine = yield* makeEngine()
+      const warm = ask("Tell me a story about a fox.", {
+        sampling: { ...greedy, temperature: 1.5, topK: 200, topP: 0.99, minP: 0.001, seed: 7 },
+        maxTokens: 40
+      })
+      const first = yield* answer(engine, warm)
+      for (const question of ["Tell me a story about an owl.", "What is 7 plus 5?", "Tell me a story about a fox."]) {
+        yield* answer(engine, ask(question))
+        const again = yield* answer(engine, warm)
+        expect(again.tokens).toEqual(first.tokens)
+        expect(usage(again.last)?.cachedTokens).toBe(0)
+      }
+    })
+  )
+
   it.live("draws by every bit of the seed, however often it was asked before", () =>
     Effect.gen(function* () {
       const model = yield* llama

@@ -174,8 +174,7 @@ class Loop implements BatchLoop {
     const { contextTokens, profile } = this.limits
     const resumed = request.resume?.tokens ?? []
     const tokens = Int32Array.from([...prompt, ...resumed]).subarray(0, contextTokens)
-    // In the exact profile only cells of whole chunks of a prompt are what this request would compute itself.
-    const most = profile === "exact" ? Math.min(prompt.length, tokens.length - 1) : tokens.length - 1
+    const most = reusableMost(profile, request, prompt.length, tokens.length)
     const grain = profile === "exact" ? BatchPlan.canonicalTokens : 1
     const views = this.#slots.map(slotCells)
     const choice = SlotChoice.choose({ tokens, reusable: most, grain, copySavesMin: this.#copySavesMin }, views)
@@ -319,6 +318,16 @@ const emptySlot = (index: number, contextTokens: number): Slot => ({
   prompt: 0,
   answer: undefined
 })
+
+/**
+ * Returns how many tokens' cells may be used again. In the exact profile only those of a prompt are what this request
+ * would compute itself (and of those whole chunks). In the fast one cells of another batch differ in their last bits: a
+ * client that names a seed wants the same answer again, so its prompt is computed anew.
+ */
+const reusableMost = (profile: Profile, request: GenerateRequest, promptTokens: number, tokens: number): number => {
+  if (profile === "exact") return Math.min(promptTokens, tokens - 1)
+  return request.sampling.seed !== undefined && request.resume === undefined ? 0 : tokens - 1
+}
 
 const slotCells = ({ answer, cells, tokens, usedAt }: Slot): SlotChoice.SlotCells => ({
   tokens,
