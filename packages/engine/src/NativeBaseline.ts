@@ -43,6 +43,8 @@ export const open = (options: NativeBaselineOptions): NativeBaseline => {
     answer: (prompt, maxTokens, onToken) => {
       const sampler = llama.openSampler(greedy, 0, prompt)
       const drawn: Array<number> = []
+      // The batch loop keeps the cells of its last answer there; it sees that they are gone.
+      llama.keep(soloSlot, 0)
       compute(llama, prompt, 0, rowsMax)
       while (true) {
         const token = sampler.draw(lastRow(prompt.length, drawn.length, rowsMax))
