@@ -2,7 +2,6 @@
  * The engine host as a child process: started, listened to and killed here. What it or its native code prints never
  * reaches the channel; the end of it is kept for the reason of a crash.
  */
-import { setPriority } from "node:os"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect, type Scope, Stream } from "effect"
@@ -41,7 +40,6 @@ export interface HostProcessOptions {
 export const spawn = (options: HostProcessOptions): Effect.Effect<HostProcess, EngineError, Scope.Scope> =>
   Effect.gen(function* () {
     const child = yield* Effect.acquireRelease(start(options), kill)
-    yield* stepBack(child)
     const descriptor = child.stdio[channelIndex]
     if (typeof descriptor !== "number") return yield* lost("the system gave the engine host no channel")
     const printed = yield* Effect.forkScoped(Effect.all([tail(child.stdout), tail(child.stderr)], { concurrency: 2 }))
@@ -65,16 +63,6 @@ export const spawn = (options: HostProcessOptions): Effect.Effect<HostProcess, E
 const channelIndex = 3
 
 const lost = (detail: string) => new EngineError({ reason: "host_lost", detail })
-
-/**
- * How much a host steps back where processors are short (man 7 sched): its peer must answer pings within a second, and
- * the volunteer works on this computer too. With a processor free it makes no difference.
- */
-const niceness = 5
-
-const stepBack = (child: Bun.Subprocess) =>
-  // A child that is gone already is told of by its end.
-  Effect.ignore(Effect.try(() => setPriority(child.pid, niceness)))
 
 const start = ({ command, environment }: HostProcessOptions) =>
   Effect.try({
