@@ -86,6 +86,7 @@ export const answer = Effect.fnUntraced(function* (
   return yield* Effect.raceFirst(sending, cut).pipe(
     Effect.scoped,
     Effect.catchTag("FrameError", () => Effect.as(stream.reset(Link.ResetCode.malformed), "cancelled" as const)),
+    // A stream that was reset or lost, or a request that never came whole: nobody is left to be told.
     Effect.catchAll(() => Effect.succeed<Outcome>("cancelled"))
   )
 })
