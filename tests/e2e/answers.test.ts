@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, expect } from "bun:test"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import type { GenerateRequest } from "@weft/engine/Generation"
-import { Chunk, Effect, Exit, Mailbox, Scope, Stream } from "effect"
+import { Effect, Exit, Scope } from "effect"
 import OpenAI from "openai"
+import { answer } from "../engine/asking.ts"
 import { it } from "../support/effect.ts"
 import { modelPath, startEntry, startPeer } from "../support/processes.ts"
 
@@ -88,9 +89,7 @@ it.live("greedy tokens through the mesh are those of the engine used alone", () 
       maxTokens: 120,
       stop: []
     }
-    const alone = Chunk.toReadonlyArray(yield* Stream.runCollect(Mailbox.toStream(yield* engine.generate(request))))
-    const text = alone.map((event) => (event._tag === "Delta" ? event.text : "")).join("")
-    const tokens = alone.flatMap((event) => (event._tag === "Delta" ? event.tokens : []))
+    const { text, tokens } = yield* answer(engine, request)
     const through = yield* chat({ messages: [...story], max_tokens: 120 })
     expect(textOf(through)).toBe(text)
     expect(through.usage?.completion_tokens).toBe(tokens.length)

@@ -4,6 +4,7 @@ import { GenerateEvent } from "@weft/engine/Generation"
 import * as Announcement from "@weft/mesh/Announcement"
 import { Certificate } from "@weft/mesh/Certificate"
 import * as ControlPlane from "@weft/mesh/ControlPlane"
+import { concat } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
 import * as Hello from "@weft/mesh/Hello"
 import { Identity } from "@weft/mesh/Identity"
@@ -135,9 +136,9 @@ const flood = (bytes: Uint8Array) => (stream: MeshStream) =>
 /** What registered peers send instead of an answer. */
 const answers: ReadonlyArray<readonly [name: string, act: (stream: MeshStream) => Effect.Effect<unknown, unknown>]> = [
   ["garbage", (stream) => stream.write(new Uint8Array(4_096).fill(0xc1))],
-  ["garbage after a start", (stream) => stream.write(Frames.concat([started, new Uint8Array(4_096).fill(0xc1)]))],
+  ["garbage after a start", (stream) => stream.write(concat([started, new Uint8Array(4_096).fill(0xc1)]))],
   ["frames of 1 MiB", flood(Frames.encodePayload(new Uint8Array(1024 * 1024)))],
-  ["too many tokens", (stream) => stream.write(Frames.concat([started, delta("a", Array<number>(21).fill(1))]))],
+  ["too many tokens", (stream) => stream.write(concat([started, delta("a", Array<number>(21).fill(1))]))],
   ["text without end", flood(delta("x".repeat(200_000), []))],
   ["an end at once", (stream) => stream.end],
   ["a reset", (stream) => stream.reset(77)],

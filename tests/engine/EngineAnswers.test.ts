@@ -5,7 +5,7 @@ import type { GenerateEvent, GenerateRequest, Prompt } from "@weft/engine/Genera
 import { Effect, Either, Exit, Scope } from "effect"
 import * as Llama from "../../packages/engine/src/internal/llama/Llama.ts"
 import { it } from "../support/effect.ts"
-import { answer, ask, askEndless, chat, greedy, makeEngine, models } from "./asking.ts"
+import { answer, ask, askEndless, chat, generate, greedy, makeEngine, models } from "./asking.ts"
 
 /** Prompts that the model was trained on, so that its first choice leads by far whatever the batch. */
 const questions = [
@@ -197,7 +197,7 @@ describe("an engine", () => {
       const engine = yield* makeEngine()
       const request = askEndless({ maxTokens: 30 })
       const scope = yield* Scope.make()
-      const mailbox = yield* Scope.extend(engine.generate(request), scope)
+      const mailbox = yield* Scope.extend(generate(engine, request), scope)
       yield* Effect.repeat(mailbox.take, { until: (event) => event._tag === "Delta" })
       yield* Scope.close(scope, Exit.void)
       const whole = yield* answer(engine, request)

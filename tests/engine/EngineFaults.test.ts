@@ -10,7 +10,7 @@ import type { GenerateEvent } from "@weft/engine/Generation"
 import { Duration, Effect, Either, Exit, type Mailbox, Schedule, Scope } from "effect"
 import { register } from "prom-client"
 import { it } from "../support/effect.ts"
-import { answer, ask, askEndless, gather, makeEngine, models } from "./asking.ts"
+import { answer, ask, askEndless, gather, generate, makeEngine, models } from "./asking.ts"
 
 /** The command of a host that misbehaves. */
 const host = (manner: string) =>
@@ -52,7 +52,7 @@ describe("an engine whose host", () => {
     Effect.gen(function* () {
       const engine = yield* makeEngine()
       const restartsBefore = yield* metric("weft_engine_restarts_total")
-      const mailbox = yield* engine.generate(askEndless())
+      const mailbox = yield* generate(engine, askEndless())
       yield* firstToken(mailbox)
       const processId = (yield* engine.hostProcessId) ?? 0
       process.kill(processId, "SIGKILL")
@@ -179,7 +179,7 @@ describe("an engine whose host", () => {
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const engine = yield* Scope.extend(makeEngine(), scope)
-      const mailbox = yield* engine.generate(askEndless())
+      const mailbox = yield* generate(engine, askEndless())
       yield* firstToken(mailbox)
       const processId = (yield* engine.hostProcessId) ?? 0
       yield* Scope.close(scope, Exit.void)
@@ -212,7 +212,7 @@ describe("requests to an engine", () => {
     Effect.gen(function* () {
       const engine = yield* makeEngine({ slots: 1 })
       const scope = yield* Scope.make()
-      const mailbox = yield* Scope.extend(engine.generate(askEndless()), scope)
+      const mailbox = yield* Scope.extend(generate(engine, askEndless()), scope)
       yield* firstToken(mailbox)
       yield* Scope.close(scope, Exit.void)
       yield* until(isIdle(engine)).pipe(Effect.timeout("1 second"))
@@ -226,10 +226,10 @@ describe("requests to an engine", () => {
   it.live("that are given up while they wait leave the others in order", () =>
     Effect.gen(function* () {
       const engine = yield* makeEngine({ slots: 1 })
-      const running = yield* engine.generate(askEndless({ maxTokens: 60 }))
+      const running = yield* generate(engine, askEndless({ maxTokens: 60 }))
       const scope = yield* Scope.make()
-      yield* Scope.extend(engine.generate(ask("What is an audit?")), scope)
-      const waiting = yield* engine.generate(ask("What is 7 plus 5?"))
+      yield* Scope.extend(generate(engine, ask("What is an audit?")), scope)
+      const waiting = yield* generate(engine, ask("What is 7 plus 5?"))
       yield* until(Effect.map(engine.load, ({ active, queued }) => active === 1 && queued === 2))
       expect(yield* metric("weft_engine_active_sequences")).toBe(1)
       expect(yield* metric("weft_engine_queued_requests")).toBe(2)
@@ -256,10 +256,10 @@ describe("requests to an engine", () => {
   it.live("with a long prompt do not hold up the ones that run", () =>
     Effect.gen(function* () {
       const engine = yield* makeEngine({ slots: 2, prefillTokens: 8 })
-      const running = yield* engine.generate(askEndless({ maxTokens: 200 }))
+      const running = yield* generate(engine, askEndless({ maxTokens: 200 }))
       yield* firstToken(running)
       const before = yield* metric("weft_engine_tokens_total", { kind: "completion" })
-      const long = yield* engine.generate(ask({ _tag: "Tokens", tokens: Array(160).fill(300) }, { maxTokens: 1 }))
+      const long = yield* generate(engine, ask({ _tag: "Tokens", tokens: Array(160).fill(300) }, { maxTokens: 1 }))
       yield* firstToken(long)
       // 160 tokens at 8 a turn are 20 turns, and each of them gave the other answer a token.
       expect((yield* metric("weft_engine_tokens_total", { kind: "completion" })) - before).toBeGreaterThanOrEqual(20)

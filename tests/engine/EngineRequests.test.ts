@@ -5,7 +5,7 @@ import * as EngineRequests from "@weft/engine/EngineRequests"
 import type { GenerateEvent } from "@weft/engine/Generation"
 import { Effect, FastCheck, Mailbox } from "effect"
 import { it } from "../support/effect.ts"
-import { ask, gather } from "./asking.ts"
+import { ask, gather, into } from "./asking.ts"
 
 type Turn = Extract<HostEvent, { readonly _tag: "Turn" }>
 const turn = (events: Turn["events"], cancelled: Turn["cancelled"] = []): Turn => ({ _tag: "Turn", events, cancelled })
@@ -29,7 +29,7 @@ const make = () => {
   })
   const open = Effect.map(Mailbox.make<GenerateEvent>(), (mailbox) => ({
     mailbox,
-    key: requests.open(ask("hello"), mailbox)
+    key: requests.open(ask("hello"), into(mailbox))
   }))
   const attach = () => requests.attach((command) => commands.push(command) > 0)
   return { requests, commands, tokens, open, attach }

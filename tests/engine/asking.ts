@@ -1,10 +1,10 @@
 /** Asks engines in tests: the bundled models, requests with everything off, and answers gathered to their end. */
 import { fileURLToPath } from "node:url"
-import type { Engine } from "@weft/engine/Engine"
+import type { AnswerListener, Engine } from "@weft/engine/Engine"
 import type { EngineError } from "@weft/engine/EngineError"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
-import type { GenerateEvent, GenerateRequest, Prompt, Sampling } from "@weft/engine/Generation"
-import { Chunk, Effect, type Mailbox, type Scope } from "effect"
+import { type GenerateEvent, type GenerateRequest, isLast, type Prompt, type Sampling } from "@weft/engine/Generation"
+import { Chunk, Effect, Exit, Mailbox, type Scope } from "effect"
 
 const model = (name: string) => fileURLToPath(new URL(`../../packages/engine/models/${name}.gguf`, import.meta.url))
 
@@ -75,6 +75,28 @@ export const gather = (mailbox: Mailbox.ReadonlyMailbox<GenerateEvent>): Effect.
     }
   })
 
+/** Returns a listener that keeps the events in a mailbox, which ends behind the last. */
+export const into =
+  (mailbox: Mailbox.Mailbox<GenerateEvent>): AnswerListener =>
+  (events) => {
+    mailbox.unsafeOfferAll(events)
+    if (events.some(isLast)) mailbox.unsafeDone(Exit.void)
+  }
+
+/** Starts an answer whose events wait in a mailbox; closing the scope cancels it. */
+export const generate = (
+  engine: Engine,
+  request: GenerateRequest
+): Effect.Effect<Mailbox.ReadonlyMailbox<GenerateEvent>, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const mailbox = yield* Mailbox.make<GenerateEvent>()
+    yield* Effect.acquireRelease(
+      Effect.sync(() => engine.generate(request, into(mailbox))),
+      (cancel) => Effect.sync(cancel)
+    )
+    return mailbox
+  })
+
 /** Returns the whole answer of `engine` to `request`. */
 export const answer = (engine: Engine, request: GenerateRequest): Effect.Effect<Answer> =>
-  Effect.scoped(Effect.flatMap(engine.generate(request), gather))
+  Effect.scoped(Effect.flatMap(generate(engine, request), gather))

@@ -1,7 +1,7 @@
-/** An engine without a model: it says what the test hands it, and shows whether its scope is open. */
+/** An engine without a model: it says what the test hands it, and shows which answers are open. */
 import type { Engine } from "@weft/engine/Engine"
-import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
-import { Effect, Mailbox } from "effect"
+import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
+import { Effect, FiberId, FiberSet, type Scope } from "effect"
 import { peerId, peerInfo } from "../mesh/peers.ts"
 import { greedy } from "./asking.ts"
 
@@ -31,10 +31,16 @@ export const failed = (code: Extract<GenerateEvent, { _tag: "Failed" }>["failure
   failure: { code, message: "as the script says" }
 })
 
+/** Says one thing after another to whoever asked. */
+export interface Teller {
+  readonly offer: (event: GenerateEvent) => Effect.Effect<void>
+}
+
 /** Represents an engine that speaks by script. */
 export interface Scripted {
-  readonly engine: Engine
-  /** Answers whose scope is open now. */
+  /** The engine, whose scripts run on the clock of whoever takes it and end with that scope. */
+  readonly engine: Effect.Effect<Engine, never, Scope.Scope>
+  /** Answers that were neither ended nor cancelled. */
   readonly open: () => number
   /** Answers that were begun. */
   readonly begun: () => number
@@ -42,36 +48,41 @@ export interface Scripted {
   readonly requests: ReadonlyArray<GenerateRequest>
 }
 
-/** Returns an engine whose every answer is what `say` offers to its mailbox, which then stays as `say` left it. */
-export const scripted = (
-  say: (mailbox: Mailbox.Mailbox<GenerateEvent>, request: GenerateRequest) => Effect.Effect<unknown>,
-  waitingMax = Number.POSITIVE_INFINITY
-): Scripted => {
-  let open = 0
+/** Returns an engine whose every answer is what `say` says. */
+export const scripted = (say: (teller: Teller, request: GenerateRequest) => Effect.Effect<unknown>): Scripted => {
+  const open = new Set<Teller>()
   const requests: Array<GenerateRequest> = []
   const [model] = peerInfo(peerId(1), ["tiny"]).models
   if (model === undefined) throw new Error("the description above has one model")
-  const engine: Engine = {
-    model,
-    generate: Effect.fnUntraced(function* (request) {
-      const mailbox = yield* Mailbox.make<GenerateEvent>({ capacity: waitingMax })
-      yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          open++
-          requests.push(request)
-        }),
-        () => Effect.sync(() => open--)
-      )
-      yield* Effect.forkScoped(say(mailbox, request))
-      return mailbox
-    }),
-    load: Effect.sync(() => ({ state: "ready" as const, active: open, queued: 0, restarts: 0 }))
-  }
-  return { engine, open: () => open, begun: () => requests.length, requests }
+  const engine = Effect.map(
+    FiberSet.makeRuntime<never>(),
+    (run): Engine => ({
+      model,
+      generate: (request, listen) => {
+        const teller: Teller = {
+          offer: (event) =>
+            Effect.sync(() => {
+              if (!open.has(teller)) return
+              if (isLast(event)) open.delete(teller)
+              listen([event])
+            })
+        }
+        open.add(teller)
+        requests.push(request)
+        const fiber = run(say(teller, request))
+        return () => {
+          open.delete(teller)
+          fiber.unsafeInterruptAsFork(FiberId.none)
+        }
+      },
+      load: Effect.sync(() => ({ state: "ready" as const, active: open.size, queued: 0, restarts: 0 }))
+    })
+  )
+  return { engine, open: () => open.size, begun: () => requests.length, requests }
 }
 
-/** Says these events and ends. */
+/** Says these events. */
 export const saying =
   (events: ReadonlyArray<GenerateEvent>) =>
-  (mailbox: Mailbox.Mailbox<GenerateEvent>): Effect.Effect<unknown> =>
-    Effect.zipRight(mailbox.offerAll(events), mailbox.end)
+  ({ offer }: Teller): Effect.Effect<unknown> =>
+    Effect.forEach(events, offer, { discard: true })

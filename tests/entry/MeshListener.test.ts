@@ -1,5 +1,6 @@
 /** The entry's mesh side over a memory network: who enters the directory, over which link, and how they leave it. */
 import { expect } from "bun:test"
+import type { NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshListener from "@weft/entry/MeshListener"
 import { Slots } from "@weft/entry/Slots"
@@ -55,7 +56,7 @@ const announce = (peer: Endpoint, entry: Endpoint, changes: Partial<Said> = {}) 
 
 const load = { state: "ready", models: [] } as const
 const there = Effect.map(
-  Effect.flatMap(PeerDirectoryActor, ({ snapshot }) => snapshot),
+  Effect.map(PeerDirectoryActor, ({ unsafeSnapshot }) => unsafeSnapshot()),
   ({ peers }) => [...peers.keys()]
 )
 const attached = Effect.map(Links, (links) => [...links.attachments().keys()])
@@ -122,7 +123,12 @@ it.live("who waits for a slot is told at once when the last peer leaves, is lost
   listening((entry) =>
     Effect.gen(function* () {
       const slots = yield* Slots
-      const want = slots.take({ model: "tiny", caller: "a", excluded: new Set(), hasBegun: false })
+      const want = Effect.async<void, NoAnswer>((resume) => {
+        const giveUp = slots.take({ model: "tiny", caller: "a", excluded: new Set(), hasBegun: false }, (seat) =>
+          resume(Effect.asVoid(seat))
+        )
+        return Effect.sync(() => giveUp?.())
+      })
       const peer = yield* endpoint("peer")
       let sequence = 0
       const waitingFor = Effect.fnUntraced(function* (

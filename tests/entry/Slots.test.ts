@@ -1,6 +1,7 @@
 /** Who gets a free slot and when, over a directory and links in memory: turns, interruptions, peers on and off. */
 import { expect } from "bun:test"
-import { Links } from "@weft/entry/Links"
+import type { NoAnswer } from "@weft/entry/Inference"
+import { Links, type Seat } from "@weft/entry/Links"
 import { type SlotRequest, Slots } from "@weft/entry/Slots"
 import type { Link } from "@weft/mesh/Link"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
@@ -8,7 +9,7 @@ import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
 import type { PeerInfo } from "@weft/mesh/PeerInfo"
 import { elect } from "@weft/mesh/SoloElection"
-import { Effect, Either, Exit, FastCheck, Fiber, Layer, Option, Scope, TestClock } from "effect"
+import { Effect, Either, Exit, FastCheck, Fiber, Layer, Scope, TestClock } from "effect"
 import { register as metrics } from "prom-client"
 import { counted, linked } from "../mesh/links.ts"
 import { peerId, peerInfo } from "../mesh/peers.ts"
@@ -20,7 +21,7 @@ const settled = Effect.repeatN(Effect.yieldNow(), 200)
 
 /** An entry whose peers come and go by number. */
 const open = Effect.fnUntraced(function* (session: Link["session"]) {
-  const { ref, snapshot } = yield* PeerDirectoryActor
+  const { ref, unsafeSnapshot } = yield* PeerDirectoryActor
   const links = yield* Links
   const slots = yield* Slots
   const newest = new Map<PeerId, Link>()
@@ -43,20 +44,26 @@ const open = Effect.fnUntraced(function* (session: Link["session"]) {
   })
 
   /** Somebody wants a slot; whoever leaves gives back what was given, or waits no more. */
-  const want = Effect.fnUntraced(function* (caller = "a", changes: Partial<SlotRequest> = {}) {
-    const request: SlotRequest = { model, caller, excluded: new Set(), hasBegun: false, ...changes }
-    const scope = yield* Scope.make()
-    const fiber = yield* Effect.forkDaemon(Scope.extend(slots.take(request), scope))
-    const outcome = () =>
-      Option.match(fiber.unsafePoll() === null ? Option.none() : Option.some(fiber.unsafePoll()), {
-        onNone: () => "waits" as const,
-        onSome: (exit) => (exit !== null && Exit.isSuccess(exit) ? exit.value : ("refused" as const))
+  const want = (caller = "a", changes: Partial<SlotRequest> = {}) =>
+    Effect.sync(() => {
+      const request: SlotRequest = { model, caller, excluded: new Set(), hasBegun: false, ...changes }
+      let told: Either.Either<Seat, NoAnswer> | "waits" | "left" = "waits"
+      const giveUp = slots.take(request, (seat) => {
+        expect(told).toBe("waits")
+        told = seat
       })
-    const leave = Effect.zipRight(Fiber.interrupt(fiber), Scope.close(scope, Exit.void))
-    return { request, fiber, outcome, leave }
-  })
+      const outcome = () => (typeof told === "string" ? told : Either.isRight(told) ? told.right.link : "refused")
+      const refusal = () => (typeof told !== "string" && Either.isLeft(told) ? told.left : undefined)
+      const leave = Effect.sync(() => {
+        if (told === "waits") {
+          told = "left"
+          giveUp?.()
+        } else if (typeof told !== "string" && Either.isRight(told)) told.right.leave()
+      })
+      return { request, refusal, outcome, leave }
+    })
   const inFlight = () => [...links.attachments().values()].map((held) => held.inFlight)
-  return { come, want, inFlight, newest, links, register, slots, snapshot }
+  return { come, want, inFlight, newest, links, register, slots, unsafeSnapshot }
 })
 type Entry = Effect.Effect.Success<ReturnType<typeof open>>
 type Wanted = Effect.Effect.Success<ReturnType<Entry["want"]>>
@@ -122,7 +129,7 @@ it.effect("callers take turns", () =>
   )
 )
 
-it.effect("who leaves while it waits is passed over; a slot given to it in that very moment goes to the next", () =>
+it.effect("who leaves while it waits is passed over", () =>
   entry(({ come, inFlight, want }) =>
     Effect.gen(function* () {
       yield* come(1)
@@ -130,11 +137,10 @@ it.effect("who leaves while it waits is passed over; a slot given to it in that 
       const all = [yield* want(), yield* want(), yield* want(), yield* want()] as const
       yield* settled
       yield* all[1].leave
-      // The slot is granted when `leave` of its holder returns; the waiter's fiber has not run since.
       yield* all[0].leave
       expect(inFlight()).toEqual([1])
       yield* all[2].leave
-      expect(yield* outcomes(all)).toEqual(["at 1", "refused", "refused", "at 1"])
+      expect(yield* outcomes(all)).toEqual(["at 1", "left", "at 1", "at 1"])
       expect(inFlight()).toEqual([1])
       yield* all[3].leave
       expect(inFlight()).toEqual([0])
@@ -143,7 +149,7 @@ it.effect("who leaves while it waits is passed over; a slot given to it in that 
 )
 
 it.effect("who would wait for too long is refused, and told when by the time that answers held their slots", () =>
-  entry(({ come, slots, want }) =>
+  entry(({ come, want }) =>
     Effect.gen(function* () {
       yield* come(1)
       const measured = yield* want()
@@ -153,32 +159,9 @@ it.effect("who would wait for too long is refused, and told when by the time tha
       // One holds the slot and five wait, for up to 10 s.
       const all = yield* Effect.forEach([1, 2, 3, 4, 5, 6], () => want())
       expect(yield* outcomes(all)).toEqual(["at 1", "waits", "waits", "waits", "waits", "waits"])
-      const refused = yield* Effect.flip(
-        Effect.scoped(slots.take({ model, caller: "b", excluded: new Set(), hasBegun: false }))
-      )
+      const refused = yield* want("b")
       // Six answers of 2 s before it, less the half of the bound.
-      expect(refused).toMatchObject({ reason: "Overloaded", retryAfterSeconds: 7 })
-    })
-  )
-)
-
-it.effect("a slot that was given and never used says nothing of how long answers take", () =>
-  entry(({ come, slots, want }) =>
-    Effect.gen(function* () {
-      yield* come(1)
-      const first = yield* want()
-      const second = yield* want()
-      yield* settled
-      yield* TestClock.adjust("4 seconds")
-      yield* first.leave
-      yield* second.leave
-      yield* want()
-      yield* settled
-      const waiting = yield* Effect.forEach([1, 2], () => want())
-      expect(yield* outcomes(waiting)).toEqual(["waits", "waits"])
-      const refused = Effect.scoped(slots.take({ model, caller: "b", excluded: new Set(), hasBegun: false }))
-      // Three answers of 4 s, less the half of the bound.
-      expect(yield* Effect.flip(refused)).toMatchObject({ reason: "Overloaded", retryAfterSeconds: 7 })
+      expect(refused.refusal()).toMatchObject({ reason: "Overloaded", retryAfterSeconds: 7 })
     })
   )
 )
@@ -220,8 +203,10 @@ it.effect("when the last peer is lost, those who wait are told that there is non
       const [holder, ...waiting] = [yield* want(), yield* want(), yield* want()]
       yield* settled
       yield* gone
-      const reasons = yield* Effect.forEach(waiting, ({ fiber }) => Effect.flip(Fiber.join(fiber)))
-      expect(reasons).toMatchObject(Array(2).fill({ reason: "NoPeer", retryAfterSeconds: 5 }))
+      yield* settled
+      expect(waiting.map(({ refusal }) => refusal())).toMatchObject(
+        Array(2).fill({ reason: "NoPeer", retryAfterSeconds: 5 })
+      )
       expect(yield* counted("weft_requests_queued", { model })).toBe(0)
       yield* holder.leave
       expect(inFlight()).toEqual([])
@@ -319,9 +304,9 @@ const step = FastCheck.oneof(
 )
 
 /** What holds whenever everything that can run has run. */
-const judge = Effect.fnUntraced(function* ({ links, newest, snapshot }: Entry, wanted: ReadonlySet<Wanted>) {
+const judge = Effect.fnUntraced(function* ({ links, newest, unsafeSnapshot }: Entry, wanted: ReadonlySet<Wanted>) {
   yield* settled
-  const directory = yield* snapshot
+  const directory = unsafeSnapshot()
   for (const { outcome, request } of wanted) {
     if (outcome() !== "waits") continue
     const elected = elect(directory, model, links.attachments(), { excluded: request.excluded, perSlotMax: 1 })

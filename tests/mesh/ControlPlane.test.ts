@@ -1,6 +1,7 @@
 /** The control plane over a link: calls and typed errors cross the wire, and nothing a stranger sends spreads. */
 import { expect } from "bun:test"
 import * as ControlPlane from "@weft/mesh/ControlPlane"
+import { concat } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
 import { MeshRpcs, NotRegistered, RegisterRefused } from "@weft/mesh/MeshProtocol"
@@ -211,7 +212,7 @@ const strange = (bytes: Uint8Array, id = "2") =>
         const client = yield* ControlPlane.client(near)
         const stream = yield* near.session.open
         const header = Frames.encode(Link.StreamHeader)({ kind: "control", version: 1 })
-        yield* Effect.fork(Effect.ignore(stream.write(Frames.concat([header, bytes]))))
+        yield* Effect.fork(Effect.ignore(stream.write(concat([header, bytes]))))
         yield* Effect.fork(Effect.ignore(stream.write(encode(request("2", "Leave", null)))))
         const answered = yield* Effect.fork(Effect.either(untilAnswer(stream, id)))
         yield* Effect.sleep("30 seconds")

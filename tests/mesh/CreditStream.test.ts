@@ -1,6 +1,7 @@
 /** Our stream against raw streams that cut, refuse and lie. */
 import { describe, expect } from "bun:test"
-import { CreditStream, RecordKind } from "@weft/mesh/CreditStream"
+import { CreditStream } from "@weft/mesh/CreditStream"
+import { RecordKind } from "@weft/mesh/StreamRecords"
 import { Effect, Exit, FastCheck, Fiber, Option } from "effect"
 import { it } from "../support/effect.ts"
 

@@ -3,6 +3,7 @@
  * Streams are in memory, bytes generated.
  */
 import { expect } from "bun:test"
+import { concat } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
 import * as Msgpack from "@weft/mesh/Msgpack"
 import type { MeshStream } from "@weft/mesh/Transport"
@@ -21,7 +22,12 @@ const streamOf = (pieces: ReadonlyArray<Uint8Array>, end: "ends" | "silent" = "e
     write: () => Effect.void,
     end: Effect.void,
     reset: () => Effect.void,
-    closed: Effect.never
+    closed: Effect.never,
+    unsafeListen: () => {},
+    unsafeUnread: () => {},
+    unsafeWrite: () => 0,
+    unsafeEnd: () => {},
+    unsafeReset: () => {}
   }
 }
 
@@ -68,7 +74,7 @@ it.prop(
   }),
   ({ cuts, messages }) =>
     Effect.gen(function* () {
-      const reader = Frames.reader(streamOf(cut(Frames.concat(messages.map(encode)), cuts)))
+      const reader = Frames.reader(streamOf(cut(concat(messages.map(encode)), cuts)))
       for (const sent of messages) {
         const got = Option.getOrThrow(yield* reader.read(Message))
         expect(plain(got)).toEqual(plain(sent))

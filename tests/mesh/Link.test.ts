@@ -255,7 +255,8 @@ it.effect("a stream without a header is reset after five seconds, and the link l
       const reading = yield* Effect.fork(Effect.flip(stream.read))
       yield* Effect.repeatN(TestClock.adjust("500 millis"), 8)
       expect(reading.unsafePoll()).toBeNull()
-      yield* TestClock.adjust("600 millis")
+      // Looked at with each of the session's ticks.
+      yield* Effect.repeatN(TestClock.adjust("400 millis"), 3)
       expect((yield* Fiber.join(reading)).code).toBe(Link.ResetCode.unknownKind)
       expect(yield* echoes(yield* Link.open(near, "generate"))).toEqual([7])
     })

@@ -11,7 +11,7 @@ import { peerId, peerInfo } from "./peers.ts"
 const silenceMsMax = 4_000
 const load = { state: "ready", models: [] } as const
 const there = Effect.map(
-  Effect.flatMap(PeerDirectoryActor, ({ snapshot }) => snapshot),
+  Effect.map(PeerDirectoryActor, ({ unsafeSnapshot }) => unsafeSnapshot()),
   ({ peers }): ReadonlyArray<PeerId> => [...peers.keys()]
 )
 const register = (number: number, link = 1) =>

@@ -1,7 +1,8 @@
 /** Our session against raw sessions that misbehave or wear out, and what it counts. */
 import { describe, expect } from "bun:test"
-import { RecordKind, ResetCode } from "@weft/mesh/CreditStream"
+import { ResetCode } from "@weft/mesh/CreditStream"
 import * as Session from "@weft/mesh/Session"
+import { RecordKind } from "@weft/mesh/StreamRecords"
 import { defaults } from "@weft/mesh/TransportLimits"
 import { Effect, FastCheck, TestClock } from "effect"
 import { register } from "prom-client"

@@ -16,7 +16,7 @@ export interface Seat {
   readonly link: Link
   /** When it was taken, milliseconds since 1970. */
   readonly sinceMs: number
-  /** Frees it; to be called once. */
+  /** Frees it. */
   readonly leave: () => void
 }
 

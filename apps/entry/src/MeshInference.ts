@@ -1,86 +1,172 @@
 /**
- * Answers from the mesh: takes a slot of a peer, asks it, and where it fails has another go on with the same answer.
- * Owns one fiber per answer, which lives as long as the caller's scope.
+ * Answers from the mesh: takes a slot of a peer, asks it, and where it fails has another go on with the same answer. One
+ * object per answer, called by the slots and by the peer's stream and calling the door's listener; a fiber exists only
+ * while an answer that has begun waits for a peer.
  */
-import { ask } from "@weft/engine/GenerateStream"
-import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
+import { ask } from "@weft/engine/GenerateCall"
+import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
+import type { PeerDirectory } from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { Deferred, Effect, Either, Layer, Mailbox, Schedule } from "effect"
+import { Clock, Effect, Either, FiberSet, Layer } from "effect"
 import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
-import { Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
+import { type AnswerListener, Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
+import type { Seat } from "./Links.ts"
 import { Slots } from "./Slots.ts"
 
 /** Peers asked for an answer before it has begun: a fourth machine would hardly fare better than three. */
 const triesMax = 3
-/** Events that wait for a slow client before the stream's credit holds the peer. */
-const eventsWaitingMax = 256
 
-/**
- * How an answer that has begun waits for a peer to go on with: an engine host is back within half a second, a peer that
- * was started again within a few.
- */
-const patience = Schedule.spaced("50 millis").pipe(Schedule.upTo("5 seconds"))
+/** How often an answer that has begun looks for a peer to go on with: an engine host is back within half a second. */
+const lookEveryMs = 50
+/** Looks before it gives up: in 5 s a peer that was started again is back. */
+const looksMax = 100
 
 /** The mesh behind the HTTP door. */
-export const layer = Layer.effect(
+export const layer = Layer.scoped(
   Inference,
   Effect.gen(function* () {
-    const directory = yield* PeerDirectoryActor
+    const { unsafeSnapshot } = yield* PeerDirectoryActor
     const slots = yield* Slots
-    const { maxFailovers } = yield* EntryConfig
-
-    const models = Effect.map(directory.snapshot, ({ models, peers }) =>
-      [...models.values()].flatMap(({ description, sinceMs }): ReadonlyArray<ServedModel> => {
-        const holders = [...peers.values()].filter(({ info }) => info.models.some(({ id }) => id === description.id))
-        return holders.length === 0 ? [] : [{ description, sinceMs, peers: holders.length }]
-      })
-    )
-
-    const generate = Effect.fn("MeshInference.generate")(function* (request: GenerateRequest, caller: string) {
-      const events = yield* Mailbox.make<GenerateEvent>({ capacity: eventsWaitingMax })
-      const begun = yield* Deferred.make<PeerId, NoAnswer>()
-      const answer = new Failover(request, { triesMax, failoversMax: maxFailovers })
-      const deliver = (peer: PeerId, event: GenerateEvent) => {
-        Deferred.unsafeDone(begun, Effect.succeed(peer))
-        return events.offer(event)
+    const { maxFailovers: failoversMax } = yield* EntryConfig
+    const run = yield* FiberSet.makeRuntime<never>()
+    const surroundings: Surroundings = {
+      slots,
+      failoversMax,
+      later: (act) => void run(Effect.zipRight(Clock.sleep(lookEveryMs), Effect.sync(act)))
+    }
+    return {
+      models: () => {
+        const directory = unsafeSnapshot()
+        return [...directory.models.keys()].flatMap((id) => served(directory, id) ?? [])
+      },
+      find: (id) => served(unsafeSnapshot(), id),
+      generate: (request, caller, listener) => {
+        const answer = new MeshAnswer(surroundings, request, caller, listener)
+        answer.look()
+        return () => answer.cancel()
       }
-      /** One peer's part of the answer, from the slot it takes to its last event. */
-      const part = Effect.gen(function* () {
-        const { hasBegun, request, tried } = answer
-        const link = yield* slots.take({ model: request.model, caller, excluded: tried, hasBegun })
-        const { peer } = link
-        const after = answer.asked(peer)
-        if (after !== undefined) EntryMetrics.rerouted.inc({ kind: after })
-        const last = yield* ask(link, request, (event) => (answer.passes(event) ? deliver(peer, event) : Effect.void))
-        return { peer, last }
-      }).pipe(Effect.scoped)
-      /** An answer that has begun waits for a peer, those that failed it included. */
-      const patientPart = part.pipe(
-        Effect.tapError(() => Effect.sync(() => answer.forgive())),
-        Effect.retry(patience)
-      )
-      const wander = Effect.gen(function* () {
-        let failed: { readonly peer: PeerId; readonly last: PartEnd } | undefined
-        while (true) {
-          const ended = yield* Effect.either(answer.hasBegun ? patientPart : part)
-          if (Either.isLeft(ended)) {
-            return failed === undefined ? yield* ended.left : yield* deliver(failed.peer, failed.last)
-          }
-          const verdict = answer.ended(ended.right.last)
-          if (verdict._tag === "Over") return yield* deliver(ended.right.peer, verdict.last)
-          failed = ended.right
-        }
-      })
-      yield* wander.pipe(
-        Effect.onError((cause) => Deferred.failCause(begun, cause)),
-        Effect.ensuring(events.end),
-        Effect.forkScoped
-      )
-      return { servedBy: yield* Deferred.await(begun), events }
-    })
-    return { models, generate }
+    }
   })
 )
+
+// internal
+
+const served = ({ models, peers }: PeerDirectory, id: string): ServedModel | undefined => {
+  const model = models.get(id)
+  if (model === undefined) return undefined
+  let holders = 0
+  for (const { info } of peers.values()) if (info.models.some((held) => held.id === id)) holders++
+  return holders === 0 ? undefined : { description: model.description, sinceMs: model.sinceMs, peers: holders }
+}
+
+/** What all answers share. */
+interface Surroundings {
+  readonly slots: typeof Slots.Service
+  readonly failoversMax: number
+  /** Calls back after `lookEveryMs`. */
+  readonly later: (act: () => void) => void
+}
+
+/** One answer on its way through one or more peers; `Failover.ts` decides, this carries out. */
+class MeshAnswer {
+  readonly #surroundings: Surroundings
+  readonly #caller: string
+  readonly #listener: AnswerListener
+  readonly #failover: Failover
+  readonly #model: string
+  #hasPeer = false
+  #isOver = false
+  /** Looks without success since the last peer failed. */
+  #looks = 0
+  #failed: { readonly peer: PeerId; readonly last: PartEnd } | undefined
+  /** Ends what it waits for now: a slot, or a peer's events. */
+  #letGo: () => void = () => {}
+
+  constructor(surroundings: Surroundings, request: GenerateRequest, caller: string, listener: AnswerListener) {
+    this.#surroundings = surroundings
+    this.#model = request.model
+    this.#caller = caller
+    this.#listener = listener
+    this.#failover = new Failover(request, { triesMax, failoversMax: surroundings.failoversMax })
+  }
+
+  /** Takes a slot for the next part of the answer, or waits for one. */
+  look(): void {
+    if (this.#isOver) return
+    const { hasBegun, tried } = this.#failover
+    const letGo = this.#surroundings.slots.take(
+      { model: this.#model, caller: this.#caller, excluded: tried, hasBegun },
+      (seat) => (Either.isLeft(seat) ? this.#refused(seat.left) : this.#ask(seat.right))
+    )
+    // Where the slot was there at once, `#ask` has set what is to be let go.
+    if (letGo !== undefined) this.#letGo = letGo
+  }
+
+  cancel(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#letGo()
+  }
+
+  #ask(seat: Seat): void {
+    const { peer } = seat.link
+    const { request } = this.#failover
+    const after = this.#failover.asked(peer)
+    if (after !== undefined) EntryMetrics.rerouted.inc({ kind: after })
+    const cancel = ask(seat.link, request, (events) => this.#told(seat, events))
+    this.#letGo = () => {
+      cancel()
+      seat.leave()
+    }
+  }
+
+  #told(seat: Seat, events: ReadonlyArray<GenerateEvent>): void {
+    const passed: Array<GenerateEvent> = []
+    for (const event of events) {
+      if (isLast(event)) return this.#partEnded(seat, passed, event)
+      if (this.#failover.passes(event)) passed.push(event)
+    }
+    this.#tell(seat.link.peer, passed)
+  }
+
+  #partEnded(seat: Seat, passed: Array<GenerateEvent>, last: PartEnd): void {
+    seat.leave()
+    const { peer } = seat.link
+    const verdict = this.#failover.ended(last)
+    if (verdict._tag === "Over") return this.#end(peer, [...passed, verdict.last])
+    this.#tell(peer, passed)
+    this.#failed = { peer, last }
+    this.#looks = 0
+    this.look()
+  }
+
+  /** No slot for the next part: an answer that has begun looks again, its failed peers included. */
+  #refused(why: NoAnswer): void {
+    if (this.#failover.hasBegun && this.#looks++ < looksMax) {
+      this.#failover.forgive()
+      this.#letGo = () => {}
+      this.#surroundings.later(() => this.look())
+    } else if (this.#failed !== undefined) this.#end(this.#failed.peer, [this.#failed.last])
+    else {
+      this.#isOver = true
+      this.#listener.refused(why)
+    }
+  }
+
+  #end(peer: PeerId, events: ReadonlyArray<GenerateEvent>): void {
+    this.#tell(peer, events)
+    this.#isOver = true
+  }
+
+  #tell(peer: PeerId, events: ReadonlyArray<GenerateEvent>): void {
+    if (this.#isOver || events.length === 0) return
+    if (!this.#hasPeer) {
+      this.#hasPeer = true
+      this.#listener.begun(peer)
+    }
+    this.#listener.events(events)
+  }
+}

@@ -2,12 +2,11 @@
  * Gives each answer a slot of a peer, or a place in the queue of its model until one is free. Owns the queues; a slot
  * that becomes free is given on at once, without a timer. Every step is synchronous: nobody ever sees half of one.
  */
-import type { Link } from "@weft/mesh/Link"
 import type { PeerDirectory } from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
 import { elect, NobodyElected, slotsServing } from "@weft/mesh/SoloElection"
-import { Clock, Context, Deferred, Effect, Either, FiberId, Layer, type Scope } from "effect"
+import { Context, Effect, Either, Layer } from "effect"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { NoAnswer } from "./Inference.ts"
 import { Links, type Seat } from "./Links.ts"
@@ -28,8 +27,14 @@ export interface SlotRequest {
 export class Slots extends Context.Tag("@weft/entry/Slots")<
   Slots,
   {
-    /** Waits for a slot and returns the link to its peer; the slot is free again when the scope closes. */
-    readonly take: (request: SlotRequest) => Effect.Effect<Link, NoAnswer, Scope.Scope>
+    /**
+     * Tells `granted` once which slot it got or why there is none: at once, or when its turn has come. Returns what
+     * gives the wait up; undefined where it was told at once.
+     */
+    readonly take: (
+      request: SlotRequest,
+      granted: (seat: Either.Either<Seat, NoAnswer>) => void
+    ) => (() => void) | undefined
     /**
      * Gives free slots to those who wait, and ends the wait of those whom nobody serves any more; called when peers
      * came, went or said how they are, as the directory tells nobody.
@@ -52,12 +57,13 @@ const retryAfterSecondsNoPeer = 5
 
 // internal
 
-/** Somebody who wants a slot: in the line of its model until `granted` is done. */
+type Granted = (seat: Either.Either<Seat, NoAnswer>) => void
+
+/** Somebody who waits for a slot, in the line of its model. */
 interface Waiter {
   readonly request: SlotRequest
   readonly ticket: ModelQueue.Ticket
-  readonly granted: Deferred.Deferred<Seat, NoAnswer>
-  seat: Seat | undefined
+  readonly granted: Granted
 }
 
 interface Line {
@@ -66,95 +72,83 @@ interface Line {
 }
 
 const make = Effect.gen(function* () {
-  const { snapshot } = yield* PeerDirectoryActor
-  const lines = new Lines(yield* Links)
-  const step = <A>(take: (directory: PeerDirectory, nowMs: number) => A): Effect.Effect<A> =>
-    Effect.flatMap(Clock.currentTimeMillis, (nowMs) => Effect.map(snapshot, (directory) => take(directory, nowMs)))
-
-  const take = Effect.fnUntraced(function* (request: SlotRequest, restore: Restore) {
-    const waiter = yield* step((directory, nowMs) => lines.enter(directory, request, nowMs))
-    const seat = yield* Effect.onInterrupt(restore(Deferred.await(waiter.granted)), () =>
-      step((directory, nowMs) => lines.giveUp(directory, waiter, nowMs))
-    )
-    yield* Effect.addFinalizer(() => step((directory, nowMs) => lines.release(directory, request.model, seat, nowMs)))
-    return seat.link
-  })
+  const { unsafeSnapshot } = yield* PeerDirectoryActor
+  const clock = yield* Effect.clock
+  const lines = new Lines(yield* Links, unsafeSnapshot, () => clock.unsafeCurrentTimeMillis())
   return {
-    // Interruptible only while it waits: a slot that was entered and then forgotten would be lost for good.
-    take: (request: SlotRequest) => Effect.uninterruptibleMask((restore) => take(request, restore)),
-    serveQueues: step((directory, nowMs) => lines.serveAll(directory, nowMs))
+    take: (request: SlotRequest, granted: Granted) => lines.take(request, granted),
+    serveQueues: Effect.sync(() => lines.serveAll())
   } satisfies typeof Slots.Service
 })
-
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** The lines of all models. */
 class Lines {
   readonly #links: typeof Links.Service
+  readonly #directory: () => PeerDirectory
+  readonly #nowMs: () => number
   readonly #lines = new Map<string, Line>()
   #tickets = 0
 
-  constructor(links: typeof Links.Service) {
+  constructor(links: typeof Links.Service, directory: () => PeerDirectory, nowMs: () => number) {
     this.#links = links
+    this.#directory = directory
+    this.#nowMs = nowMs
   }
 
   /** Gives a slot or a refusal at once, or a place in the line. */
-  enter(directory: PeerDirectory, request: SlotRequest, nowMs: number): Waiter {
+  take(request: SlotRequest, granted: Granted): (() => void) | undefined {
     const { caller, hasBegun, model } = request
-    const granted = Deferred.unsafeMake<Seat, NoAnswer>(FiberId.none)
-    const waiter: Waiter = { request, ticket: this.#tickets++, granted, seat: undefined }
     // Those who wait come first, should something be free that nobody told of yet.
-    if (!hasBegun) this.#serve(directory, model, nowMs)
-    const elected = this.#elect(directory, request)
+    if (!hasBegun) this.#serve(model)
+    const elected = this.#elect(request)
     if (hasBegun || !isAllBusy(elected)) {
-      this.#grant(waiter, elected, nowMs)
-      return waiter
+      granted(this.#seat(request, elected))
+      return undefined
     }
     const line = this.#lineOf(model)
-    const entry = ModelQueue.enter(line.queue, waiter.ticket, caller, slotsServing(directory, model))
+    const ticket = this.#tickets++
+    const entry = ModelQueue.enter(line.queue, ticket, caller, slotsServing(this.#directory(), model))
     if (entry._tag === "Refused") {
       const retryAfterSeconds = Math.ceil(entry.retryAfterMs / 1_000)
-      Deferred.unsafeDone(granted, new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds }))
-    } else {
-      line.waiters.set(waiter.ticket, waiter)
-      change(model, line, entry.queue)
+      granted(Either.left(new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds })))
+      return undefined
     }
-    return waiter
-  }
-
-  /** A client that left before it had what it waited for; a slot that was given to it in this moment goes on. */
-  giveUp(directory: PeerDirectory, { request: { caller, model }, seat, ticket }: Waiter, nowMs: number): void {
-    const line = this.#lineOf(model)
-    if (line.waiters.delete(ticket)) change(model, line, ModelQueue.abandon(line.queue, ticket, caller))
-    seat?.leave()
-    this.#serve(directory, model, nowMs)
-  }
-
-  /** An answer has ended. */
-  release(directory: PeerDirectory, model: string, seat: Seat, nowMs: number): void {
-    seat.leave()
-    const line = this.#lineOf(model)
-    line.queue = ModelQueue.held(line.queue, nowMs - seat.sinceMs)
-    this.#serve(directory, model, nowMs)
+    const waiter = { request, ticket, granted }
+    line.waiters.set(ticket, waiter)
+    change(model, line, entry.queue)
+    return () => this.#giveUp(waiter)
   }
 
   /** Serves every line; those of models that the directory forgot are forgotten, which bounds them as it is bounded. */
-  serveAll(directory: PeerDirectory, nowMs: number): void {
+  serveAll(): void {
     for (const [model, line] of this.#lines) {
-      this.#serve(directory, model, nowMs)
-      if (line.queue.length > 0 || directory.models.has(model)) continue
+      this.#serve(model)
+      if (line.queue.length > 0 || this.#directory().models.has(model)) continue
       this.#lines.delete(model)
       EntryMetrics.queued.remove({ model })
     }
   }
 
+  /** A client that left before it had what it waited for. */
+  #giveUp({ request: { caller, model }, ticket }: Waiter): void {
+    const line = this.#lineOf(model)
+    if (line.waiters.delete(ticket)) change(model, line, ModelQueue.abandon(line.queue, ticket, caller))
+  }
+
+  /** An answer has ended. */
+  #release(model: string, seat: Seat): void {
+    seat.leave()
+    const line = this.#lineOf(model)
+    line.queue = ModelQueue.held(line.queue, this.#nowMs() - seat.sinceMs)
+    this.#serve(model)
+  }
+
   /** Gives the slots of one model to those whose turn it is, as long as there are any. */
-  #serve(directory: PeerDirectory, model: string, nowMs: number): void {
+  #serve(model: string): void {
     const line = this.#lines.get(model)
     while (line !== undefined && line.queue.length > 0) {
-      const electedByMost = this.#elect(directory, { model, excluded: new Set(), hasBegun: false })
-      const electedBy = ({ request }: Waiter) =>
-        request.excluded.size === 0 ? electedByMost : this.#elect(directory, request)
+      const electedByMost = this.#elect({ model, excluded: nobody, hasBegun: false })
+      const electedBy = ({ request }: Waiter) => (request.excluded.size === 0 ? electedByMost : this.#elect(request))
       const next = ModelQueue.take(line.queue, (ticket) => {
         const waiter = line.waiters.get(ticket)
         return waiter !== undefined && !isAllBusy(electedBy(waiter))
@@ -163,24 +157,32 @@ class Lines {
       if (next === undefined || waiter === undefined) return
       line.waiters.delete(next.ticket)
       change(model, line, next.queue)
-      this.#grant(waiter, electedBy(waiter), nowMs)
+      waiter.granted(this.#seat(waiter.request, electedBy(waiter)))
     }
   }
 
-  #elect(directory: PeerDirectory, { excluded, hasBegun, model }: Omit<SlotRequest, "caller">): Elected {
+  #elect({ excluded, hasBegun, model }: Omit<SlotRequest, "caller">): Elected {
     const options = { excluded, perSlotMax: hasBegun ? perSlotMaxBegun : perSlotMax }
-    return elect(directory, model, this.#links.attachments(), options)
+    return elect(this.#directory(), model, this.#links.attachments(), options)
   }
 
-  #grant(waiter: Waiter, elected: Elected, nowMs: number): void {
+  /** Takes the slot at the elected peer. */
+  #seat({ model }: SlotRequest, elected: Elected): Either.Either<Seat, NoAnswer> {
     const seat = Either.flatMap(elected, (peer) =>
-      Either.fromNullable(this.#links.enter(peer, nowMs), () => new NobodyElected({ reason: "NoPeer" }))
+      Either.fromNullable(this.#links.enter(peer, this.#nowMs()), () => new NobodyElected({ reason: "NoPeer" }))
     )
-    waiter.seat = Either.getOrUndefined(seat)
-    Deferred.unsafeDone(
-      waiter.granted,
-      Either.mapLeft(seat, ({ reason }) => noAnswer(waiter.request.model, reason))
-    )
+    return Either.mapBoth(seat, {
+      onLeft: ({ reason }) => noAnswer(model, reason),
+      onRight: (seat) => {
+        let isHeld = true
+        const leave = (): void => {
+          if (!isHeld) return
+          isHeld = false
+          this.#release(model, seat)
+        }
+        return { ...seat, leave }
+      }
+    })
   }
 
   #lineOf(model: string): Line {
@@ -191,6 +193,8 @@ class Lines {
 }
 
 type Elected = ReturnType<typeof elect>
+
+const nobody: ReadonlySet<PeerId> = new Set()
 
 const isAllBusy = (elected: Elected): boolean => Either.isLeft(elected) && elected.left.reason === "AllBusy"
 

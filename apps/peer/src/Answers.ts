@@ -1,8 +1,8 @@
 /** The answers this peer gives now, and the end of giving any: what the link hands over, this hands to an engine. */
-import { answer } from "@weft/engine/GenerateStream"
+import * as GenerateService from "@weft/engine/GenerateService"
 import type { GenerateFailure } from "@weft/engine/Generation"
-import type { Incoming } from "@weft/mesh/Link"
-import { Clock, Context, Effect, Layer } from "effect"
+import type { MeshStream } from "@weft/mesh/Transport"
+import { Context, Effect, Either, Layer } from "effect"
 import { Engines } from "./Engines.ts"
 import * as PeerMetrics from "./PeerMetrics.ts"
 import type { PeerStatus } from "./PeerStatus.ts"
@@ -11,8 +11,8 @@ import type { PeerStatus } from "./PeerStatus.ts"
 export class Answers extends Context.Tag("@weft/peer/Answers")<
   Answers,
   {
-    /** Answers the request of one stream; interrupting it cancels the answer. */
-    readonly give: (incoming: Incoming) => Effect.Effect<void>
+    /** Answers the request of one stream; the end of the stream cancels the answer. */
+    readonly give: (stream: MeshStream) => void
     readonly counts: Effect.Effect<PeerStatus["answers"]>
     /** From now on new requests are refused with `shutting_down`; completes when the running answers are finished. */
     readonly drain: Effect.Effect<void>
@@ -21,7 +21,7 @@ export class Answers extends Context.Tag("@weft/peer/Answers")<
 >() {
   static readonly layer = Layer.effect(
     Answers,
-    Effect.map(Engines, (engines) => make(engines))
+    Effect.flatMap(Engines, (engines) => make(engines))
   )
 }
 
@@ -29,35 +29,33 @@ export class Answers extends Context.Tag("@weft/peer/Answers")<
 
 const shuttingDown: GenerateFailure = { code: "shutting_down", message: "this peer is about to stop" }
 
-const make = (engines: typeof Engines.Service): typeof Answers.Service => {
+const make = Effect.fnUntraced(function* (engines: typeof Engines.Service): Effect.fn.Return<typeof Answers.Service> {
   const counts = { active: 0, finished: 0, failed: 0, cancelled: 0 }
-  const idle = Effect.unsafeMakeLatch(true)
+  const idle = yield* Effect.makeLatch(true)
+  const clock = yield* Effect.clock
   let draining = false
 
-  const give = Effect.fnUntraced(function* (incoming: Incoming) {
-    const startedMs = yield* Clock.currentTimeMillis
-    const outcome = yield* answer(incoming, ({ model }) => (draining ? Effect.fail(shuttingDown) : engines.find(model)))
-    counts[outcome]++
-    PeerMetrics.answers.inc({ outcome })
-    PeerMetrics.answerDuration.observe(((yield* Clock.currentTimeMillis) - startedMs) / 1_000)
-  })
+  const give = (stream: MeshStream): void => {
+    const startedMs = clock.unsafeCurrentTimeMillis()
+    counts.active++
+    idle.unsafeClose()
+    PeerMetrics.activeAnswers.set(counts.active)
+    GenerateService.answer(
+      stream,
+      ({ model }) => (draining ? Either.left(shuttingDown) : engines.find(model)),
+      (outcome) => {
+        counts.active--
+        counts[outcome]++
+        PeerMetrics.activeAnswers.set(counts.active)
+        PeerMetrics.answers.inc({ outcome })
+        PeerMetrics.answerDuration.observe((clock.unsafeCurrentTimeMillis() - startedMs) / 1_000)
+        if (counts.active === 0) idle.unsafeOpen()
+      }
+    )
+  }
 
   return {
-    give: (incoming) =>
-      Effect.acquireUseRelease(
-        Effect.sync(() => {
-          counts.active++
-          idle.unsafeClose()
-          PeerMetrics.activeAnswers.set(counts.active)
-        }),
-        () => give(incoming),
-        () =>
-          Effect.sync(() => {
-            counts.active--
-            PeerMetrics.activeAnswers.set(counts.active)
-            if (counts.active === 0) idle.unsafeOpen()
-          })
-      ),
+    give,
     counts: Effect.sync(() => ({ ...counts })),
     drain: Effect.suspend(() => {
       draining = true
@@ -65,4 +63,4 @@ const make = (engines: typeof Engines.Service): typeof Answers.Service => {
     }),
     isDraining: () => draining
   }
-}
+})

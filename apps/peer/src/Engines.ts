@@ -2,7 +2,7 @@
 import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
 import type { GenerateFailure } from "@weft/engine/Generation"
 import type { ModelLoad } from "@weft/mesh/PeerInfo"
-import { Context, Effect } from "effect"
+import { Context, Effect, Either } from "effect"
 import type { ModelStatus } from "./PeerStatus.ts"
 
 /** Finds the engine of a model. */
@@ -10,8 +10,8 @@ export class Engines extends Context.Tag("@weft/peer/Engines")<
   Engines,
   {
     readonly all: ReadonlyArray<SupervisedEngine>
-    /** Fails with `model_not_found` where this peer does not hold the model. */
-    readonly find: (model: string) => Effect.Effect<SupervisedEngine, GenerateFailure>
+    /** Returns `model_not_found` where this peer does not hold the model. */
+    readonly find: (model: string) => Either.Either<SupervisedEngine, GenerateFailure>
     /** What heartbeats say. */
     readonly loads: Effect.Effect<ReadonlyArray<ModelLoad>>
     /** What `peer status` shows. */
@@ -34,15 +34,14 @@ export const make = (all: ReadonlyArray<SupervisedEngine>): typeof Engines.Servi
   )
   return {
     all,
-    find: (model) => {
-      const engine = byId.get(model)
-      return engine === undefined
-        ? Effect.fail({ code: "model_not_found", message: "this peer does not hold the model" })
-        : Effect.succeed(engine)
-    },
+    find: (model) => Either.fromNullable(byId.get(model), () => notHeld),
     status,
     loads: Effect.map(status, (models) =>
       models.map(({ active, id, queued, state }) => ({ id, ready: state === "ready", active, queued }))
     )
   }
 }
+
+// internal
+
+const notHeld: GenerateFailure = { code: "model_not_found", message: "this peer does not hold the model" }

@@ -150,7 +150,9 @@ const stayRegistered = Effect.fnUntraced(function* (
     Effect.zipRight(Effect.never)
   )
   const streams = Link.serve(link, (incoming) =>
-    incoming.kind === "generate" ? answers.give(incoming) : incoming.stream.reset(Link.ResetCode.unknownKind)
+    incoming.kind === "generate"
+      ? answers.give(incoming.stream)
+      : incoming.stream.unsafeReset(Link.ResetCode.unknownKind)
   )
   return yield* Effect.raceFirst(heartbeats, Effect.flatMap(streams, Effect.fail))
 })

@@ -4,7 +4,7 @@
  */
 
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
-import type { Effect, Mailbox, Scope } from "effect"
+import type { Effect } from "effect"
 import type { EngineTuning } from "./EngineTuning.ts"
 import type { GenerateEvent, GenerateRequest } from "./Generation.ts"
 
@@ -21,16 +21,22 @@ export interface EngineLoad {
   readonly tuning?: EngineTuning
 }
 
+/**
+ * Is told the events of one answer, in order and as they come; those that came together are one call. The last event
+ * of all is `Finished` or `Failed`; nothing is told after it, nor after the answer was cancelled.
+ */
+export type AnswerListener = (events: ReadonlyArray<GenerateEvent>) => void
+
+/** Cancels an answer and frees its slot; nothing happens where it has ended. */
+export type CancelAnswer = () => void
+
 /** Represents one model that answers. */
 export interface Engine {
   readonly model: ModelDescription
   /**
-   * Starts one answer. The mailbox is bounded by the answer itself (`maxTokens`, context), ends after `Finished` or
-   * `Failed`, and never fails: the child's death is a `Failed` with `engine_lost`. Closing the scope cancels the
-   * answer and frees its slot.
+   * Starts one answer; the listener may be called before this returns. Never throws: a request that cannot be taken
+   * and the child's death are a `Failed`.
    */
-  readonly generate: (
-    request: GenerateRequest
-  ) => Effect.Effect<Mailbox.ReadonlyMailbox<GenerateEvent>, never, Scope.Scope>
+  readonly generate: (request: GenerateRequest, listen: AnswerListener) => CancelAnswer
   readonly load: Effect.Effect<EngineLoad>
 }

@@ -4,9 +4,9 @@
  * host that ran a hostile file may say anything. Synchronous throughout; every request ends with one `Finished` or
  * `Failed`, or is closed.
  */
-import { Exit, type Mailbox } from "effect"
+import type { AnswerListener } from "./Engine.ts"
 import type { HostCommand, HostEvent } from "./EngineProtocol.ts"
-import type { GenerateEvent, GenerateFailure, GenerateRequest } from "./Generation.ts"
+import { type GenerateEvent, type GenerateFailure, type GenerateRequest, isLast } from "./Generation.ts"
 
 /** Represents what a host reports of one turn. */
 export type Turn = Extract<HostEvent, { readonly _tag: "Turn" }>
@@ -35,8 +35,8 @@ export interface EngineRequests {
   readonly counts: () => RequestCounts
   /** Requests the present host works on. */
   readonly sent: () => number
-  /** Takes a request in, or fails it in its mailbox; returns the key to close it by. */
-  readonly open: (request: GenerateRequest, mailbox: Mailbox.Mailbox<GenerateEvent>) => number
+  /** Takes a request in, or fails it at once; returns the key to close it by. */
+  readonly open: (request: GenerateRequest, listen: AnswerListener) => number
   /** Tells the host that nobody listens any more; nothing happens where the request has ended. */
   readonly close: (key: number) => void
   /** A host is up: it gets every request that waited for one, and those to come. */
@@ -59,7 +59,7 @@ export const make = (limits: EngineRequestsLimits, handlers: EngineRequestsHandl
 
 interface OpenRequest {
   readonly request: GenerateRequest
-  readonly mailbox: Mailbox.Mailbox<GenerateEvent>
+  readonly listen: AnswerListener
   /** The present host has it. */
   sent: boolean
   /** It holds a slot there. */
@@ -68,6 +68,8 @@ interface OpenRequest {
   closed: boolean
   deltas: number
   tokens: number
+  /** Its events of the turn that is being applied. */
+  events: Array<GenerateEvent>
 }
 
 class Requests implements EngineRequests {
@@ -90,14 +92,14 @@ class Requests implements EngineRequests {
     return this.#open.values().reduce((sum, { sent }) => sum + (sent ? 1 : 0), 0)
   }
 
-  open(request: GenerateRequest, mailbox: Mailbox.Mailbox<GenerateEvent>): number {
+  open(request: GenerateRequest, listen: AnswerListener): number {
     const key = this.#keyNext++
     const failure = this.#refusal()
     if (failure !== undefined) {
-      end(mailbox, { _tag: "Failed", failure })
+      listen([{ _tag: "Failed", failure }])
       return key
     }
-    const entry = { request, mailbox, sent: false, running: false, closed: false, deltas: 0, tokens: 0 }
+    const entry = { request, listen, sent: false, running: false, closed: false, deltas: 0, tokens: 0, events: [] }
     this.#open.set(key, entry)
     this.handlers.onCounts(this.counts())
     this.#deliver(key, entry)
@@ -107,11 +109,9 @@ class Requests implements EngineRequests {
   close(key: number): void {
     const entry = this.#open.get(key)
     if (entry === undefined || entry.closed) return
-    if (entry.sent) {
-      entry.closed = true
-      end(entry.mailbox)
-      this.#send?.({ _tag: "Cancel", key })
-    } else this.#finish(key, entry)
+    entry.closed = true
+    if (entry.sent) this.#send?.({ _tag: "Cancel", key })
+    else this.#finish(key, entry)
   }
 
   attach(send: (command: HostCommand) => boolean): void {
@@ -138,10 +138,17 @@ class Requests implements EngineRequests {
       if (!entry.closed) return `answer ${key} was cancelled without being asked to`
       this.#finish(key, entry)
     }
+    const touched: Array<OpenRequest> = []
     for (const [key, event] of events) {
-      const wrong = this.#applyEvent(key, event)
+      const entry = this.#open.get(key)
+      if (entry === undefined || !entry.sent) return `an event of answer ${key}, which was not asked for`
+      const wrong = this.#account(key, entry, event)
       if (wrong !== undefined) return wrong
+      if (isLast(event)) this.#forget(key, entry)
+      if (entry.events.push(event) === 1) touched.push(entry)
     }
+    // Told when all is accounted for: a listener may open or close answers.
+    for (const entry of touched) tell(entry)
     return undefined
   }
 
@@ -163,20 +170,15 @@ class Requests implements EngineRequests {
   }
 
   #finish(key: number, entry: OpenRequest, last?: GenerateEvent): void {
-    this.#open.delete(key)
-    if (entry.running) this.#active--
-    end(entry.mailbox, last)
-    this.handlers.onCounts(this.counts())
+    this.#forget(key, entry)
+    if (last !== undefined) entry.events.push(last)
+    tell(entry)
   }
 
-  #applyEvent(key: number, event: GenerateEvent): string | undefined {
-    const entry = this.#open.get(key)
-    if (entry === undefined || !entry.sent) return `an event of answer ${key}, which was not asked for`
-    const wrong = this.#account(key, entry, event)
-    if (wrong !== undefined) return wrong
-    if (event._tag === "Finished" || event._tag === "Failed") this.#finish(key, entry, event)
-    else if (!entry.closed) entry.mailbox.unsafeOffer(event)
-    return undefined
+  #forget(key: number, entry: OpenRequest): void {
+    this.#open.delete(key)
+    if (entry.running) this.#active--
+    this.handlers.onCounts(this.counts())
   }
 
   /** Takes one event into account; returns what is wrong with it. */
@@ -227,8 +229,9 @@ const overloaded = ({ queuedMax, slots }: EngineRequestsLimits): GenerateFailure
   message: `All ${slots} slots are taken and ${queuedMax} requests wait. Try again later.`
 })
 
-/** Ends a mailbox that may be ended already, as a closed request's is. */
-const end = (mailbox: Mailbox.Mailbox<GenerateEvent>, last?: GenerateEvent): void => {
-  if (last !== undefined) mailbox.unsafeOffer(last)
-  mailbox.unsafeDone(Exit.void)
+/** Tells who listens the events that were kept for it. */
+const tell = (entry: OpenRequest): void => {
+  const { events } = entry
+  entry.events = []
+  if (!entry.closed && events.length > 0) entry.listen(events)
 }

@@ -6,13 +6,13 @@
 import { availableParallelism } from "node:os"
 import { basename, resolve } from "node:path"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
-import { Effect, Mailbox, RcRef, Schema } from "effect"
-import type { Engine } from "./Engine.ts"
+import { Effect, FiberId, FiberSet, RcRef, Schema } from "effect"
+import type { AnswerListener, CancelAnswer, Engine } from "./Engine.ts"
 import { EngineConfig } from "./EngineConfig.ts"
 import { EngineError } from "./EngineError.ts"
 import * as EngineMetrics from "./EngineMetrics.ts"
-import type { RequestCounts } from "./EngineRequests.ts"
-import type { GenerateEvent, GenerateFailure, GenerateRequest, Profile } from "./Generation.ts"
+import type { EngineRequests, RequestCounts } from "./EngineRequests.ts"
+import { type GenerateFailure, type GenerateRequest, isLast, type Profile } from "./Generation.ts"
 import * as ModelFile from "./ModelFile.ts"
 import * as SupervisedHost from "./SupervisedHost.ts"
 
@@ -58,30 +58,20 @@ export const make = Effect.fn("EngineSupervisor.make")(function* (options: Engin
     idleTimeToLive: config.exactIdle
   })
 
-  const hostFor = (request: GenerateRequest) =>
-    request.profile === "exact" && config.profile === "fast"
-      ? Effect.mapError(RcRef.get(exact), noExactHost)
-      : Effect.succeed(main)
-
-  const submit = (request: GenerateRequest, mailbox: Mailbox.Mailbox<GenerateEvent>) =>
-    Effect.gen(function* () {
-      if (request.model !== model.id) return yield* Effect.fail(notFound(request))
-      const { requests } = yield* hostFor(request)
-      yield* Effect.acquireRelease(
-        Effect.sync(() => requests.open(request, mailbox)),
-        (key) => Effect.sync(() => requests.close(key))
-      )
-    })
-
-  const generate: Engine["generate"] = (request) =>
-    Effect.gen(function* () {
-      // Bounded by the answer itself, to which EngineRequests holds the host.
-      const mailbox = yield* Mailbox.make<GenerateEvent>()
-      yield* Effect.catchAll(submit(request, mailbox), (failure) =>
-        Effect.zipRight(mailbox.offer({ _tag: "Failed", failure }), mailbox.end)
-      )
-      return mailbox
-    })
+  const run = yield* FiberSet.makeRuntime<never>()
+  const generate: Engine["generate"] = (request, listen) => {
+    if (request.model !== model.id) {
+      listen([{ _tag: "Failed", failure: notFound(request) }])
+      return () => {}
+    }
+    if (request.profile !== "exact" || config.profile === "exact") return open(main.requests, request, listen)
+    const answered = Effect.scoped(
+      Effect.flatMap(RcRef.get(exact), ({ requests }) => untilAnswered(requests, request, listen))
+    )
+    const refuse = (error: EngineError) => Effect.sync(() => listen([{ _tag: "Failed", failure: noExactHost(error) }]))
+    const fiber = run(Effect.catchAll(answered, refuse))
+    return () => fiber.unsafeInterruptAsFork(FiberId.none)
+  }
 
   const load: Engine["load"] = Effect.sync(() => {
     const tuning = main.tuning()
@@ -92,6 +82,22 @@ export const make = Effect.fn("EngineSupervisor.make")(function* (options: Engin
 })
 
 // internal
+
+const open = (requests: EngineRequests, request: GenerateRequest, listen: AnswerListener): CancelAnswer => {
+  const key = requests.open(request, listen)
+  return () => requests.close(key)
+}
+
+/** Answers as long as the host that does is held. */
+const untilAnswered = (requests: EngineRequests, request: GenerateRequest, listen: AnswerListener) =>
+  Effect.async<void>((resume) => {
+    const cancel = open(requests, request, (events) => {
+      listen(events)
+      if (events.some(isLast)) resume(Effect.void)
+    })
+    // A cancelled answer says nothing more, even to the interruption's end.
+    return Effect.sync(cancel)
+  })
 
 /** Adds up the requests of a model's hosts. */
 const makeCounts = (model: string) => {

@@ -130,3 +130,9 @@ export const GenerateEvent = Schema.Union(
   Schema.TaggedStruct("Failed", { failure: GenerateFailure })
 )
 export type GenerateEvent = typeof GenerateEvent.Type
+
+/** Represents the last event of an answer. */
+export type LastEvent = Extract<GenerateEvent, { readonly _tag: "Finished" | "Failed" }>
+
+/** Returns whether nothing follows this event. */
+export const isLast = (event: GenerateEvent): event is LastEvent => event._tag === "Finished" || event._tag === "Failed"

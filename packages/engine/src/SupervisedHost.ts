@@ -1,6 +1,6 @@
 /**
  * One engine host of a model, started again whenever it dies. Child: one `EngineHost` process under a supervisor.
- * Requests go `open → EngineRequests → host`, events come back `host → EngineRequests → mailbox`; the host's frames
+ * Requests go `open → EngineRequests → host`, events come back `host → EngineRequests → listener`; the host's frames
  * are checked like a stranger's, as it runs a stranger's file. Owned by `EngineSupervisor.ts`.
  */
 import { availableParallelism } from "node:os"

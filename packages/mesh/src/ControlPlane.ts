@@ -3,7 +3,6 @@ import { SocketServer } from "@effect/platform"
 import * as Socket from "@effect/platform/Socket"
 import { RpcClient, type RpcGroup, RpcSerialization, RpcServer } from "@effect/rpc"
 import { Effect, Schedule } from "effect"
-import * as Frames from "./Frames.ts"
 import * as Link from "./Link.ts"
 import { MeshRpcs } from "./MeshProtocol.ts"
 import * as RpcSocket from "./RpcSocket.ts"
@@ -15,7 +14,7 @@ const serialization = RpcSerialization.makeMsgPack({ useRecords: false, encodeUn
 export const client = Effect.fn("ControlPlane.client")(function* (link: Link.Link) {
   const stream = yield* Link.open(link, "control")
   const protocol = yield* RpcClient.makeProtocolSocket({ retrySchedule: Schedule.stop }).pipe(
-    Effect.provideService(Socket.Socket, RpcSocket.make(stream, Frames.reader(stream))),
+    Effect.provideService(Socket.Socket, RpcSocket.make(stream)),
     Effect.provideService(RpcSerialization.RpcSerialization, serialization)
   )
   return yield* RpcClient.make(MeshRpcs).pipe(Effect.provideService(RpcClient.Protocol, protocol))
@@ -24,8 +23,8 @@ export const client = Effect.fn("ControlPlane.client")(function* (link: Link.Lin
 /** Serves `handlers` on the control stream that the other side opened, until the scope closes or the stream ends. */
 export const serve = Effect.fn("ControlPlane.serve")(function* <
   Handlers extends RpcGroup.HandlersFrom<RpcGroup.Rpcs<typeof MeshRpcs>>
->({ frames, stream }: Link.Incoming, handlers: Handlers) {
-  const socket = RpcSocket.make(stream, frames)
+>({ stream }: Link.Incoming, handlers: Handlers) {
+  const socket = RpcSocket.make(stream)
   const protocol = yield* RpcServer.makeProtocolSocketServer.pipe(
     Effect.provideService(SocketServer.SocketServer, {
       address: { _tag: "TcpAddress", hostname: "mesh", port: 0 },

@@ -1,23 +1,15 @@
 /**
  * Our stream on top of a layer's raw one, the same over every layer. Owned by a `Session`; application bytes flow in by
- * `write` and out by `read`, records flow through the raw stream. The raw stream is read all the time, so grants and
- * resets are seen even when nobody reads; what nobody reads is bounded by the credit window.
- *
- * A record is a u32 (big-endian), then a payload: 0 = end of our direction; 1…2¹⁴ = that many data bytes follow;
- * top bit set = a grant of that many bytes (but for two values of `RecordKind`). Both sides start with a full window.
+ * `write` and out by `read` or to a listener, records (`StreamRecords.ts`) flow through the raw stream. That is read
+ * all the time, so grants and resets are seen even when nobody reads; what nobody reads is bounded by the credit
+ * window. Both sides start with a full one.
  */
 import { Deferred, Effect, FiberId, Option } from "effect"
+import { Inbox } from "./internal/Inbox.ts"
 import type { RawStream } from "./internal/RawSession.ts"
 import { StreamError } from "./MeshError.ts"
-import type { MeshStream } from "./Transport.ts"
-
-/** Record words that are neither data, end nor grant. */
-export const RecordKind = {
-  /** First word of a session's own control stream; never inside a credited stream. */
-  control: 0xc0000000,
-  /** Reset with the u32 code that follows, for layers that cannot carry a code beside the bytes. */
-  reset: 0xc0000001
-} as const
+import * as records from "./StreamRecords.ts"
+import type { MeshStream, StreamListener } from "./Transport.ts"
 
 /** Reset codes that the transport itself uses; applications use codes below 0xff00. */
 export const ResetCode = {
@@ -27,17 +19,8 @@ export const ResetCode = {
   interrupted: 0xff02
 } as const
 
-/** Longest data payload of one record: bounds how long a grant waits behind data on the same stream. */
-const payloadBytesMax = 16 * 1024
-
 /** Most application bytes handed to the layer in one call; larger writes gain nothing measurable. */
 const batchBytesMax = 64 * 1024
-
-/** Unread chunks shorter than this are merged, so that one-byte records cannot cost a hundred times their size. */
-const mergeBelowBytes = 512
-const mergeBlockBytes = 4 * 1024
-
-const grantBit = 0x80000000
 
 /** Represents bytes counted over all streams of a session. */
 export interface ByteCounters {
@@ -83,10 +66,8 @@ export class CreditStream implements MeshStream {
   #payload = 0
   #resetting = false
 
-  readonly #inbox: Array<Uint8Array> = []
-  #inboxAt = 0
-  #block: Uint8Array | undefined
-  #blockUsed = 0
+  readonly #inbox = new Inbox()
+  #listener: StreamListener | undefined
   #reader: ((effect: Effect.Effect<Option.Option<Uint8Array>, StreamError>) => void) | undefined
   readonly #writers: Array<Writer> = []
   /** Records the layer refused for now, in order. */
@@ -138,7 +119,38 @@ export class CreditStream implements MeshStream {
 
   readonly reset = (code: number): Effect.Effect<void> => Effect.sync(() => this.unsafeReset(code))
 
-  /** Resets the stream; nothing happens when it is over already. */
+  unsafeListen(listener: StreamListener | undefined): void {
+    this.#listener = listener
+    for (let chunk = listener && this.#take(); chunk !== undefined; ) {
+      listener?.data(chunk)
+      chunk = this.#listener === listener ? this.#take() : undefined
+    }
+    if (listener === undefined || this.#listener !== listener) return
+    if (this.#gotEnd) listener.ended()
+    if (this.#settled) listener.closed()
+    else if (this.#error !== undefined) listener.failed(this.#error)
+  }
+
+  unsafeUnread(bytes: Uint8Array): void {
+    if (bytes.length === 0 || this.#error !== undefined) return
+    this.#owed -= bytes.length
+    this.#inbox.putBack(bytes)
+  }
+
+  unsafeWrite(bytes: Uint8Array): number {
+    if (this.#error !== undefined || this.#ending) return 0
+    const at = this.#writers.length === 0 ? this.#send(bytes, 0) : 0
+    if (at < bytes.length) this.#writers.push({ bytes, at, resume: ignore })
+    return this.#writers.reduce((sum, { at, bytes }) => sum + (bytes?.length ?? 0) - at, 0)
+  }
+
+  unsafeEnd(): void {
+    if (this.#error !== undefined || this.#ending) return
+    this.#ending = true
+    if (this.#writers.length > 0) this.#writers.push({ bytes: undefined, at: 0, resume: ignore })
+    else this.#sendEnd()
+  }
+
   unsafeReset(code: number): void {
     if (this.#error !== undefined || this.#settled) return
     this.#raw.reset(code >>> 0)
@@ -149,17 +161,14 @@ export class CreditStream implements MeshStream {
   unsafeFail(error: StreamError): void {
     if (this.#error !== undefined) return
     this.#error = error
-    if (!this.#gotEnd || error.reason === "Reset") {
-      this.#inbox.length = 0
-      this.#inboxAt = 0
-      this.#block = undefined
-    }
+    if (!this.#gotEnd || error.reason === "Reset") this.#inbox.clear()
     this.#refused.length = 0
     const reader = this.#reader
     this.#reader = undefined
     reader?.(error)
     for (const writer of this.#writers.splice(0)) writer.resume(error)
     if (this.#settled) return
+    this.#listener?.failed(error)
     Deferred.unsafeDone(this.#closed, error)
     this.#owner.finished(this)
   }
@@ -210,6 +219,11 @@ export class CreditStream implements MeshStream {
     this.#settle()
   }
 
+  /** Lets the listener look at the time; called by the session's own tick. */
+  unsafeTick(nowMs: number): void {
+    if (this.#error === undefined) this.#listener?.tick(nowMs)
+  }
+
   // internal
 
   #record(word: number): void {
@@ -217,12 +231,12 @@ export class CreditStream implements MeshStream {
       this.unsafeResetByPeer(word)
       return
     }
-    if (word >= grantBit) {
-      if (word === RecordKind.reset) {
+    if (word >= records.grantBit) {
+      if (word === records.RecordKind.reset) {
         this.#resetting = true
         return
       }
-      const bytes = word - grantBit
+      const bytes = word - records.grantBit
       if (bytes === 0 || this.#allowance + bytes > this.#owner.windowBytes) {
         this.#owner.violated("granted more credit than was used")
         return
@@ -237,11 +251,14 @@ export class CreditStream implements MeshStream {
     }
     if (word === 0) {
       this.#gotEnd = true
-      if (this.#inboxAt === this.#inbox.length) this.#wakeReader(Effect.succeedNone)
+      if (this.#inbox.isEmpty) {
+        this.#wakeReader(Effect.succeedNone)
+        this.#listener?.ended()
+      }
       this.#settle()
       return
     }
-    if (word > payloadBytesMax) {
+    if (word > records.payloadBytesMax) {
       this.#owner.violated("sent a record longer than the bound")
       return
     }
@@ -259,30 +276,17 @@ export class CreditStream implements MeshStream {
       this.#wakeReader(Effect.succeed(Option.some(chunk)))
       return
     }
-    if (chunk.length >= mergeBelowBytes || this.#inboxAt === this.#inbox.length) {
-      this.#block = undefined
-      this.#inbox.push(chunk)
+    if (this.#listener !== undefined) {
+      this.#grant(chunk.length)
+      this.#listener.data(chunk)
       return
     }
-    if (this.#block === undefined || this.#blockUsed + chunk.length > this.#block.length) {
-      this.#block = new Uint8Array(mergeBlockBytes)
-      this.#blockUsed = 0
-      this.#inbox.push(this.#block.subarray(0, 0))
-    }
-    this.#block.set(chunk, this.#blockUsed)
-    this.#blockUsed += chunk.length
-    this.#inbox[this.#inbox.length - 1] = this.#block.subarray(0, this.#blockUsed)
+    this.#inbox.push(chunk)
   }
 
   #take(): Uint8Array | undefined {
-    const chunk = this.#inbox[this.#inboxAt]
+    const chunk = this.#inbox.take()
     if (chunk === undefined) return undefined
-    this.#inboxAt += 1
-    if (this.#inboxAt === this.#inbox.length) {
-      this.#inbox.length = 0
-      this.#inboxAt = 0
-      this.#block = undefined
-    }
     this.#grant(chunk.length)
     return chunk
   }
@@ -297,11 +301,9 @@ export class CreditStream implements MeshStream {
   #grant(bytes: number): void {
     this.#owed += bytes
     if (this.#owed < this.#owner.windowBytes / 2 || this.#gotEnd || this.#error !== undefined) return
-    const record = new Uint8Array(4)
-    putWord(record, 0, grantBit + this.#owed)
+    this.#put(records.grant(this.#owed))
     this.#granted += this.#owed
     this.#owed = 0
-    this.#put(record)
   }
 
   /** Sends as much of `bytes` from `at` as credit and layer allow, and returns how far it came. */
@@ -310,15 +312,15 @@ export class CreditStream implements MeshStream {
     while (sent < bytes.length && this.#allowance > 0 && this.#refused.length === 0) {
       const length = Math.min(bytes.length - sent, this.#allowance, batchBytesMax)
       this.#allowance -= length
-      this.#put(toRecords(bytes, sent, length))
+      this.#put(records.data(bytes, sent, length))
       sent += length
     }
     return sent
   }
 
-  #put(records: Uint8Array): void {
-    this.#owner.counters.bytesSent += records.length
-    if (this.#refused.length > 0 || !this.#raw.write(records)) this.#refused.push(records)
+  #put(bytes: Uint8Array): void {
+    this.#owner.counters.bytesSent += bytes.length
+    if (this.#refused.length > 0 || !this.#raw.write(bytes)) this.#refused.push(bytes)
   }
 
   #sendEnd(): void {
@@ -358,27 +360,10 @@ export class CreditStream implements MeshStream {
     if (this.#settled || this.#error !== undefined) return
     this.#settled = true
     this.#raw.end()
+    this.#listener?.closed()
     Deferred.unsafeDone(this.#closed, Effect.void)
     this.#owner.finished(this)
   }
 }
 
-const putWord = (into: Uint8Array, at: number, word: number): void => {
-  into[at] = word >>> 24
-  into[at + 1] = word >>> 16
-  into[at + 2] = word >>> 8
-  into[at + 3] = word
-}
-
-/** Copies `length` bytes from `at` into records, headers included: one array and one call down for all of them. */
-const toRecords = (bytes: Uint8Array, at: number, length: number): Uint8Array => {
-  const out = new Uint8Array(length + 4 * Math.ceil(length / payloadBytesMax))
-  let to = 0
-  for (let from = 0; from < length; from += payloadBytesMax) {
-    const payload = Math.min(payloadBytesMax, length - from)
-    putWord(out, to, payload)
-    out.set(bytes.subarray(at + from, at + from + payload), to + 4)
-    to += 4 + payload
-  }
-  return out
-}
+const ignore = (): void => {}

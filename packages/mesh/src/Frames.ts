@@ -2,14 +2,14 @@
  * Messages on a byte stream: `u32` big-endian length, then one value in MessagePack, checked against a Schema on the
  * way in. What the other side sends is bounded before it is kept, and a frame that began must end in time.
  */
-import { Data, Effect, Option, ParseResult, Schema } from "effect"
+import { Data, Effect, Either, Option, ParseResult, Schema } from "effect"
+import { FrameBuffer, headerBytes } from "./FrameBuffer.ts"
 import type { StreamError } from "./MeshError.ts"
 import * as Msgpack from "./Msgpack.ts"
 import type { MeshStream } from "./Transport.ts"
 
 /** Largest frame where the reader names no other bound: the largest control message. */
 export const frameBytesMax = 256 * 1024
-const headerBytes = 4
 
 /** A frame that began must go on: time for a lost packet and its repeats, plus its length at 64 KiB/s (0.5 Mbit/s). */
 const partialMs = (lengthBytes: number): number => 10_000 + (lengthBytes / (64 * 1024)) * 1_000
@@ -41,92 +41,71 @@ export const encodePayload = (payload: Uint8Array): Uint8Array => {
   return bytes
 }
 
-/** Returns the parts as one array; a single part as it is. */
-export const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  if (parts.length === 1 && parts[0] !== undefined) return parts[0]
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
-}
-
-/** Collects bytes and takes frames off their front; every byte is copied at most once. */
-export class FrameBuffer {
-  #parts: Array<Uint8Array> = []
-  #bytes = 0
-
-  /** Bytes held, of whole and partial frames. */
-  get sizeBytes(): number {
-    return this.#bytes
-  }
-
-  /** Adds bytes at the end; they must not change afterwards. */
-  push(bytes: Uint8Array): void {
-    if (bytes.length === 0) return
-    this.#parts.push(bytes)
-    this.#bytes += bytes.length
-  }
-
-  /** Payload length of the frame at the front; undefined while its header is not whole. */
-  get nextBytes(): number | undefined {
-    if (this.#bytes < headerBytes) return undefined
-    let length = 0
-    for (let i = 0, part = 0, at = 0; i < headerBytes; i++, at++) {
-      while (at === (this.#parts[part]?.length ?? 0)) {
-        part++
-        at = 0
-      }
-      length = length * 256 + (this.#parts[part]?.[at] ?? 0)
-    }
-    return length
-  }
-
-  /** Takes the payload of the frame at the front; undefined while it is not whole. */
-  take(): Uint8Array | undefined {
-    const length = this.nextBytes
-    if (length === undefined || this.#bytes < headerBytes + length) return undefined
-    this.#cut(headerBytes)
-    return this.#cut(length)
-  }
-
-  /** Takes exactly `count` bytes, which are there; a view where one part holds them all. */
-  #cut(count: number): Uint8Array {
-    this.#bytes -= count
-    const first = this.#parts[0]
-    if (first !== undefined && first.length > count) {
-      this.#parts[0] = first.subarray(count)
-      return first.subarray(0, count)
-    }
-    const taken: Array<Uint8Array> = []
-    let missing = count
-    while (missing > 0) {
-      const part = this.#parts[0]
-      if (part === undefined) break
-      taken.push(part.length <= missing ? part : part.subarray(0, missing))
-      if (part.length <= missing) this.#parts.shift()
-      else this.#parts[0] = part.subarray(missing)
-      missing -= Math.min(part.length, missing)
-    }
-    return concat(taken)
-  }
-}
-
-/** Decodes one payload against `schema`; the error names the field at fault. */
-export const decode = <A, I>(schema: Schema.Schema<A, I>): ((payload: Uint8Array) => Effect.Effect<A, FrameError>) => {
+/**
+ * Decodes one payload against `schema`; the error names the field at fault. Values that `isPlain` accepts are taken as
+ * they are: a cheap check of the most frequent ones, which must accept nothing that the schema would refuse or change.
+ */
+export const decode = <A, I>(
+  schema: Schema.Schema<A, I>,
+  isPlain: (value: unknown) => value is A = (_value): _value is A => false
+): ((payload: Uint8Array) => Either.Either<A, FrameError>) => {
   const decodeValue = ParseResult.decodeUnknownEither(schema)
   return (payload) =>
     Option.match(Msgpack.decode(payload), {
-      onNone: notMsgpack,
-      onSome: (value) => {
-        const decoded = decodeValue(value)
-        return decoded._tag === "Right"
-          ? Effect.succeed(decoded.right)
-          : new FrameError({ reason: "Mismatch", detail: describe(decoded.left) })
-      }
+      onNone: () => Either.left(notMsgpack()),
+      onSome: (value) =>
+        isPlain(value)
+          ? Either.right(value)
+          : Either.mapLeft(
+              decodeValue(value),
+              (issue) => new FrameError({ reason: "Mismatch", detail: describe(issue) })
+            )
     })
+}
+
+/** Takes frames off one stream as its bytes come, for who listens to it; knows no stream and no clock of its own. */
+export class FrameFeed {
+  readonly #buffer = new FrameBuffer()
+  readonly #sizeBytesMax: number
+  /** When a tick first saw the frame that is not whole yet. */
+  #partialSinceMs: number | undefined
+
+  /** Makes a feed of payloads of at most `sizeBytesMax`. */
+  constructor(sizeBytesMax: number) {
+    this.#sizeBytesMax = sizeBytesMax
+  }
+
+  /** Adds bytes; they must not change afterwards. */
+  push(bytes: Uint8Array): void {
+    this.#buffer.push(bytes)
+  }
+
+  /** Takes the payload of the next frame; undefined while it is not whole. */
+  next(): Uint8Array | FrameError | undefined {
+    const length = this.#buffer.nextBytes
+    if (length !== undefined && length > this.#sizeBytesMax) return tooLarge(length, this.#sizeBytesMax)
+    const payload = this.#buffer.take()
+    if (payload !== undefined) this.#partialSinceMs = undefined
+    return payload
+  }
+
+  /** Takes what is left behind the frames that were taken. */
+  rest(): Uint8Array {
+    return this.#buffer.takeAll()
+  }
+
+  /** Returns what is wrong with a stream that ends now. */
+  ended(): FrameError | undefined {
+    return this.#buffer.sizeBytes === 0 ? undefined : truncated()
+  }
+
+  /** Returns what is wrong with a frame that is still not whole at `nowMs`; to be called at every tick. */
+  tick(nowMs: number): FrameError | undefined {
+    if (this.#buffer.sizeBytes === 0) return undefined
+    this.#partialSinceMs ??= nowMs
+    const length = this.#buffer.nextBytes ?? headerBytes
+    return nowMs - this.#partialSinceMs > partialMs(length) ? slow(length) : undefined
+  }
 }
 
 /** Reads frames off one stream, one reader at a time. */
@@ -147,14 +126,14 @@ export const reader = (stream: MeshStream, options: { readonly sizeBytesMax?: nu
     while (true) {
       const length = buffer.nextBytes
       if (length !== undefined && length > sizeBytesMax) {
-        return yield* new FrameError({ reason: "TooLarge", detail: `${length} bytes, at most ${sizeBytesMax} allowed` })
+        return yield* tooLarge(length, sizeBytesMax)
       }
       const whole = buffer.take()
       if (whole !== undefined) return Option.some(whole)
       const bytes = yield* buffer.sizeBytes === 0 ? stream.read : inTime(stream, length ?? headerBytes)
       if (Option.isNone(bytes)) {
         if (buffer.sizeBytes === 0) return Option.none()
-        return yield* new FrameError({ reason: "Truncated", detail: "the stream ended inside a frame" })
+        return yield* truncated()
       }
       buffer.push(bytes.value)
     }
@@ -179,11 +158,18 @@ export const reader = (stream: MeshStream, options: { readonly sizeBytesMax?: nu
 
 const notMsgpack = () => new FrameError({ reason: "NotMsgpack", detail: "bytes that are no plain value" })
 
+const tooLarge = (lengthBytes: number, sizeBytesMax: number) =>
+  new FrameError({ reason: "TooLarge", detail: `${lengthBytes} bytes, at most ${sizeBytesMax} allowed` })
+
+const truncated = () => new FrameError({ reason: "Truncated", detail: "the stream ended inside a frame" })
+
+const slow = (lengthBytes: number) =>
+  new FrameError({ reason: "Slow", detail: `a frame of ${lengthBytes} bytes did not arrive in time` })
+
 const inTime = (stream: MeshStream, lengthBytes: number) =>
   Effect.timeoutFail(stream.read, {
     duration: partialMs(lengthBytes),
-    onTimeout: () =>
-      new FrameError({ reason: "Slow", detail: `a frame of ${lengthBytes} bytes did not arrive in time` })
+    onTimeout: () => slow(lengthBytes)
   })
 
 /** First problem of a parse error, with the path to its field. */

@@ -3,15 +3,16 @@
  * (`Hello.ts`) on it; until that succeeds nothing else is read. Every later stream begins with a `StreamHeader`, which
  * says what it is for.
  */
-import { Effect, Option, Schema, type Scope } from "effect"
+import { Effect, Either, FiberSet, Option, Schema, type Scope } from "effect"
+import { concat } from "./FrameBuffer.ts"
 import * as Frames from "./Frames.ts"
 import * as Hello from "./Hello.ts"
 import { Identity } from "./Identity.ts"
 import { randomBytes } from "./internal/ed25519.ts"
-import type { SessionError, StreamError } from "./MeshError.ts"
+import { SessionError, type StreamError } from "./MeshError.ts"
 import * as MeshMetrics from "./MeshMetrics.ts"
 import type { PeerId } from "./PeerId.ts"
-import { type MeshStream, type Session, Transport } from "./Transport.ts"
+import { type MeshStream, type Session, type StreamListener, Transport } from "./Transport.ts"
 
 /** Represents a live, authenticated connection. */
 export interface Link {
@@ -50,7 +51,7 @@ const helloDeadline = "5 seconds"
 /** A hello message is about 250 bytes. */
 const helloBytesMax = 1_024
 /** A header comes with the stream's first packet, or somebody plays games. */
-const headerDeadline = "5 seconds"
+const headerMsMax = 5_000
 
 /** Dials `address` and proves who we are; fails where the other side is not `expected`. */
 export const dial = Effect.fn("Link.dial")(function* (
@@ -72,39 +73,77 @@ export const accept = Effect.fn("Link.accept")(function* (
   return yield* refusing(session, acceptHello(session, options))
 })
 
-/** Opens a stream for `kind`; `first` follows the header in the same write. The stream is reset with the scope. */
+/** Opens a stream for `kind`. It is reset with the scope. */
 export const open = Effect.fnUntraced(function* (
   link: Link,
-  kind: StreamHeader["kind"],
-  first?: Uint8Array
+  kind: StreamHeader["kind"]
 ): Effect.fn.Return<MeshStream, SessionError | StreamError, Scope.Scope> {
   const stream = yield* Effect.acquireRelease(link.session.open, (stream) => stream.reset(ResetCode.cancelled))
-  const header = encodeHeader({ kind, version: Hello.protocolVersion })
-  yield* stream.write(first === undefined ? header : Frames.concat([header, first]))
+  yield* stream.write(headers[kind])
   return stream
 })
+
+/** Represents who is told of a stream that was opened without a fiber. */
+export interface Opening {
+  /** The header, `first` and the end of our direction are on their way. */
+  readonly opened: (stream: MeshStream) => void
+  /** There is no stream, as the session is over or has too many. */
+  readonly refused: (error: SessionError) => void
+}
+
+/** Opens a stream for `kind`, sends `first` with the header in one write, and ends our direction. */
+export const unsafeOpen = (
+  { session }: Link,
+  kind: StreamHeader["kind"],
+  first: Uint8Array,
+  opening: Opening
+): void => {
+  session.unsafeOpen().then(
+    (stream) => {
+      stream.unsafeWrite(concat([headers[kind], first]))
+      stream.unsafeEnd()
+      opening.opened(stream)
+    },
+    (error: unknown) =>
+      opening.refused(
+        error instanceof SessionError
+          ? error
+          : new SessionError({ reason: "Lost", address: session.remoteAddress, cause: error })
+      )
+  )
+}
 
 /** Represents a stream that the other side opened, past its header. */
 export interface Incoming {
   readonly kind: StreamHeader["kind"]
   readonly stream: MeshStream
-  /** Reads the frames after the header. */
-  readonly frames: Frames.FrameReader
 }
 
 /**
- * Hands every stream that the other side opens to `handle`, each in a fiber of its own, until the session ends. A
- * stream without a header in time, or of a kind nobody knows, is reset; a handler's end releases its stream.
+ * Hands every stream that the other side opens to `handle`, until the session ends. An effect that it returns runs in a
+ * fiber of its own, whose end releases the stream; a handler that listens to the stream returns nothing and releases
+ * it itself. A stream without a header in time, or of a kind nobody knows, is reset.
  */
-export const serve = <R>(
-  link: Link,
-  handle: (incoming: Incoming) => Effect.Effect<void, never, R | Scope.Scope>
+export const serve = <R = never>(
+  { session }: Link,
+  // Nothing to run is `void`, so that a handler may end in any call.
+  handle: (incoming: Incoming) => Effect.Effect<void, never, R | Scope.Scope> | void
 ): Effect.Effect<SessionError, never, Exclude<R, Scope.Scope>> =>
   Effect.gen(function* () {
-    while (true) {
-      const stream = yield* link.session.accept
-      yield* Effect.forkScoped(Effect.scoped(serveOne(stream, handle)))
-    }
+    const run = yield* FiberSet.makeRuntime<Exclude<R, Scope.Scope>>()
+    const take = (stream: MeshStream): void =>
+      stream.unsafeListen(
+        new HeaderListener(stream, (kind) => {
+          const handled = handle({ kind, stream })
+          if (handled === undefined) return
+          run(Effect.ensuring(Effect.scoped(handled), stream.reset(ResetCode.cancelled)))
+        })
+      )
+    yield* Effect.acquireRelease(
+      Effect.sync(() => session.unsafeServe(take)),
+      () => Effect.sync(() => session.unsafeServe(undefined))
+    )
+    return yield* Effect.forever(Effect.map(session.accept, take))
   }).pipe(Effect.scoped, Effect.flip)
 
 // internal
@@ -112,22 +151,52 @@ export const serve = <R>(
 let links = 0
 
 const encodeHeader = Frames.encode(StreamHeader)
+const decodeHeader = Frames.decode(StreamHeader)
+/** The same few bytes begin every stream of a kind. */
+const headers = {
+  control: encodeHeader({ kind: "control", version: Hello.protocolVersion }),
+  generate: encodeHeader({ kind: "generate", version: Hello.protocolVersion })
+} as const
 const encodeOffer = Frames.encode(Hello.Offer)
 const encodeAccept = Frames.encode(Hello.Accept)
 const encodeProof = Frames.encode(Hello.Proof)
 
-const serveOne = Effect.fnUntraced(function* <R>(
-  stream: MeshStream,
-  handle: (incoming: Incoming) => Effect.Effect<void, never, R>
-) {
-  yield* Effect.addFinalizer(() => stream.reset(ResetCode.cancelled))
-  const frames = Frames.reader(stream)
-  const header = yield* frames.read(StreamHeader).pipe(Effect.timeout(headerDeadline), Effect.option)
-  yield* Option.match(Option.flatten(header), {
-    onNone: () => stream.reset(ResetCode.unknownKind),
-    onSome: ({ kind }) => handle({ kind, stream, frames })
-  })
-})
+/** Reads the header of one stream, hands back what came behind it, and lets go. */
+class HeaderListener implements StreamListener {
+  readonly #feed = new Frames.FrameFeed(Frames.frameBytesMax)
+  readonly #stream: MeshStream
+  readonly #known: (kind: StreamHeader["kind"]) => void
+  #sinceMs: number | undefined
+
+  constructor(stream: MeshStream, known: (kind: StreamHeader["kind"]) => void) {
+    this.#stream = stream
+    this.#known = known
+  }
+
+  data(bytes: Uint8Array): void {
+    this.#feed.push(bytes)
+    const payload = this.#feed.next()
+    if (payload === undefined) return
+    const header = payload instanceof Uint8Array ? Either.getOrUndefined(decodeHeader(payload)) : undefined
+    if (header === undefined) return this.#stream.unsafeReset(ResetCode.unknownKind)
+    this.#stream.unsafeListen(undefined)
+    this.#stream.unsafeUnread(this.#feed.rest())
+    this.#known(header.kind)
+  }
+
+  ended(): void {
+    this.#stream.unsafeReset(ResetCode.unknownKind)
+  }
+
+  closed(): void {}
+
+  failed(): void {}
+
+  tick(nowMs: number): void {
+    this.#sinceMs ??= nowMs
+    if (nowMs - this.#sinceMs > headerMsMax) this.#stream.unsafeReset(ResetCode.unknownKind)
+  }
+}
 
 const linked = (session: Session, peer: PeerId, role: Hello.Role): Link => ({ peer, role, number: ++links, session })
 

@@ -8,7 +8,7 @@ import { Rpc, RpcGroup } from "@effect/rpc"
 import * as Actor from "@weft/actors/Actor"
 import type { ActorRef } from "@weft/actors/ActorRef"
 import type { ChildFailed } from "@weft/actors/ChildFailed"
-import { Clock, Context, Effect, Layer, Ref, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { RegisterRefused } from "./MeshProtocol.ts"
 import * as PeerDirectory from "./PeerDirectory.ts"
 import { observePeers } from "./PeerDirectoryMetrics.ts"
@@ -30,7 +30,8 @@ export class PeerDirectoryActor extends Context.Tag("@weft/mesh/PeerDirectoryAct
   PeerDirectoryActor,
   {
     readonly ref: ActorRef<RpcGroup.Rpcs<typeof PeerDirectoryRpcs>>
-    readonly snapshot: Effect.Effect<PeerDirectory.PeerDirectory>
+    /** Returns the directory as it is now. */
+    readonly unsafeSnapshot: () => PeerDirectory.PeerDirectory
     /** Fails when the actor gave up: the entry must not go on without it. */
     readonly join: Effect.Effect<void, ChildFailed>
   }
@@ -48,21 +49,20 @@ const mailboxCapacity = 8_192
 // internal
 
 const make = Effect.fnUntraced(function* (silenceMsMax: number) {
-  const current = yield* Ref.make(PeerDirectory.empty)
+  let current = PeerDirectory.empty
   const update = (step: (directory: PeerDirectory.PeerDirectory, now: number) => PeerDirectory.PeerDirectory) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.tap(
-        Ref.updateAndGet(current, (directory) => step(directory, now)),
-        (directory) => Effect.sync(() => observePeers(countByState(directory)))
-      )
-    )
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      current = step(current, now)
+      observePeers(countByState(current))
+      return current
+    })
   const build = Effect.gen(function* () {
-    yield* Ref.set(current, PeerDirectory.empty)
+    current = PeerDirectory.empty
     return PeerDirectoryRpcs.of({
       Register: Effect.fnUntraced(function* ({ info, link }) {
         const now = yield* Clock.currentTimeMillis
         const next = yield* Effect.mapError(
-          PeerDirectory.register(yield* Ref.get(current), info, link, now),
+          PeerDirectory.register(current, info, link, now),
           ({ reason }) => new RegisterRefused({ reason, detail: refusals[reason] })
         )
         yield* update(() => next)
@@ -77,7 +77,7 @@ const make = Effect.fnUntraced(function* (silenceMsMax: number) {
     })
   })
   const { join, ref } = yield* Actor.spawn(directoryActor, build, { mailboxCapacity })
-  return { ref, join, snapshot: Ref.get(current) }
+  return { ref, join, unsafeSnapshot: () => current }
 })
 
 const directoryActor = Actor.make("PeerDirectory", PeerDirectoryRpcs)

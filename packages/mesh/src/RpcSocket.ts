@@ -12,13 +12,13 @@ import type { MeshStream } from "./Transport.ts"
 const writesWaitingMax = 256
 
 /**
- * Returns the socket over `stream`, whose messages `frames` reads. They are handled one after the other, so a busy
+ * Returns the socket over `stream`. Messages are handled one after the other, so a busy
  * handler holds the sender by credit. It runs once: when the stream ends the socket fails with a close error, and the
  * link that owns the stream decides what follows. A bad frame and a reader that lets too much wait reset the stream. A
  * failed write is a typed error, never a defect.
  */
-export const make = (stream: MeshStream, frames: Frames.FrameReader): Socket.Socket => {
-  const next = frames.readPayload.pipe(
+export const make = (stream: MeshStream): Socket.Socket => {
+  const next = Frames.reader(stream).readPayload.pipe(
     Effect.tapErrorTag("FrameError", () => stream.reset(ResetCode.malformed)),
     Effect.mapError(failed("Read"))
   )

@@ -4,12 +4,14 @@
  * mailbox; pings run on a control stream of the session's own.
  */
 import { type Clock, Deferred, Effect, Exit, FiberId, Mailbox, Option, type Scope } from "effect"
-import { type ByteCounters, CreditStream, RecordKind, ResetCode, type StreamOwner } from "./CreditStream.ts"
+import { type ByteCounters, CreditStream, ResetCode, type StreamOwner } from "./CreditStream.ts"
 import * as control from "./internal/controlStream.ts"
+import { awaitFirstWord, ignoreEvents } from "./internal/firstWord.ts"
 import type { RawClose, RawSession, RawStream, RawStreamEvents } from "./internal/RawSession.ts"
 import { SessionError, StreamError } from "./MeshError.ts"
 import * as MeshMetrics from "./MeshMetrics.ts"
 import * as Liveness from "./SessionLiveness.ts"
+import { RecordKind } from "./StreamRecords.ts"
 import type { Datagrams, Session as MeshSession, MeshStream, SessionStats } from "./Transport.ts"
 import type { TransportLimits } from "./TransportLimits.ts"
 
@@ -64,6 +66,7 @@ class LiveSession implements MeshSession {
   #opening = 0
   #nameless = 0
   #streamsEver = 0
+  #take: ((stream: MeshStream) => void) | undefined
   readonly #over = Deferred.unsafeMake<SessionError>(FiberId.none)
   #error: SessionError | undefined
 
@@ -108,29 +111,36 @@ class LiveSession implements MeshSession {
     return this.#raw.remoteAddress
   }
 
-  readonly open: Effect.Effect<MeshStream, SessionError> = Effect.suspend(() => {
-    if (this.#error !== undefined) return this.#error
+  readonly open: Effect.Effect<MeshStream, SessionError> = Effect.uninterruptible(
+    Effect.tryPromise({ try: () => this.unsafeOpen(), catch: (error) => this.#openError(error) })
+  )
+
+  readonly unsafeOpen = (): Promise<MeshStream> => {
+    if (this.#error !== undefined) return Promise.reject(this.#error)
     if (this.#opened.size + this.#opening >= this.#options.limits.streamsMax) {
-      return new SessionError({ reason: "TooManyStreams", address: this.remoteAddress })
+      return Promise.reject(new SessionError({ reason: "TooManyStreams", address: this.remoteAddress }))
     }
     this.#opening += 1
     this.#streamsEver += 1
-    return this.#openRaw.pipe(
-      Effect.ensuring(
-        Effect.sync(() => {
-          this.#opening -= 1
-        })
-      ),
-      Effect.flatMap((raw) => {
-        if (this.#error !== undefined) return this.#error
+    return this.#raw.open().then(
+      (raw) => {
+        this.#opening -= 1
+        if (this.#error !== undefined) throw this.#error
         const stream = new CreditStream(raw, this.#owner)
         this.#opened.add(stream)
         raw.listen(eventsOf(stream))
-        return Effect.succeed(stream)
-      }),
-      Effect.uninterruptible
+        return stream
+      },
+      (cause) => {
+        this.#opening -= 1
+        throw this.#openError(cause)
+      }
     )
-  })
+  }
+
+  readonly unsafeServe = (take: ((stream: MeshStream) => void) | undefined): void => {
+    this.#take = take
+  }
 
   readonly stats: Effect.Effect<SessionStats> = Effect.sync(() => {
     const { rttMs, packetsSent, packetsLost } = this.#raw.stats()
@@ -140,7 +150,7 @@ class LiveSession implements MeshSession {
   readonly close = (code: number, reason: string): Effect.Effect<void> => Effect.sync(() => this.#leave(code, reason))
 
   /** Opens the control stream of a session that we dialled; a session too dead for it is noticed by its silence. */
-  readonly openControl: Effect.Effect<void> = Effect.suspend(() => this.#openRaw).pipe(
+  readonly openControl: Effect.Effect<void> = Effect.tryPromise(() => this.#raw.open()).pipe(
     Effect.flatMap((raw) =>
       Effect.sync(() => {
         raw.write(control.marker())
@@ -166,16 +176,15 @@ class LiveSession implements MeshSession {
     }
     this.#ping(nowMs)
     this.#report()
+    for (const streams of [this.#opened, this.#accepted]) for (const stream of streams) stream.unsafeTick(nowMs)
     return true
   })
 
   // internal
 
-  get #openRaw(): Effect.Effect<RawStream, SessionError> {
-    return Effect.tryPromise({
-      try: () => this.#raw.open(),
-      catch: (cause) => this.#error ?? new SessionError({ reason: "Lost", address: this.remoteAddress, cause })
-    })
+  #openError(cause: unknown): SessionError {
+    if (cause instanceof SessionError) return cause
+    return this.#error ?? new SessionError({ reason: "Lost", address: this.remoteAddress, cause })
   }
 
   #isWorn(): boolean {
@@ -197,36 +206,20 @@ class LiveSession implements MeshSession {
     }
     this.#nameless += 1
     this.#streamsEver += 1
-    let head = new Uint8Array(0)
-    let events: RawStreamEvents | undefined
-    const forget = (): void => {
-      if (events === undefined) this.#nameless -= 1
-      events = ignoreEvents
-    }
-    raw.listen({
-      data: (bytes) => {
-        if (events !== undefined) return events.data(bytes)
-        head = head.length === 0 ? new Uint8Array(bytes) : joined(head, bytes)
-        if (head.length < 4) return
+    awaitFirstWord(raw, {
+      forgotten: () => {
         this.#nameless -= 1
-        events = ignoreEvents
-        this.#named(raw, head, (named) => {
-          events = named
-        })
       },
-      reset: (code) => {
-        if (events !== undefined) return events.reset(code)
-        raw.reset(code)
-        forget()
-      },
-      cut: () => (events === undefined ? forget() : events.cut()),
-      writable: () => events?.writable()
+      named: (word, head, use) => {
+        this.#nameless -= 1
+        this.#named(raw, word, head, use)
+      }
     })
   }
 
   /** The first word of an accepted stream is there: it is either the control stream or one for the application. */
-  #named(raw: RawStream, head: Uint8Array, use: (events: RawStreamEvents) => void): void {
-    if (new DataView(head.buffer, head.byteOffset).getUint32(0) === RecordKind.control) {
+  #named(raw: RawStream, word: number, head: Uint8Array, use: (events: RawStreamEvents) => void): void {
+    if (word === RecordKind.control) {
       if (this.direction === "dialled" || this.#control !== undefined) {
         this.#violated("opened a control stream")
         return
@@ -241,7 +234,8 @@ class LiveSession implements MeshSession {
     this.#accepted.add(stream)
     const events = eventsOf(stream)
     use(events)
-    if (!this.#waiting.unsafeOffer(stream)) {
+    if (this.#take !== undefined) this.#take(stream)
+    else if (!this.#waiting.unsafeOffer(stream)) {
       stream.unsafeReset(ResetCode.refused)
       return
     }
@@ -330,21 +324,12 @@ interface Parts {
   readonly clock: Clock.Clock
 }
 
-const ignoreEvents: RawStreamEvents = { data: () => {}, reset: () => {}, cut: () => {}, writable: () => {} }
-
 const eventsOf = (stream: CreditStream): RawStreamEvents => ({
   data: (bytes) => stream.unsafeReceive(bytes),
   reset: (code) => stream.unsafeResetByPeer(code),
   cut: () => stream.unsafeCut(),
   writable: () => stream.unsafeFlush()
 })
-
-const joined = (left: Uint8Array, right: Uint8Array): Uint8Array<ArrayBuffer> => {
-  const out = new Uint8Array(left.length + right.length)
-  out.set(left)
-  out.set(right, left.length)
-  return out
-}
 
 /** Takes from a mailbox that ends only with a failure. */
 const takeFrom = <A>(mailbox: Mailbox.Mailbox<A, SessionError>): Effect.Effect<A, SessionError> =>

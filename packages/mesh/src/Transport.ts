@@ -6,6 +6,20 @@
 import { Context, type Effect, type Option, type Scope } from "effect"
 import type { SessionError, StreamError } from "./MeshError.ts"
 
+/** Is told what happens on one stream, in order and at once, in place of a fiber that reads. */
+export interface StreamListener {
+  /** Bytes came, at least one; they are taken with this, so who cannot keep up must reset the stream. */
+  readonly data: (bytes: Uint8Array) => void
+  /** The other side ended its direction; no more bytes come. */
+  readonly ended: () => void
+  /** Both directions have ended and everything was handed to the layer; nothing is told after this. */
+  readonly closed: () => void
+  /** The stream was reset, by either side, or lost; nothing is told after this, and never both it and `closed`. */
+  readonly failed: (error: StreamError) => void
+  /** Some 300 ms passed; `nowMs` never goes back. Deadlines are kept with this, so that no stream needs a timer. */
+  readonly tick: (nowMs: number) => void
+}
+
 /** Represents one bidirectional byte stream with credit-based flow control and an explicit end in each direction. */
 export interface MeshStream {
   /**
@@ -21,6 +35,19 @@ export interface MeshStream {
   readonly reset: (code: number) => Effect.Effect<void>
   /** Completes when both directions ended cleanly; fails at once when the stream is reset or lost, read or not. */
   readonly closed: Effect.Effect<void, StreamError>
+  /** Tells `listener` what comes from now on, unread bytes first; undefined lets bytes wait for a reader again. */
+  unsafeListen(listener: StreamListener | undefined): void
+  /** Puts the end of what was read last back, to be read again. */
+  unsafeUnread(bytes: Uint8Array): void
+  /**
+   * Sends like `write` and returns how many bytes wait for credit now, of this write and earlier ones: the caller
+   * bounds them. The array must not change.
+   */
+  unsafeWrite(bytes: Uint8Array): number
+  /** Ends our direction after what was written. */
+  unsafeEnd(): void
+  /** Resets the stream; nothing happens when it is over already. */
+  unsafeReset(code: number): void
 }
 
 /** Represents what a session measured; a figure is absent where the layer cannot tell. */
@@ -51,8 +78,12 @@ export interface Session {
   readonly serverCertificateSha256: Uint8Array
   /** Opens a stream; fails with `TooManyStreams` beyond the layer's bound. */
   readonly open: Effect.Effect<MeshStream, SessionError>
+  /** Opens a stream like `open`, without a fiber; rejects with a `SessionError`. */
+  readonly unsafeOpen: () => Promise<MeshStream>
   /** Takes the next stream that the other side opened; a bounded number wait, more are reset. */
   readonly accept: Effect.Effect<MeshStream, SessionError>
+  /** Hands streams that the other side opens to `take` at once; those that wait already are still for `accept`. */
+  readonly unsafeServe: (take: ((stream: MeshStream) => void) | undefined) => void
   readonly datagrams: Option.Option<Datagrams>
   readonly stats: Effect.Effect<SessionStats>
   /** Completes when the session is over, with why; a dead other side is noticed within 2 s. */

@@ -13,7 +13,7 @@ import { version } from "@weft/mesh/Version"
 import { Answers } from "@weft/peer/Answers"
 import * as Engines from "@weft/peer/Engines"
 import { EntryLink } from "@weft/peer/EntryLink"
-import { Console, Effect, Layer, Mailbox } from "effect"
+import { Console, Effect, Layer } from "effect"
 import { answerText, mockModelName } from "./Answer.ts"
 
 /** More than the generator ever has under way, so that admission never holds a request back. */
@@ -41,13 +41,10 @@ const engine: SupervisedEngine = {
     contextTokens: 4096,
     slots
   },
-  generate: () =>
-    Effect.gen(function* () {
-      const mailbox = yield* Mailbox.make<GenerateEvent>()
-      yield* mailbox.offerAll(events)
-      yield* mailbox.end
-      return mailbox
-    }),
+  generate: (_request, listen) => {
+    listen(events)
+    return () => {}
+  },
   load: Effect.succeed({ state: "ready", active: 0, queued: 0, restarts: 0 }),
   hostProcessId: Effect.succeed(undefined)
 }

@@ -3,6 +3,7 @@
  * error so that nothing native code prints can reach it. Frames in go to a callback at once; frames out wait only for
  * the kernel.
  */
+import { FrameBuffer } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
 import * as Msgpack from "@weft/mesh/Msgpack"
 import { Effect, Option, type Scope } from "effect"
@@ -33,7 +34,7 @@ export const open = (fd: number, handlers: FrameSocketHandlers): Effect.Effect<F
   )
 
 const connect = async (fd: number, handlers: FrameSocketHandlers) => {
-  const received = new Frames.FrameBuffer()
+  const received = new FrameBuffer()
   let unsent: Array<Uint8Array> = []
   let unsentBytes = 0
   let open = true

@@ -2,7 +2,7 @@
  * Records of a session's own control stream, which the dialling side opens first: the marker word of `CreditStream`,
  * then records of 5 bytes, kind and u32 id (big-endian). It carries pings only, so nothing on it is worth waiting for.
  */
-import { RecordKind } from "../CreditStream.ts"
+import { RecordKind } from "../StreamRecords.ts"
 
 const recordBytes = 5
 const ping = 1

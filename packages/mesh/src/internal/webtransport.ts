@@ -8,7 +8,7 @@ import type { ClientHttp2Session, Http2SecureServer } from "node:http2"
 import type { Socket } from "node:net"
 import { connect as connectTls, type TLSSocket } from "node:tls"
 import { type CertificateKeyPair, sha256 } from "../Certificate.ts"
-import { RecordKind } from "../CreditStream.ts"
+import { RecordKind } from "../StreamRecords.ts"
 import type { RawClose, RawSession, RawSessionEvents, RawStream, RawStreamEvents } from "./RawSession.ts"
 
 /** Path of the mesh on a server that may serve pages too. */

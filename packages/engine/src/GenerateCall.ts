@@ -1,0 +1,128 @@
+/**
+ * The entry's end of one answer: asks with one frame on a stream of its own and takes the peer's `GenerateEvent`
+ * frames, which are checked here before anyone sees them. Plain calls from the stream to the listener: no fiber, no
+ * timer and no queue stand on the way of a token.
+ */
+import * as Frames from "@weft/mesh/Frames"
+import * as Link from "@weft/mesh/Link"
+import type { SessionError, StreamError } from "@weft/mesh/MeshError"
+import type { MeshStream, StreamListener } from "@weft/mesh/Transport"
+import { Either } from "effect"
+import { AnswerJudge, AnswerMalformed } from "./AnswerJudge.ts"
+import type { AnswerListener, CancelAnswer } from "./Engine.ts"
+import { GenerateEvent, type GenerateRequest, isLast } from "./Generation.ts"
+import { isPlainDelta } from "./PlainDelta.ts"
+
+/** An event is a turn's text of one sequence: a few tokens. */
+const eventBytesMax = 256 * 1024
+/** A peer begins at once, unless it must first load the model anew; one that never does must not hold its client. */
+const beginMsMax = 120_000
+/** The peer ends its direction right behind the last event; one that does not loses the stream. */
+const farewellMsMax = 5_000
+
+/**
+ * Asks the peer at the other end of `link` and tells `listen` its checked events. A lost session or stream and an
+ * answer that breaks the rules are a `Failed` with `engine_lost`. Returns what cancels the answer on the peer.
+ */
+export const ask = (link: Link.Link, request: GenerateRequest, listen: AnswerListener): CancelAnswer => {
+  const call = new Call(request, listen)
+  Link.unsafeOpen(link, "generate", Frames.frame(request), call)
+  return () => call.cancel()
+}
+
+// internal
+
+const decodeEvent = Frames.decode(GenerateEvent, isPlainDelta)
+
+class Call implements StreamListener, Link.Opening {
+  readonly #listen: AnswerListener
+  readonly #judge: AnswerJudge
+  readonly #feed = new Frames.FrameFeed(eventBytesMax)
+  #stream: MeshStream | undefined
+  /** The last event was told, or nobody listens any more. */
+  #isOver = false
+  /** When the wait for the start, or after the last event that for the end, was first looked at. */
+  #waitsSinceMs: number | undefined
+
+  constructor(request: GenerateRequest, listen: AnswerListener) {
+    this.#listen = listen
+    this.#judge = new AnswerJudge(request)
+  }
+
+  opened(stream: MeshStream): void {
+    this.#stream = stream
+    if (this.#isOver) stream.unsafeReset(Link.ResetCode.cancelled)
+    else stream.unsafeListen(this)
+  }
+
+  refused(error: SessionError): void {
+    this.#end([], lost(error.message))
+  }
+
+  cancel(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#stream?.unsafeReset(Link.ResetCode.cancelled)
+  }
+
+  data(bytes: Uint8Array): void {
+    if (this.#isOver) return this.#stream?.unsafeReset(Link.ResetCode.malformed)
+    this.#feed.push(bytes)
+    const events: Array<GenerateEvent> = []
+    for (let event = this.#next(); event !== undefined; event = this.#next()) {
+      if (Either.isLeft(event)) return this.#malformed(events, event.left)
+      if (isLast(event.right)) return this.#end(events, event.right)
+      events.push(event.right)
+    }
+    if (events.length > 0) this.#listen(events)
+  }
+
+  ended(): void {
+    if (this.#isOver) return
+    this.#malformed([], this.#feed.ended() ?? new AnswerMalformed({ detail: "it ended before it was finished" }))
+  }
+
+  closed(): void {}
+
+  failed(error: StreamError): void {
+    this.#end([], lost(error.message))
+  }
+
+  tick(nowMs: number): void {
+    const slow = this.#isOver ? undefined : this.#feed.tick(nowMs)
+    if (slow !== undefined) return this.#malformed([], slow)
+    if (this.#judge.hasStarted && !this.#isOver) return
+    this.#waitsSinceMs ??= nowMs
+    const waitsMs = nowMs - this.#waitsSinceMs
+    if (this.#isOver && waitsMs > farewellMsMax) this.#stream?.unsafeReset(Link.ResetCode.cancelled)
+    else if (waitsMs > beginMsMax) this.#malformed([], new AnswerMalformed({ detail: "it did not begin in time" }))
+  }
+
+  /** Takes the next event; undefined while it is not whole. */
+  #next(): Either.Either<GenerateEvent, Error> | undefined {
+    const payload = this.#feed.next()
+    if (payload === undefined) return undefined
+    if (!(payload instanceof Uint8Array)) return Either.left(payload)
+    return Either.flatMap(decodeEvent(payload), (event): Either.Either<GenerateEvent, Error> => {
+      const wrong = this.#judge.judge(event)
+      return wrong === undefined ? Either.right(event) : Either.left(wrong)
+    })
+  }
+
+  #malformed(before: ReadonlyArray<GenerateEvent>, { message }: Error): void {
+    this.#end(before, lost(message))
+    this.#stream?.unsafeReset(Link.ResetCode.malformed)
+  }
+
+  #end(before: ReadonlyArray<GenerateEvent>, last: GenerateEvent): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#waitsSinceMs = undefined
+    this.#listen([...before, last])
+  }
+}
+
+const lost = (message: string): GenerateEvent => ({
+  _tag: "Failed",
+  failure: { code: "engine_lost", message: message.slice(0, 1024) }
+})
