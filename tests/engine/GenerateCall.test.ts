@@ -23,8 +23,8 @@ interface Ends {
   readonly far: Link.Link
 }
 
-/** What a peer does with a stream: an effect that runs, or calls that were made. */
-type Give = (incoming: Link.Incoming) => Effect.Effect<unknown, unknown> | void
+/** What a peer does with a stream: an effect that runs, or none where calls were made. */
+type Give = (incoming: Link.Incoming) => Effect.Effect<unknown, unknown> | undefined
 
 /** Runs `body` with a link whose peer (`near`) answers with what `giving` makes; the entry's end is `far`. */
 const answered = <A, E, R>(
@@ -46,16 +46,19 @@ const answered = <A, E, R>(
     { network }
   )
 
+/** Answers with our code. */
+const byService =
+  (find: GenerateService.FindEngine, done: (outcome: GenerateService.Outcome) => void = () => {}): Give =>
+  ({ stream }) => {
+    GenerateService.answer(stream, find, done)
+    return undefined
+  }
+
 const byEngine = (
   { engine }: Scripted,
-  done: (outcome: GenerateService.Outcome) => void = () => {}
+  done?: (outcome: GenerateService.Outcome) => void
 ): Effect.Effect<Give, never, Scope.Scope> =>
-  Effect.map(
-    engine,
-    (engine) =>
-      ({ stream }) =>
-        GenerateService.answer(stream, () => Either.right(engine), done)
-  )
+  Effect.map(engine, (engine) => byService(() => Either.right(engine), done))
 
 /** What a peer does on the stream itself, without our code. */
 const byHand = (act: (stream: MeshStream) => Effect.Effect<unknown, unknown>): Effect.Effect<Give> =>
@@ -245,13 +248,7 @@ it.effect("tokens without end are cut off where the request names no bound", () 
 it.effect("a refusal arrives whole although the peer closes the stream right behind it", () => {
   const refusal: GenerateFailure = { code: "overloaded", message: "come again", param: "model" }
   return answered(
-    Effect.succeed(({ stream }) =>
-      GenerateService.answer(
-        stream,
-        () => Either.left(refusal),
-        () => {}
-      )
-    ),
+    Effect.succeed(byService(() => Either.left(refusal))),
     (ends) =>
       Effect.gen(function* () {
         const { events } = yield* whole(ends)

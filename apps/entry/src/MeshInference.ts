@@ -126,7 +126,10 @@ class MeshAnswer {
   #told(seat: Seat, events: ReadonlyArray<GenerateEvent>): void {
     const passed: Array<GenerateEvent> = []
     for (const event of events) {
-      if (isLast(event)) return this.#partEnded(seat, passed, event)
+      if (isLast(event)) {
+        this.#partEnded(seat, passed, event)
+        return
+      }
       if (this.#failover.passes(event)) passed.push(event)
     }
     this.#tell(seat.link.peer, passed)
@@ -136,11 +139,13 @@ class MeshAnswer {
     seat.leave()
     const { peer } = seat.link
     const verdict = this.#failover.ended(last)
-    if (verdict._tag === "Over") return this.#end(peer, [...passed, verdict.last])
-    this.#tell(peer, passed)
-    this.#failed = { peer, last }
-    this.#looks = 0
-    this.look()
+    if (verdict._tag === "Over") this.#end(peer, [...passed, verdict.last])
+    else {
+      this.#tell(peer, passed)
+      this.#failed = { peer, last }
+      this.#looks = 0
+      this.look()
+    }
   }
 
   /** No slot for the next part: an answer that has begun looks again, its failed peers included. */

@@ -66,13 +66,16 @@ class Call implements StreamListener, Link.Opening {
   }
 
   data(bytes: Uint8Array): void {
-    if (this.#isOver) return this.#stream?.unsafeReset(Link.ResetCode.malformed)
+    if (this.#isOver) {
+      this.#stream?.unsafeReset(Link.ResetCode.malformed)
+      return
+    }
     this.#feed.push(bytes)
     const events: Array<GenerateEvent> = []
-    for (let event = this.#next(); event !== undefined; event = this.#next()) {
-      if (Either.isLeft(event)) return this.#malformed(events, event.left)
-      if (isLast(event.right)) return this.#end(events, event.right)
-      events.push(event.right)
+    for (let next = this.#next(); next !== undefined && !this.#isOver; next = this.#next()) {
+      if (Either.isLeft(next)) this.#malformed(events.splice(0), next.left)
+      else if (isLast(next.right)) this.#end(events.splice(0), next.right)
+      else events.push(next.right)
     }
     if (events.length > 0) this.#listen(events)
   }
@@ -90,7 +93,7 @@ class Call implements StreamListener, Link.Opening {
 
   tick(nowMs: number): void {
     const slow = this.#isOver ? undefined : this.#feed.tick(nowMs)
-    if (slow !== undefined) return this.#malformed([], slow)
+    if (slow !== undefined) this.#malformed([], slow)
     if (this.#judge.hasStarted && !this.#isOver) return
     this.#waitsSinceMs ??= nowMs
     const waitsMs = nowMs - this.#waitsSinceMs

@@ -52,17 +52,17 @@ class Answering implements StreamListener {
   }
 
   data(bytes: Uint8Array): void {
-    // Behind its request the entry has nothing to say.
-    if (this.#hasRequest) return this.#stream.unsafeReset(Link.ResetCode.malformed)
     this.#feed.push(bytes)
     const payload = this.#feed.next()
     if (payload === undefined) return
     const request = payload instanceof Uint8Array ? Either.getOrUndefined(decodeRequest(payload)) : undefined
-    if (request === undefined || this.#feed.ended() !== undefined) {
-      return this.#stream.unsafeReset(Link.ResetCode.malformed)
+    // Behind its request the entry has nothing to say.
+    if (this.#hasRequest || request === undefined || this.#feed.ended() !== undefined) {
+      this.#stream.unsafeReset(Link.ResetCode.malformed)
+    } else {
+      this.#hasRequest = true
+      this.#begin(request)
     }
-    this.#hasRequest = true
-    this.#begin(request)
   }
 
   ended(): void {
@@ -90,9 +90,11 @@ class Answering implements StreamListener {
 
   #begin(request: GenerateRequest): void {
     const engine = this.#find(request)
-    if (Either.isLeft(engine)) return this.#forward([{ _tag: "Failed", failure: engine.left }])
-    const cancel = engine.right.generate(request, (events) => this.#forward(events))
-    if (this.#outcome === undefined) this.#cancel = cancel
+    if (Either.isLeft(engine)) this.#forward([{ _tag: "Failed", failure: engine.left }])
+    else {
+      const cancel = engine.right.generate(request, (events) => this.#forward(events))
+      if (this.#outcome === undefined) this.#cancel = cancel
+    }
   }
 
   #forward(events: ReadonlyArray<GenerateEvent>): void {

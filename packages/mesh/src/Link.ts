@@ -178,10 +178,12 @@ class HeaderListener implements StreamListener {
     const payload = this.#feed.next()
     if (payload === undefined) return
     const header = payload instanceof Uint8Array ? Either.getOrUndefined(decodeHeader(payload)) : undefined
-    if (header === undefined) return this.#stream.unsafeReset(ResetCode.unknownKind)
-    this.#stream.unsafeListen(undefined)
-    this.#stream.unsafeUnread(this.#feed.rest())
-    this.#known(header.kind)
+    if (header === undefined) this.#stream.unsafeReset(ResetCode.unknownKind)
+    else {
+      this.#stream.unsafeListen(undefined)
+      this.#stream.unsafeUnread(this.#feed.rest())
+      this.#known(header.kind)
+    }
   }
 
   ended(): void {
