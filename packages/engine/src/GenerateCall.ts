@@ -11,7 +11,7 @@ import { Either } from "effect"
 import { AnswerJudge, AnswerMalformed } from "./AnswerJudge.ts"
 import type { AnswerListener, CancelAnswer } from "./Engine.ts"
 import { GenerateEvent, type GenerateRequest, isLast } from "./Generation.ts"
-import { isPlainDelta } from "./PlainDelta.ts"
+import { isPlainDelta } from "./PlainEvents.ts"
 
 /** An event is a turn's text of one sequence: a few tokens. */
 const eventBytesMax = 256 * 1024

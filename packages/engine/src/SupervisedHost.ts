@@ -17,6 +17,7 @@ import * as EngineRequests from "./EngineRequests.ts"
 import type { Calibration, EngineTuning } from "./EngineTuning.ts"
 import type { GenerateFailure, Profile } from "./Generation.ts"
 import * as HostProcess from "./internal/HostProcess.ts"
+import { isPlainTurn } from "./PlainEvents.ts"
 
 /** Represents what a host is started with, every time. */
 export interface SupervisedHostOptions {
@@ -250,7 +251,10 @@ const protocolBroken = (detail: string) => new EngineError({ reason: "protocol_b
 
 const decodeHostEvent = Schema.decodeUnknownEither(HostEvent)
 
-const decodeEvent = (frame: unknown) => Either.mapLeft(decodeHostEvent(frame), (error) => protocolBroken(error.message))
+const decodeEvent = (frame: unknown): Either.Either<HostEvent, EngineError> =>
+  isPlainTurn(frame)
+    ? Either.right(frame)
+    : Either.mapLeft(decodeHostEvent(frame), (error) => protocolBroken(error.message))
 
 const shuttingDown: GenerateFailure = {
   code: "shutting_down",
