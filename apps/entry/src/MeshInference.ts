@@ -4,6 +4,7 @@
  */
 import { ask } from "@weft/engine/GenerateStream"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
+import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
 import { Deferred, Effect, Either, Layer, Mailbox, Schedule } from "effect"
@@ -32,10 +33,10 @@ export const layer = Layer.effect(
     const slots = yield* Slots
     const { maxFailovers } = yield* EntryConfig
 
-    const models = Effect.map(directory.snapshot, ({ models, peers }) =>
-      [...models.values()].flatMap(({ description, sinceMs }): ReadonlyArray<ServedModel> => {
-        const holders = [...peers.values()].filter(({ info }) => info.models.some(({ id }) => id === description.id))
-        return holders.length === 0 ? [] : [{ description, sinceMs, peers: holders.length }]
+    const models = Effect.map(directory.snapshot, (snapshot) =>
+      [...snapshot.models.values()].flatMap(({ description, sinceMs }): ReadonlyArray<ServedModel> => {
+        const peers = PeerDirectory.holding(snapshot, description.id).length
+        return peers === 0 ? [] : [{ description, sinceMs, peers }]
       })
     )
 
