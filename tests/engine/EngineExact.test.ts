@@ -5,16 +5,16 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import * as BatchLoop from "@weft/engine/BatchLoop"
 import type { Sampling } from "@weft/engine/Generation"
+import { touchy } from "@weft/infra/bench/model/Shape"
 import { FastCheck } from "effect"
 import type { Llama } from "../../packages/engine/src/internal/llama/Llama.ts"
-import * as randomModel from "../support/randomModel.ts"
 import { ask, greedy, models } from "./asking.ts"
 import { type Arrival, openLlama, runLoop } from "./looping.ts"
 
 const kinds = {
-  Q4_K_M: { model: { ...randomModel.small, seed: 11 } },
-  Q8_0: { model: { ...randomModel.small, quantization: "Q8_0", seed: 12 } },
-  F16: { model: { ...randomModel.small, quantization: "F16", seed: 13 } },
+  Q4_K_M: { shape: touchy, seed: 11 },
+  Q8_0: { shape: { ...touchy, quantization: "Q8_0" }, seed: 12 },
+  F16: { shape: { ...touchy, quantization: "F16" }, seed: 13 },
   trained: { path: models.small }
 } as const
 type Kind = keyof typeof kinds
@@ -23,8 +23,9 @@ const limits = { contextTokens: 512, slots: 8, prefillTokens: 1, profile: "exact
 const limitsOf = (kind: Kind) => ({ ...limits, pairRows: kind === "F16" || kind === "trained" })
 const opened = new Map<Kind, Llama>()
 
-beforeAll(() => {
-  for (const [kind, source] of Object.entries(kinds)) opened.set(kind as Kind, openLlama({ ...limits, ...source }))
+beforeAll(async () => {
+  for (const [kind, source] of Object.entries(kinds))
+    opened.set(kind as Kind, await openLlama({ ...limits, ...source }))
 })
 afterAll(() => {
   for (const llama of opened.values()) llama.close()

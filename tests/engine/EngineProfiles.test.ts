@@ -2,10 +2,12 @@
 import { describe, expect } from "bun:test"
 import { readdirSync, readFileSync } from "node:fs"
 import type { GenerateEvent, Profile } from "@weft/engine/Generation"
+import { touchy } from "@weft/infra/bench/model/Shape"
 import { Duration, Effect, Random, Schedule } from "effect"
 import { it } from "../support/effect.ts"
-import * as randomModel from "../support/randomModel.ts"
+import { directory } from "../support/processes.ts"
 import { answer, ask, greedy, makeEngine } from "./asking.ts"
+import { writeModel } from "./looping.ts"
 
 /** Returns the process ids of this process's children: field 4 of proc(5)'s stat is the parent. */
 const children = (): ReadonlyArray<number> =>
@@ -20,6 +22,8 @@ const children = (): ReadonlyArray<number> =>
     }
   })
 
+const randomModel = Effect.flatMap(directory, (folder) => Effect.promise(() => writeModel(folder, touchy)))
+
 const code = (event: GenerateEvent | undefined) => (event?._tag === "Failed" ? event.failure.code : event?._tag)
 
 const request = (index: number, profile: Profile) => {
@@ -33,7 +37,7 @@ describe("a fast engine", () => {
     "answers exactly where it is asked to, whatever else it does, and then lets the second host go",
     () =>
       Effect.gen(function* () {
-        const path = yield* randomModel.file(randomModel.small)
+        const path = yield* randomModel
         const before = new Set(children())
         const engine = yield* makeEngine({ path, slots: 8, exactIdle: Duration.millis(300) })
         const hosts = () => children().filter((id) => !before.has(id))
@@ -62,7 +66,7 @@ describe("a fast engine", () => {
 
   it.live("that is exact answers as it does where fast is enough", () =>
     Effect.gen(function* () {
-      const path = yield* randomModel.file(randomModel.small)
+      const path = yield* randomModel
       const engine = yield* makeEngine({ path, profile: "exact" })
       const [exact, fast] = [yield* answer(engine, request(3, "exact")), yield* answer(engine, request(3, "fast"))]
       expect(fast.tokens).toEqual(exact.tokens)

@@ -8,17 +8,17 @@ import { join } from "node:path"
 import * as BatchLoop from "@weft/engine/BatchLoop"
 import * as CalibrationFile from "@weft/engine/CalibrationFile"
 import * as HostTuning from "@weft/engine/HostTuning"
+import { touchy } from "@weft/infra/bench/model/Shape"
 import { Effect, Option } from "effect"
 import { decodeGivenUp, type Llama } from "../../packages/engine/src/internal/llama/Llama.ts"
 import { it } from "../support/effect.ts"
-import * as randomModel from "../support/randomModel.ts"
 import { ask, greedy, makeEngine } from "./asking.ts"
 import { openLlama, runLoop } from "./looping.ts"
 
 const limits = { contextTokens: 512, slots: 4, prefillTokens: 128, profile: "exact", pairRows: false } as const
 const opened: { llama?: Llama } = {}
-beforeAll(() => {
-  opened.llama = openLlama({ ...limits, model: randomModel.small })
+beforeAll(async () => {
+  opened.llama = await openLlama({ ...limits, shape: touchy })
 })
 afterAll(() => opened.llama?.close())
 const model = (): Llama => {

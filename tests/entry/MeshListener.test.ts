@@ -1,5 +1,6 @@
 /** The entry's mesh side over a memory network: who enters the directory, over which link, and how they leave it. */
 import { expect } from "bun:test"
+import { calledPerSecond } from "@weft/entry/ControlRate"
 import type { NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshListener from "@weft/entry/MeshListener"
@@ -12,7 +13,7 @@ import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import type { Announcement as Said } from "@weft/mesh/MeshProtocol"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import { Transport } from "@weft/mesh/Transport"
-import { Clock, Duration, Effect, Fiber, Layer, Schedule, type Scope } from "effect"
+import { Clock, Context, Duration, Effect, Fiber, Layer, Option, Schedule, type Scope } from "effect"
 import { as, type Endpoint, endpoint } from "../mesh/links.ts"
 import { peerId, peerInfo } from "../mesh/peers.ts"
 import { it } from "../support/effect.ts"
@@ -20,7 +21,8 @@ import { virtualTime } from "../support/virtualTime.ts"
 
 /** Runs `body` on virtual time with an entry that listens. */
 const listening = <A, E>(
-  body: (entry: Endpoint) => Effect.Effect<A, E, MemoryNetwork | PeerDirectoryActor | Links | Slots | Scope.Scope>
+  body: (entry: Endpoint) => Effect.Effect<A, E, MemoryNetwork | PeerDirectoryActor | Links | Slots | Scope.Scope>,
+  directory: Layer.Layer<PeerDirectoryActor> = PeerDirectoryActor.layer()
 ) =>
   virtualTime(
     Effect.gen(function* () {
@@ -28,7 +30,7 @@ const listening = <A, E>(
       const layer = MeshListener.layer.pipe(
         Layer.provideMerge(Slots.layer),
         Layer.provideMerge(Links.layer),
-        Layer.provideMerge(PeerDirectoryActor.layer()),
+        Layer.provideMerge(directory),
         Layer.provide(Layer.succeed(Transport, entry.transport)),
         Layer.provide(Layer.succeed(Identity, entry.identity))
       )
@@ -172,6 +174,84 @@ it.live("a peer that is linked but silent is taken out after four seconds, and m
     })
   )
 )
+
+/** Listens with a directory that counts what it is asked. */
+const counting = (asked: { Register: number; Heartbeat: number; Leave: number }) =>
+  Layer.map(PeerDirectoryActor.layer(), (context) => {
+    const directory = Context.get(context, PeerDirectoryActor)
+    const { Heartbeat, Leave, Register } = directory.ref
+    const count = (kind: keyof typeof asked) => Effect.sync(() => asked[kind]++)
+    const counted: typeof directory.ref = {
+      ...directory.ref,
+      Register: (...given) => Effect.zipRight(count("Register"), Register(...given)),
+      Heartbeat: (...given) => Effect.zipRight(count("Heartbeat"), Heartbeat(...given)),
+      Leave: (...given) => Effect.zipRight(count("Leave"), Leave(...given))
+    }
+    return Context.add(context, PeerDirectoryActor, { ...directory, ref: counted })
+  })
+
+it.live("of many heartbeats a few a second reach the directory, and all are answered", () => {
+  const asked = { Register: 0, Heartbeat: 0, Leave: 0 }
+  return listening(
+    (entry) =>
+      Effect.gen(function* () {
+        const peer = yield* endpoint("peer")
+        const { control, link } = yield* dial(peer, entry)
+        yield* control.Register({ announcement: yield* announce(peer, entry) })
+        const beats = yield* Effect.forEach(
+          Array.from({ length: 200 }),
+          () => Effect.zipLeft(control.Heartbeat({ load }), Effect.sleep("50 millis")),
+          { concurrency: 1 }
+        )
+        const nowMs = yield* Clock.currentTimeMillis
+        expect(nowMs).toBeGreaterThan(10_000)
+        expect(beats.every((beat, index) => index === 0 || beat.nowMs > (beats[index - 1]?.nowMs ?? nowMs))).toBe(true)
+        expect(asked.Heartbeat).toBeLessThan(5 * (nowMs / 1_000))
+        expect(asked.Heartbeat).toBeGreaterThan(30)
+        expect(yield* there).toEqual([peer.identity.id])
+        expect(yield* Effect.timeoutOption(link.session.closed, "1 second")).toEqual(Option.none())
+      }),
+    counting(asked)
+  )
+})
+
+for (const kind of ["Heartbeat", "Register", "Leave"] as const) {
+  it.live(`a peer that floods the entry with ${kind} loses its session, and the others notice nothing`, () => {
+    const asked = { Register: 0, Heartbeat: 0, Leave: 0 }
+    return listening(
+      (entry) =>
+        Effect.gen(function* () {
+          const [peer, other] = [yield* endpoint("peer"), yield* endpoint("other")]
+          const bad = yield* dial(peer, entry)
+          const good = yield* dial(other, entry)
+          yield* good.control.Register({ announcement: yield* announce(other, entry) })
+          const now = yield* Clock.currentTimeMillis
+          const calls = {
+            Heartbeat: () => bad.control.Heartbeat({ load }),
+            Register: (sequence: number) =>
+              Effect.flatMap(announce(peer, entry, { sequence }), (announcement) =>
+                bad.control.Register({ announcement })
+              ),
+            Leave: () => bad.control.Leave()
+          }
+          const flood = Effect.forEach(
+            Array.from({ length: 500 }),
+            (_, index) => Effect.exit<unknown, unknown, never>(calls[kind](index + 1)),
+            { concurrency: "unbounded", discard: true }
+          )
+          yield* Effect.forkScoped(flood)
+          const { goodbye } = yield* bad.link.session.closed
+          expect(goodbye).toMatchObject({ by: "them", code: Link.CloseCode.flooded })
+          expect(goodbye?.reason).toContain(`more than ${calledPerSecond} calls a second`)
+          expect((yield* Clock.currentTimeMillis) - now).toBeLessThan(2_000)
+          expect(asked[kind]).toBeLessThan(110)
+          expect((yield* good.control.Heartbeat({ load })).nowMs).toBeGreaterThan(0)
+          expect(yield* there).toEqual([other.identity.id])
+        }),
+      counting(asked)
+    )
+  })
+}
 
 it.live("a peer that dials again replaces its older link, whose late words change nothing", () =>
   listening((entry) =>

@@ -12,13 +12,15 @@ import { directory } from "../support/processes.ts"
 /** The least that has every kind of tensor and block. */
 const least: Shape.Shape = {
   name: "least",
+  quantization: "Q4_K_M",
   embedding: 256,
   inner: 512,
   layers: 3,
   heads: 4,
   groups: 2,
   vocabulary: 2000,
-  context: 512
+  context: 512,
+  temper: "plain"
 }
 
 const write = (shape: Shape.Shape, seed: number) =>

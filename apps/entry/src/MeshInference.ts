@@ -5,7 +5,7 @@
  */
 import { ask } from "@weft/engine/GenerateCall"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
-import type { PeerDirectory } from "@weft/mesh/PeerDirectory"
+import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
 import { Clock, Effect, Either, FiberSet, Layer } from "effect"
@@ -54,12 +54,10 @@ export const layer = Layer.scoped(
 
 // internal
 
-const served = ({ models, peers }: PeerDirectory, id: string): ServedModel | undefined => {
-  const model = models.get(id)
-  if (model === undefined) return undefined
-  let holders = 0
-  for (const { info } of peers.values()) if (info.models.some((held) => held.id === id)) holders++
-  return holders === 0 ? undefined : { description: model.description, sinceMs: model.sinceMs, peers: holders }
+const served = (directory: PeerDirectory.PeerDirectory, id: string): ServedModel | undefined => {
+  const model = directory.models.get(id)
+  const peers = model === undefined ? 0 : PeerDirectory.holding(directory, id).length
+  return model === undefined || peers === 0 ? undefined : { ...model, peers }
 }
 
 /** What all answers share. */

@@ -14,6 +14,7 @@ import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import { toShort } from "@weft/mesh/PeerId"
 import { type Session, Transport } from "@weft/mesh/Transport"
 import { Clock, Effect, Either, Layer, Schedule } from "effect"
+import * as ControlRate from "./ControlRate.ts"
 import { Links } from "./Links.ts"
 import { Slots } from "./Slots.ts"
 
@@ -69,8 +70,18 @@ const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
   const context = yield* Effect.context<PeerDirectoryActor | Slots>()
   const { id: audience } = yield* Identity
   let lastSequence = -1
+  let rate = ControlRate.make(yield* Clock.currentTimeMillis)
+  /** Counts a call and says whether the directory may hear of it; one too many ends the session and has no answer. */
+  const mayPass = Effect.gen(function* () {
+    const [verdict, next] = ControlRate.call(rate, yield* Clock.currentTimeMillis)
+    rate = next
+    if (verdict !== "Flood") return verdict === "Pass"
+    yield* link.session.close(Link.CloseCode.flooded, `more than ${ControlRate.calledPerSecond} calls a second`)
+    return yield* Effect.never
+  })
   return MeshRpcs.of({
     Register: Effect.fnUntraced(function* ({ announcement }) {
+      yield* mayPass
       const opened = Announcement.open(announcement, {
         sender: link.peer,
         audience,
@@ -86,6 +97,7 @@ const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
       return { heartbeatEveryMs }
     }),
     Heartbeat: Effect.fnUntraced(function* ({ load }) {
+      if (!(yield* mayPass)) return { nowMs: yield* Clock.currentTimeMillis }
       const known = yield* Effect.orElseSucceed(
         directory.ref.Heartbeat({ peer: link.peer, link: link.number, load }),
         () => false
@@ -93,7 +105,7 @@ const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
       yield* slots.serveQueues
       return known ? { nowMs: yield* Clock.currentTimeMillis } : yield* new NotRegistered()
     }),
-    Leave: () => Effect.provide(leave(link), context)
+    Leave: () => Effect.zipRight(mayPass, Effect.provide(leave(link), context))
   })
 })
 

@@ -34,7 +34,9 @@ export type StreamHeader = typeof StreamHeader.Type
 export const CloseCode = {
   leaving: 1,
   helloRefused: 2,
-  replaced: 3
+  replaced: 3,
+  /** The other side calls on its control stream without measure. */
+  flooded: 4
 } as const
 
 /** Application codes with which a stream is reset. */

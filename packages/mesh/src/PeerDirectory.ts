@@ -19,6 +19,7 @@ export interface Peer {
 
 /** Represents a model that was served at some time since the entry began. */
 export interface KnownModel {
+  /** What the first peer said of it. It stands while any peer serves that file; another file is another model. */
   readonly description: ModelDescription
   readonly sinceMs: number
 }
@@ -42,8 +43,10 @@ export const empty: PeerDirectory = { peers: new Map(), models: new Map() }
 export const peersMax = 10_000
 /** Most models remembered; the oldest that nobody serves are forgotten first. */
 export const knownModelsMax = 1_024
+/** Most slots a model of one peer counts for, four times what an engine can have: a claim may not draw all requests. */
+export const slotsMax = 256
 
-/** Adds a peer, or replaces what it said before over the same or an older link. */
+/** Adds a peer, or replaces what it said before over the same or an older link; its slots count up to `slotsMax`. */
 export const register = (
   directory: PeerDirectory,
   info: PeerInfo,
@@ -55,14 +58,19 @@ export const register = (
     return Either.left(new RegistrationRefused({ reason: "DirectoryFull" }))
   }
   if (known !== undefined && known.link > link) return Either.left(new RegistrationRefused({ reason: "StaleLink" }))
-  const peers = new Map(directory.peers).set(info.id, {
-    info,
+  const announced = info.models.map((model) => ({ ...model, slots: Math.min(model.slots, slotsMax) }))
+  const others = new Map(directory.peers)
+  others.delete(info.id)
+  const settled = settle(directory.models, [...(known?.info.models ?? []), ...announced], others, announced, now)
+  // Last in the order of registration: where it names a file anew, those who serve one already come first.
+  const peers = new Map(others).set(info.id, {
+    info: { ...info, models: announced },
     link,
-    load: { state: "ready", models: info.models.map((model) => idle(model.id)) },
+    load: { state: "ready", models: announced.map((model) => idle(model.id)) },
     registeredAtMs: known?.link === link ? known.registeredAtMs : now,
     lastSeenMs: now
   })
-  return Either.right({ peers, models: remember(directory.models, peers, info.models, now) })
+  return Either.right({ peers, models: bounded(settled, peers) })
 }
 
 /** Notes that a peer lives and how busy it is; the same directory when it is not registered over this link. */
@@ -92,9 +100,15 @@ export const expire = (directory: PeerDirectory, silenceMsMax: number, now: numb
 export const isRegistered = (directory: PeerDirectory, id: PeerId, link: number): boolean =>
   directory.peers.get(id)?.link === link
 
+/** Returns the registered peers that hold the file of `model`; who calls another file by its name is left out. */
+export const holding = ({ models, peers }: PeerDirectory, model: string): ReadonlyArray<Peer> => {
+  const description = models.get(model)?.description
+  return description === undefined ? [] : [...peers.values()].filter((peer) => holds(peer, description))
+}
+
 /** Returns the peers that take new requests for `model` now. */
 export const serving = (directory: PeerDirectory, model: string): ReadonlyArray<Peer> =>
-  [...directory.peers.values()].filter(
+  holding(directory, model).filter(
     (peer) => peer.load.state === "ready" && peer.load.models.some((served) => served.id === model && served.ready)
   )
 
@@ -102,23 +116,53 @@ export const serving = (directory: PeerDirectory, model: string): ReadonlyArray<
 
 const idle = (id: string): ModelLoad => ({ id, ready: true, active: 0, queued: 0 })
 
-const without = (directory: PeerDirectory, ids: ReadonlyArray<PeerId>): PeerDirectory => {
-  const peers = new Map(directory.peers)
-  for (const id of ids) peers.delete(id)
-  return { ...directory, peers }
+const holds = (peer: Peer, { id, sha256 }: ModelDescription): boolean =>
+  peer.info.models.some((model) => model.id === id && model.sha256 === sha256)
+
+const without = ({ models, peers }: PeerDirectory, ids: ReadonlyArray<PeerId>): PeerDirectory => {
+  const left = new Map(peers)
+  for (const id of ids) left.delete(id)
+  const touched = ids.flatMap((id) => peers.get(id)?.info.models ?? [])
+  // What a registered peer serves is known already, so nothing begins here and its time is of no account.
+  return { peers: left, models: settle(models, touched, left, [], 0) }
 }
 
-const remember = (
+/**
+ * Says anew what the models are that `touched` names, where `others` serve and one more peer may announce. A file that
+ * the others serve stays as described; one that this peer alone goes on with is what it says now; else the model is
+ * the file of the peer that registered first.
+ */
+const settle = (
   known: PeerDirectory["models"],
-  peers: PeerDirectory["peers"],
+  touched: ReadonlyArray<ModelDescription>,
+  others: PeerDirectory["peers"],
   announced: ReadonlyArray<ModelDescription>,
   now: number
 ): PeerDirectory["models"] => {
   const models = new Map(known)
-  for (const description of announced) {
-    models.set(description.id, { description, sinceMs: known.get(description.id)?.sinceMs ?? now })
+  for (const id of new Set(touched.map((model) => model.id))) {
+    const before = known.get(id)
+    if (before !== undefined && [...others.values()].some((peer) => holds(peer, before.description))) continue
+    const own = announced.find((model) => model.id === id)
+    const goesOn = own !== undefined && own.sha256 === before?.description.sha256
+    const description = goesOn ? own : (firstDescription(others, id) ?? own)
+    if (description !== undefined) models.set(id, { description, sinceMs: before?.sinceMs ?? now })
   }
-  if (models.size <= knownModelsMax) return models
+  return models
+}
+
+const firstDescription = (peers: PeerDirectory["peers"], id: string): ModelDescription | undefined => {
+  for (const { info } of peers.values()) {
+    const found = info.models.find((model) => model.id === id)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Forgets the oldest models that nobody serves, as far as there are too many. */
+const bounded = (known: PeerDirectory["models"], peers: PeerDirectory["peers"]): PeerDirectory["models"] => {
+  if (known.size <= knownModelsMax) return known
+  const models = new Map(known)
   const served = new Set([...peers.values()].flatMap((peer) => peer.info.models.map((model) => model.id)))
   for (const id of models.keys()) {
     if (models.size <= knownModelsMax) break

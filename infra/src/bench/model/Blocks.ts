@@ -1,6 +1,6 @@
 /**
- * Random weights as llama.cpp stores them: blocks of 256 elements whose values have mean 0 and a given deviation, so
- * that activations stay finite through any number of layers. Layouts: `block_q4_K` and `block_q6_K` of ggml-common.h.
+ * Random weights as llama.cpp stores them: blocks whose values have mean 0 and a given deviation, so that activations
+ * stay finite through any number of layers. Layouts: `block_q4_K`, `block_q6_K` and `block_q8_0` of ggml-common.h.
  */
 import type { Seeded } from "../Seeded.ts"
 
@@ -76,6 +76,36 @@ const q6K: BlockType = {
   }
 }
 
+/** Deviation of −128…127, spread evenly. */
+const deviationOf8Bits = Math.sqrt(65_535 / 12)
+
+/** A value is `d · q`: one half, 32 × 8 bits. */
+const q8: BlockType = {
+  number: 8,
+  blockElements: 32,
+  blockBytes: 34,
+  fill: (bytes, chance, deviation, isSilent) => {
+    const view = draw(bytes, chance)
+    const unit = deviation / deviationOf8Bits
+    for (let at = 0; at < bytes.length; at += 34) view.setFloat16(at, isSilent(at / 34) ? 0 : unit, true)
+  }
+}
+
+/** Values spread evenly, each a half of its own; a spread over ±1 has a deviation of 1 / √3. */
+const f16: BlockType = {
+  number: 1,
+  blockElements: 1,
+  blockBytes: 2,
+  fill: (bytes, chance, deviation, isSilent) => {
+    const view = draw(bytes, chance)
+    const most = deviation * Math.sqrt(3)
+    for (let at = 0; at < bytes.length; at += 2) {
+      const even = view.getUint16(at, true) / 32_768 - 1
+      view.setFloat16(at, isSilent(at / 2) ? 0 : even * most, true)
+    }
+  }
+}
+
 /** Norms are vectors of ones. */
 const ones: BlockType = {
   number: 0,
@@ -84,5 +114,5 @@ const ones: BlockType = {
   fill: (bytes) => void new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4).fill(1)
 }
 
-/** The types that a Q4_K_M file mixes. */
-export const blockTypes = { q4K, q6K, ones } as const
+/** The types that the files mix. */
+export const blockTypes = { q4K, q6K, q8, f16, ones } as const

@@ -1,6 +1,6 @@
 /**
- * Writes models with random weights, so that benchmarks need no download: the work of a real model of that shape, and
- * text without sense. Same shape and seed, same bytes; a file that is there already is used again.
+ * Writes models with random weights, so that benchmarks and tests need no download: the work of a real model of that
+ * shape, and text without sense. Same shape and seed, same bytes; a file that is there already is used again.
  */
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -16,8 +16,8 @@ const writerVersion = 1
 /** Bytes drawn and written in one step, about. */
 const stepBytes = 4 * 1024 * 1024
 
-/** `Q4_K_M` among the numbers of `general.file_type`. */
-const fileTypeQ4KM = 15
+/** The quantisations among the numbers of `general.file_type`. */
+const fileTypes = { F16: 1, Q8_0: 7, Q4_K_M: 15 } as const
 
 /**
  * Returns the path of the model in `directory`, written now if it is not there yet (about a second for 100 MB).
@@ -59,7 +59,8 @@ const write = (
   )
   const chance = Seeded.make(seed)
   for (const tensor of tensors) {
-    writeTensor(put, tensor, chance, tensor.name === "output.weight" ? vocabulary.isSilent : () => false)
+    const isSpoken = shape.temper === "plain" && tensor.name === "output.weight"
+    writeTensor(put, tensor, chance, isSpoken ? vocabulary.isSilent : () => false)
     put(Gguf.padding(sizeOf(tensor)))
   }
 }
@@ -100,7 +101,7 @@ const filled = (
 const entriesOf = (shape: Shape): ReadonlyArray<Gguf.Entry> => [
   ["general.architecture", Gguf.text("llama")],
   ["general.name", Gguf.text(shape.name)],
-  ["general.file_type", Gguf.uint32(fileTypeQ4KM)],
+  ["general.file_type", Gguf.uint32(fileTypes[shape.quantization])],
   ["general.quantization_version", Gguf.uint32(2)],
   ["llama.block_count", Gguf.uint32(shape.layers)],
   ["llama.context_length", Gguf.uint32(shape.context)],
