@@ -3,14 +3,14 @@ import { expect } from "bun:test"
 import { answer } from "@weft/engine/GenerateStream"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import { EntryConfig } from "@weft/entry/EntryConfig"
-import { Inference } from "@weft/entry/Inference"
+import { Inference, type NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshInference from "@weft/entry/MeshInference"
 import { Slots } from "@weft/entry/Slots"
 import * as Link from "@weft/mesh/Link"
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import { Cause, Duration, Effect, Exit, FastCheck, Fiber, Layer, type Mailbox, Scope } from "effect"
+import { Deferred, Duration, Effect, Exit, FastCheck, Fiber, Layer, Mailbox, Scope } from "effect"
 import { gather } from "../engine/asking.ts"
 import { delta, failed, finished, request, type Scripted, saying, scripted, started } from "../engine/scripted.ts"
 import { connect, endpoint, rise } from "../mesh/links.ts"
@@ -61,8 +61,27 @@ const mesh = <A, E>(
     Effect.provide(MemoryNetwork.layer())
   )
 
-const generate = (changes: Parameters<typeof request>[0] = {}) =>
-  Effect.flatMap(Inference, (inference) => inference.generate(request(changes), "test"))
+/** Asks for an answer, which closing the scope cancels: who gives it, and its events up to the last. */
+const generate = Effect.fnUntraced(function* (changes: Parameters<typeof request>[0] = {}) {
+  const inference = yield* Inference
+  const events = yield* Mailbox.make<GenerateEvent>()
+  const servedBy = yield* Deferred.make<string, NoAnswer>()
+  yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      inference.generate(request(changes), "test", {
+        begun: (peer) => Deferred.unsafeDone(servedBy, Exit.succeed(peer)),
+        refused: (why) => Deferred.unsafeDone(servedBy, Exit.fail(why)),
+        events: (told) => {
+          events.unsafeOfferAll(told)
+          if (isLast(told.at(-1))) events.unsafeDone(Exit.void)
+        }
+      })
+    ),
+    (cancel) => Effect.zipRight(Effect.sync(cancel), Effect.repeatN(Effect.yieldNow(), 10))
+  )
+  return { servedBy: yield* Deferred.await(servedBy), events }
+})
+const isLast = (event: GenerateEvent | undefined) => event?._tag === "Finished" || event?._tag === "Failed"
 const whole = Effect.scoped(
   Effect.flatMap(generate(), (given) => Effect.map(gather(given.events), (told) => ({ ...told, by: given.servedBy })))
 )
@@ -237,8 +256,15 @@ it.effect("a session that dies before the first event sends the request to anoth
 it.effect("a fault in the entry itself ends the request that met it", () =>
   Effect.gen(function* () {
     const inference = yield* Inference
-    const exit = yield* Effect.exit(inference.generate(request(), "test"))
-    expect(Exit.isFailure(exit) && Cause.isDie(exit.cause)).toBe(true)
+    const told = yield* Effect.async<ReadonlyArray<GenerateEvent>>((resume) => {
+      const fail = () => resume(Effect.dieMessage("nobody can have taken it"))
+      inference.generate(request(), "test", {
+        begun: fail,
+        refused: fail,
+        events: (events) => resume(Effect.succeed(events))
+      })
+    })
+    expect(told).toMatchObject([{ _tag: "Failed", failure: { code: "internal" } }])
   }).pipe(
     Effect.provide(
       MeshInference.layer.pipe(
@@ -278,7 +304,8 @@ it.effect("who cannot be answered is told why: no such model, nobody to reach, e
       const { ref } = yield* PeerDirectoryActor
       if (peer !== undefined) yield* ref.Leave({ peer: peer.id, link: peer.far.number })
       expect(yield* reasonOf("tiny")).toMatchObject({ reason: "NoPeer", retryAfterSeconds: 5 })
-      expect(yield* (yield* Inference).models).toEqual([])
+      const inference = yield* Inference
+      expect([inference.models(), inference.find("tiny")]).toEqual([[], undefined])
       yield* (yield* Slots).serveQueues
       expect((yield* Fiber.joinAll(waiting)).map(({ reason }) => reason)).toEqual(["NoPeer", "NoPeer"])
       expect(engine.begun()).toBe(1)

@@ -1,7 +1,7 @@
 /** The mesh as the HTTP layer sees it: which models are served now, and one answer per request. */
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
-import { Context, Data, type Effect, type Mailbox, type Scope } from "effect"
+import { Context, Data } from "effect"
 
 /** Represents a model that at least one peer serves now. */
 export interface ServedModel {
@@ -11,12 +11,23 @@ export interface ServedModel {
   readonly peers: number
 }
 
-/** Represents an answer under way. */
-export interface Answer {
-  /** Id of the peer that gives it. */
-  readonly servedBy: string
-  /** Ends after `Finished` or `Failed`; a lost peer is a `Failed` with `engine_lost`. */
-  readonly events: Mailbox.ReadonlyMailbox<GenerateEvent>
+/**
+ * Is told what becomes of one request, in order and at once; nothing is told after a cancel. Its functions are called as
+ * its methods, and throw nothing.
+ */
+export interface AnswerListener {
+  /** A peer, named by its id, took the request and gave its first event; told once, before that event. */
+  readonly begun: (servedBy: string) => void
+  /**
+   * Events that came together, at least one; the last event of all is `Finished` or `Failed`, a lost peer is a `Failed`
+   * with `engine_lost`.
+   */
+  readonly events: (events: ReadonlyArray<GenerateEvent>) => void
+  /**
+   * Nobody gave an answer; told instead of everything else. It may be told before `generate` returns, as `begun` and
+   * `events` may.
+   */
+  readonly refused: (why: NoAnswer) => void
 }
 
 /** Represents why no answer was begun. */
@@ -42,11 +53,14 @@ export class NoAnswer extends Data.TaggedError("NoAnswer")<{
 export class Inference extends Context.Tag("@weft/entry/Inference")<
   Inference,
   {
-    readonly models: Effect.Effect<ReadonlyArray<ServedModel>>
+    /** Returns every model that is served now. */
+    readonly models: () => ReadonlyArray<ServedModel>
+    /** Returns the model of this id, undefined where nobody serves it now. */
+    readonly find: (model: string) => ServedModel | undefined
     /**
-     * Picks a peer and begins the answer, in the name of `caller` (callers take turns when all peers are busy); closing
-     * the scope cancels it on the peer.
+     * Picks a peer and begins the answer, in the name of `caller` (callers take turns when all peers are busy). Returns
+     * what cancels it on the peer: idempotent, and without effect after the answer's end.
      */
-    readonly generate: (request: GenerateRequest, caller: string) => Effect.Effect<Answer, NoAnswer, Scope.Scope>
+    readonly generate: (request: GenerateRequest, caller: string, listener: AnswerListener) => () => void
   }
 >() {}

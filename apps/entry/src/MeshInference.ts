@@ -1,16 +1,16 @@
 /**
  * Answers from the mesh: takes a slot of a peer, asks it, and where it fails has another go on with the same answer.
- * Owns one fiber per answer, which lives as long as the caller's scope.
+ * Owns one fiber per answer, which a cancel interrupts.
  */
 import { ask } from "@weft/engine/GenerateStream"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { Deferred, Effect, Either, Layer, Mailbox, Schedule } from "effect"
+import { Chunk, Deferred, Effect, Either, FiberId, FiberSet, Layer, Mailbox, Schedule } from "effect"
 import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
-import { Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
+import { type AnswerListener, Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
 import { Slots } from "./Slots.ts"
 
 /** Peers asked for an answer before it has begun: a fourth machine would hardly fare better than three. */
@@ -25,21 +25,14 @@ const eventsWaitingMax = 256
 const patience = Schedule.spaced("50 millis").pipe(Schedule.upTo("5 seconds"))
 
 /** The mesh behind the HTTP door. */
-export const layer = Layer.effect(
+export const layer = Layer.scoped(
   Inference,
   Effect.gen(function* () {
     const directory = yield* PeerDirectoryActor
     const slots = yield* Slots
     const { maxFailovers } = yield* EntryConfig
 
-    const models = Effect.map(directory.snapshot, ({ models, peers }) =>
-      [...models.values()].flatMap(({ description, sinceMs }): ReadonlyArray<ServedModel> => {
-        const holders = [...peers.values()].filter(({ info }) => info.models.some(({ id }) => id === description.id))
-        return holders.length === 0 ? [] : [{ description, sinceMs, peers: holders.length }]
-      })
-    )
-
-    const generate = Effect.fn("MeshInference.generate")(function* (request: GenerateRequest, caller: string) {
+    const begin = Effect.fnUntraced(function* (request: GenerateRequest, caller: string) {
       const events = yield* Mailbox.make<GenerateEvent>({ capacity: eventsWaitingMax })
       const begun = yield* Deferred.make<PeerId, NoAnswer>()
       const answer = new Failover(request, { triesMax, failoversMax: maxFailovers })
@@ -81,6 +74,66 @@ export const layer = Layer.effect(
       )
       return { servedBy: yield* Deferred.await(begun), events }
     })
-    return { models, generate }
+    const run = yield* FiberSet.makeRuntime<never>()
+
+    return {
+      models: () => [...directory.unsafeSnapshot().models.keys()].flatMap((id) => find(directory, id) ?? []),
+      find: (model) => find(directory, model),
+      generate: (request, caller, listener) => {
+        const line = whileOpen(listener)
+        const told = Effect.flatMap(begin(request, caller), ({ events, servedBy }) => {
+          line.begun(servedBy)
+          return Effect.repeat(
+            Effect.map(events.takeAll, ([batch, done]) => {
+              if (Chunk.isNonEmpty(batch)) line.events(Chunk.toReadonlyArray(batch))
+              return done
+            }),
+            { until: (done) => done }
+          )
+        })
+        const fiber = run(
+          told.pipe(
+            Effect.scoped,
+            Effect.catchTag("NoAnswer", (why) => Effect.sync(() => line.refused(why))),
+            Effect.catchAllDefect((defect) =>
+              Effect.zipRight(
+                Effect.logError("an answer broke", defect),
+                Effect.sync(() => line.events([broken]))
+              )
+            )
+          )
+        )
+        return () => {
+          line.close()
+          fiber.unsafeInterruptAsFork(FiberId.none)
+        }
+      }
+    }
   })
 )
+
+// internal
+
+/** The last event of an answer that a fault in the entry ended. */
+const broken: GenerateEvent = { _tag: "Failed", failure: { code: "internal", message: "the entry failed" } }
+
+const find = (directory: typeof PeerDirectoryActor.Service, model: string): ServedModel | undefined => {
+  const { models, peers } = directory.unsafeSnapshot()
+  const known = models.get(model)
+  if (known === undefined) return undefined
+  const holders = [...peers.values()].filter(({ info }) => info.models.some(({ id }) => id === model))
+  return holders.length === 0 ? undefined : { ...known, peers: holders.length }
+}
+
+/** Returns a listener that passes on what it is told until it is closed. */
+const whileOpen = (listener: AnswerListener): AnswerListener & { readonly close: () => void } => {
+  let isOpen = true
+  return {
+    begun: (servedBy) => (isOpen ? listener.begun(servedBy) : undefined),
+    events: (events) => (isOpen ? listener.events(events) : undefined),
+    refused: (why) => (isOpen ? listener.refused(why) : undefined),
+    close: () => {
+      isOpen = false
+    }
+  }
+}

@@ -31,6 +31,8 @@ export class PeerDirectoryActor extends Context.Tag("@weft/mesh/PeerDirectoryAct
   {
     readonly ref: ActorRef<RpcGroup.Rpcs<typeof PeerDirectoryRpcs>>
     readonly snapshot: Effect.Effect<PeerDirectory.PeerDirectory>
+    /** Returns what `snapshot` does, for callers outside of fibers. */
+    readonly unsafeSnapshot: () => PeerDirectory.PeerDirectory
     /** Fails when the actor gave up: the entry must not go on without it. */
     readonly join: Effect.Effect<void, ChildFailed>
   }
@@ -77,7 +79,7 @@ const make = Effect.fnUntraced(function* (silenceMsMax: number) {
     })
   })
   const { join, ref } = yield* Actor.spawn(directoryActor, build, { mailboxCapacity })
-  return { ref, join, snapshot: Ref.get(current) }
+  return { ref, join, snapshot: Ref.get(current), unsafeSnapshot: () => Effect.runSync(Ref.get(current)) }
 })
 
 const directoryActor = Actor.make("PeerDirectory", PeerDirectoryRpcs)
