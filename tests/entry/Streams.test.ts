@@ -246,7 +246,7 @@ it.live("an answer that never ends is cut at its deadline, with the status befor
 
 it.live("an answer may be silent longer than an idle connection may stay", () =>
   Effect.gen(function* () {
-    const door = yield* open({ answers: "hand", idleTimeout: 1 })
+    const door = yield* open({ answers: "hand", limits: { idle: Duration.seconds(1) } })
     const answer = yield* Effect.fork(post(`${door.url}/v1/chat/completions`, hello))
     const turn = yield* door.turn
     // Bun looks at idle connections every 4 s

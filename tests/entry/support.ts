@@ -1,16 +1,17 @@
 /** The HTTP door on loopback with a model that answers by rule: what the tests of the entry share. */
-import { FileSystem, HttpServer } from "@effect/platform"
-import { BunContext, BunHttpServer } from "@effect/platform-bun"
+import { FileSystem } from "@effect/platform"
+import { BunContext } from "@effect/platform-bun"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import { ApiKeyStore } from "@weft/entry/ApiKeyStore"
 import * as Database from "@weft/entry/Database"
 import { EntryConfig, type EntryConfigShape } from "@weft/entry/EntryConfig"
 import { EntryDescription } from "@weft/entry/EntryDescription"
 import * as Http from "@weft/entry/Http"
+import { HttpAddress } from "@weft/entry/http/HttpAddress"
 import { HttpLimits, type HttpLimitsShape } from "@weft/entry/http/HttpLimits"
-import { Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
+import { type AnswerListener, Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
 import { fromPublicKey } from "@weft/mesh/PeerId"
-import { Context, Deferred, Duration, Effect, Layer, Mailbox, Queue, type Scope } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, FiberId, Layer, Queue, type Scope } from "effect"
 
 /** The models of the scripted inference; the first id is as awkward as ids get. */
 export const models: ReadonlyArray<ServedModel> = ["org/tiny:Q4_K_M", "plain"].map((id) => ({
@@ -39,8 +40,9 @@ export const description: typeof EntryDescription.Service = {
 export interface Turn {
   readonly request: GenerateRequest
   readonly send: (...events: ReadonlyArray<GenerateEvent>) => Effect.Effect<void>
+  /** Ends the answer: a lost peer where its last event was not sent. */
   readonly end: Effect.Effect<void>
-  /** Completes when the door closed the answer's scope. */
+  /** Completes when the door cancelled the answer, or its last event was told. */
   readonly closed: Effect.Effect<void>
 }
 
@@ -59,7 +61,6 @@ export interface DoorOptions {
   readonly limits?: Partial<HttpLimitsShape>
   /** `rule`: the model repeats what it was told; `hand`: the test sends the events. */
   readonly answers?: "rule" | "hand"
-  readonly idleTimeout?: number
 }
 
 /** Usage that the rule reports: one token per word. */
@@ -99,33 +100,52 @@ export const ruleEvents = (request: GenerateRequest): ReadonlyArray<GenerateEven
   ]
 }
 
+const refusalOf = (model: string): NoAnswer | undefined =>
+  model === "busy"
+    ? new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds: 3 })
+    : model === "gone"
+      ? new NoAnswer({ reason: "NoPeer", model })
+      : models.some(({ description }) => description.id === model)
+        ? undefined
+        : new NoAnswer({ reason: "ModelNotFound", model })
+
+/** Makes the turn of a request; what it sends is told as the contract has it, and nothing after its end. */
+const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {
+  const closed = Deferred.unsafeMake<void>(FiberId.none)
+  let hasBegun = false
+  let isOver = false
+  const cancel = (): void => {
+    isOver = true
+    Deferred.unsafeDone(closed, Exit.void)
+  }
+  const send: Turn["send"] = (...events) =>
+    Effect.sync(() => {
+      if (isOver) return
+      if (!hasBegun) listener.begun("did:key:z6MkTest")
+      hasBegun = true
+      listener.events(events)
+      const last = events.at(-1)?._tag
+      if (last === "Finished" || last === "Failed") cancel()
+    })
+  const lost = send({ _tag: "Failed", failure: { code: "engine_lost", message: "" } })
+  return { cancel, turn: { request, send, end: lost, closed: Deferred.await(closed) } satisfies Turn }
+}
+
 const inference = (answers: "rule" | "hand", turns: Queue.Queue<Turn>): Layer.Layer<Inference> =>
   Layer.succeed(Inference, {
-    models: Effect.succeed(models),
-    generate: (request) =>
-      Effect.gen(function* () {
-        if (request.model === "busy") {
-          return yield* new NoAnswer({ reason: "Overloaded", model: request.model, retryAfterSeconds: 3 })
-        }
-        if (request.model === "gone") return yield* new NoAnswer({ reason: "NoPeer", model: request.model })
-        if (!models.some(({ description }) => description.id === request.model)) {
-          return yield* new NoAnswer({ reason: "ModelNotFound", model: request.model })
-        }
-        const events = yield* Mailbox.make<GenerateEvent>()
-        const closed = yield* Deferred.make<void>()
-        yield* Effect.addFinalizer(() => Deferred.succeed(closed, undefined))
-        const turn: Turn = {
-          request,
-          send: (...sent) => events.offerAll(sent),
-          end: events.end,
-          closed: Deferred.await(closed)
-        }
-        if (answers === "rule") {
-          yield* turn.send(...ruleEvents(request))
-          yield* turn.end
-        } else yield* Queue.offer(turns, turn)
-        return { servedBy: "did:key:z6MkTest", events }
-      })
+    models: () => models,
+    find: (model) => models.find(({ description }) => description.id === model),
+    generate: (request, _caller, listener) => {
+      const refusal = refusalOf(request.model)
+      if (refusal !== undefined) {
+        listener.refused(refusal)
+        return () => undefined
+      }
+      const { cancel, turn } = makeTurn(request, listener)
+      if (answers === "rule") Effect.runSync(turn.send(...ruleEvents(request)))
+      else Queue.unsafeOffer(turns, turn)
+      return cancel
+    }
   })
 
 /** Opens a door for the time of the scope. */
@@ -139,25 +159,16 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
     )
     const store = Layer.provide(ApiKeyStore.layer, database)
     const context = yield* Http.layer.pipe(
-      Layer.provideMerge(
-        BunHttpServer.layer({
-          hostname: "127.0.0.1",
-          port: 0,
-          idleTimeout: options.idleTimeout ?? 30,
-          maxRequestBodySize: Number.MAX_SAFE_INTEGER
-        })
-      ),
       Layer.provideMerge(store),
       Layer.provide(inference(options.answers ?? "rule", turns)),
-      Layer.provide(EntryConfig.layer(options.config ?? {})),
+      Layer.provide(EntryConfig.layer({ httpHost: "127.0.0.1", httpPort: 0, ...options.config })),
       Layer.provide(Layer.succeed(EntryDescription, description)),
       Layer.provide(Layer.succeed(HttpLimits, { ...limits, drain: Duration.zero, ...options.limits })),
       Layer.provide(BunContext.layer),
       Layer.build
     )
-    const { address } = Context.get(context, HttpServer.HttpServer)
-    const port = address._tag === "TcpAddress" ? address.port : 0
-    return { url: `http://127.0.0.1:${port}`, port, turn: Queue.take(turns), keys: Context.get(context, ApiKeyStore) }
+    const { port, url } = Context.get(context, HttpAddress)
+    return { url, port, turn: Queue.take(turns), keys: Context.get(context, ApiKeyStore) }
   })
 
 /** A folder that is gone with the scope. */

@@ -2,7 +2,7 @@
  * Who may ask, and how much: finds the key of a request in memory and takes from its requests and tokens of the minute.
  * Owns the map of hashes, read again when another process changed the keys, and one pair of buckets per key.
  */
-import { Clock, Context, Data, Effect, Layer, Option, Schedule } from "effect"
+import { Context, Data, Effect, Either, Layer, Option, Schedule } from "effect"
 import { ApiKeyStore, type ApiKeyStoreError, type StoredKey } from "./ApiKeyStore.ts"
 import { hashOf, isSameHash, presented } from "./ApiKeys.ts"
 import { EntryConfig, isLoopback } from "./EntryConfig.ts"
@@ -22,7 +22,7 @@ export class OpenDoorError extends Data.TaggedError("OpenDoorError")<{ readonly 
 /** Represents tokens that were taken in advance. */
 export interface Grant {
   /** Replaces the estimate by what was used; calls after the first do nothing. */
-  readonly settle: (tokensUsed: number) => Effect.Effect<void>
+  readonly settle: (tokensUsed: number) => void
 }
 
 /** Represents who sent a request. */
@@ -30,7 +30,7 @@ export interface Caller {
   /** Name of the key, `anonymous` where none is needed. */
   readonly name: string
   /** Takes tokens for a prompt and its answer; an answer's estimate is cut to what the key can ever have. */
-  readonly takeTokens: (prompt: number, answer: number) => Effect.Effect<Grant, ApiError>
+  readonly takeTokens: (prompt: number, answer: number) => Either.Either<Grant, ApiError>
 }
 
 /** Lets requests in. */
@@ -41,7 +41,7 @@ export class Admission extends Context.Tag("@weft/entry/Admission")<
     readonly admit: (
       authorization: string | undefined,
       headers: Record<string, string>
-    ) => Effect.Effect<Caller, ApiError>
+    ) => Either.Either<Caller, ApiError>
   }
 >() {
   static readonly layer: Layer.Layer<Admission, OpenDoorError | ApiKeyStoreError, ApiKeyStore | EntryConfig> =
@@ -57,6 +57,8 @@ const make = Effect.gen(function* () {
   yield* store.syncEnvironment(config.apiKeys)
   const version = yield* store.version
   const known = { byHash: byHash(yield* store.list), version }
+  const clock = yield* Effect.clock
+  const now = (): number => clock.unsafeCurrentTimeMillis()
   const mayBeOpen = isLoopback(config.httpHost)
   if (known.byHash.size === 0 && !mayBeOpen) return yield* new OpenDoorError({ host: config.httpHost })
   const refresh = Effect.gen(function* () {
@@ -82,16 +84,17 @@ const make = Effect.gen(function* () {
   }
 
   return Admission.of({
-    admit: Effect.fnUntraced(function* (authorization, headers) {
-      const key = yield* authenticate(known.byHash, mayBeOpen, authorization)
-      const nowMs = yield* Clock.currentTimeMillis
-      const allowance = allowanceOf(key, nowMs)
-      yield* takeFrom(allowance, "requests", 1, nowMs, headers)
-      if (allowance.tokens !== undefined) {
-        writeHeaders(headers, "tokens", RateLimit.take(allowance.tokens, 0, nowMs))
-      }
-      return { name: allowance.name, takeTokens: takeTokens(allowance, headers) }
-    })
+    admit: (authorization, headers) =>
+      Either.flatMap(authenticate(known.byHash, mayBeOpen, authorization), (key) => {
+        const nowMs = now()
+        const allowance = allowanceOf(key, nowMs)
+        const refusal = takeFrom(allowance, "requests", 1, nowMs, headers)
+        if (refusal !== undefined) return Either.left(refusal)
+        if (allowance.tokens !== undefined) {
+          writeHeaders(headers, "tokens", RateLimit.take(allowance.tokens, 0, nowMs))
+        }
+        return Either.right({ name: allowance.name, takeTokens: takeTokens(allowance, headers, now) })
+      })
   })
 })
 
@@ -120,53 +123,55 @@ const authenticate = (
   keys: ReadonlyMap<string, StoredKey>,
   mayBeOpen: boolean,
   authorization: string | undefined
-): Effect.Effect<StoredKey | undefined, ApiError> => {
-  if (keys.size === 0 && mayBeOpen) return Effect.succeed(undefined)
+): Either.Either<StoredKey | undefined, ApiError> => {
+  if (keys.size === 0 && mayBeOpen) return Either.right(undefined)
   const secret = presented(authorization)
   if (secret === undefined) {
-    return invalidApiKey("You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'.")
+    return Either.left(invalidApiKey("You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'."))
   }
   const hash = hashOf(secret)
   const key = keys.get(hash)
   return key === undefined || !isSameHash(key.hash, hash) || key.revokedAtMs !== null
-    ? invalidApiKey("Incorrect API key provided. Ask the operator of this server for a valid one.")
-    : Effect.succeed(key)
+    ? Either.left(invalidApiKey("Incorrect API key provided. Ask the operator of this server for a valid one."))
+    : Either.right(key)
 }
 
+/** Takes from one bucket and writes its headers; returns the refusal where there is not enough. */
 const takeFrom = (
   allowance: Allowance,
   unit: "requests" | "tokens",
   cost: number,
   nowMs: number,
   headers: Record<string, string>
-): Effect.Effect<void, ApiError> => {
+): ApiError | undefined => {
   const bucket = allowance[unit]
-  if (bucket === undefined) return Effect.void
+  if (bucket === undefined) return undefined
   const decision = RateLimit.take(bucket, cost, nowMs)
   allowance[unit] = decision.bucket
   writeHeaders(headers, unit, decision)
-  return decision.granted ? Effect.void : rateLimited(unit, allowance.name, bucket.perMinute, decision.retryAfterMs)
+  return decision.granted ? undefined : rateLimited(unit, allowance.name, bucket.perMinute, decision.retryAfterMs)
 }
 
-const takeTokens = (allowance: Allowance, headers: Record<string, string>): Caller["takeTokens"] =>
-  Effect.fnUntraced(function* (prompt, answer) {
+const takeTokens =
+  (allowance: Allowance, headers: Record<string, string>, now: () => number): Caller["takeTokens"] =>
+  (prompt, answer) => {
     const bucket = allowance.tokens
     if (bucket === undefined) return unlimited
-    if (prompt > bucket.perMinute) return yield* quotaTooSmall(allowance.name, bucket.perMinute, prompt)
+    if (prompt > bucket.perMinute) return Either.left(quotaTooSmall(allowance.name, bucket.perMinute, prompt))
     const taken = Math.min(prompt + answer, bucket.perMinute)
-    yield* takeFrom(allowance, "tokens", taken, yield* Clock.currentTimeMillis, headers)
+    const refusal = takeFrom(allowance, "tokens", taken, now(), headers)
+    if (refusal !== undefined) return Either.left(refusal)
     let open = true
-    return {
-      settle: (tokensUsed) =>
-        Effect.map(Clock.currentTimeMillis, (nowMs) => {
-          if (!open || allowance.tokens === undefined) return
-          open = false
-          allowance.tokens = RateLimit.settle(allowance.tokens, taken, tokensUsed, nowMs)
-        })
-    }
-  })
+    return Either.right({
+      settle: (tokensUsed) => {
+        if (!open || allowance.tokens === undefined) return
+        open = false
+        allowance.tokens = RateLimit.settle(allowance.tokens, taken, tokensUsed, now())
+      }
+    })
+  }
 
-const unlimited: Grant = { settle: () => Effect.void }
+const unlimited: Either.Either<Grant> = Either.right({ settle: () => undefined })
 
 const writeHeaders = (
   headers: Record<string, string>,

@@ -1,6 +1,4 @@
 /** The entry, top to bottom: the door for clients, the mesh behind it, the directory between, and what all rest on. */
-import { HttpServer } from "@effect/platform"
-import { BunHttpServer } from "@effect/platform-bun"
 import { observeBuild } from "@weft/mesh/BuildMetrics"
 import { Certificate } from "@weft/mesh/Certificate"
 import { protocolVersion } from "@weft/mesh/Hello"
@@ -17,6 +15,7 @@ import * as Database from "./Database.ts"
 import { EntryConfig } from "./EntryConfig.ts"
 import { EntryDescription } from "./EntryDescription.ts"
 import * as Http from "./Http.ts"
+import { HttpAddress } from "./http/HttpAddress.ts"
 import { Links } from "./Links.ts"
 import * as MeshInference from "./MeshInference.ts"
 import * as MeshListener from "./MeshListener.ts"
@@ -26,7 +25,7 @@ import { Slots } from "./Slots.ts"
 export const run = Effect.fn("entry.serve")(function* (json: boolean) {
   const context = yield* Layer.build(layer)
   const { meshAddresses, peerId } = Context.get(context, EntryDescription)
-  const url = HttpServer.formatAddress(Context.get(context, HttpServer.HttpServer).address)
+  const { url } = Context.get(context, HttpAddress)
   yield* observeBuild
   yield* Console.log(
     json
@@ -54,19 +53,6 @@ const description = Layer.effect(
   })
 )
 
-const httpServer = Layer.unwrapEffect(
-  Effect.map(EntryConfig, ({ httpHost, httpPort }) =>
-    BunHttpServer.layer({
-      hostname: httpHost,
-      port: httpPort,
-      // Seconds; streams send a comment every five.
-      idleTimeout: 30,
-      // The door keeps its own bound: Bun's refusal has neither body nor request id.
-      maxRequestBodySize: Number.MAX_SAFE_INTEGER
-    })
-  )
-)
-
 const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
   Layer.provide(MeshInference.layer),
   Layer.provide(Slots.layer),
@@ -74,7 +60,6 @@ const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
   Layer.provide(ApiKeyStore.layer),
   Layer.provide(Database.layer),
   Layer.provideMerge(PeerDirectoryActor.layer()),
-  Layer.provideMerge(httpServer),
   Layer.provideMerge(description),
   Layer.provide(transport),
   Layer.provide([Certificate.layer, identity])

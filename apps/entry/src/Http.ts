@@ -1,29 +1,34 @@
 /**
- * The HTTP door: every route, and around them what each response carries whatever it says. Owns the streams under way;
- * when it stops it refuses new answers, lets those under way finish for a while, and cuts the rest with an error event.
+ * The HTTP door: answers go their own plain way (`http/Answering.ts`), every other address through the router. Owns the
+ * server and the answers under way; when it stops it refuses new answers, lets those under way finish for a while, and
+ * cuts the rest with an error.
  */
-import { HttpMiddleware, HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Cause, Clock, Effect, Layer } from "effect"
+import { HttpApp, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Cause, Clock, Duration, Effect, Layer, type Scope } from "effect"
 import { Admission, type OpenDoorError } from "./Admission.ts"
 import type { ApiKeyStore, ApiKeyStoreError } from "./ApiKeyStore.ts"
-import type { EntryConfig } from "./EntryConfig.ts"
+import { EntryConfig } from "./EntryConfig.ts"
 import type { EntryDescription } from "./EntryDescription.ts"
-import { AnswerStream } from "./http/AnswerStream.ts"
+import * as AnswerDoor from "./http/AnswerDoor.ts"
+import * as Answering from "./http/Answering.ts"
 import * as ChatCompletions from "./http/ChatCompletions.ts"
 import * as Completions from "./http/Completions.ts"
-import { CurrentRequest } from "./http/CurrentRequest.ts"
-import { Draining } from "./http/Draining.ts"
+import * as CurrentRequest from "./http/CurrentRequest.ts"
 import * as Health from "./http/Health.ts"
-import { HttpLimits } from "./http/HttpLimits.ts"
+import { HttpAddress } from "./http/HttpAddress.ts"
 import * as Metrics from "./http/Metrics.ts"
 import * as Models from "./http/Models.ts"
+import { canonical, pathOf } from "./http/PostedPath.ts"
+import * as Resource from "./http/Resource.ts"
+import * as ResponseHeaders from "./http/ResponseHeaders.ts"
 import * as WellKnown from "./http/WellKnown.ts"
 import type { Inference } from "./Inference.ts"
 import { internalError, toResponse, unknownUrl } from "./OpenAiError.ts"
 
+const answering = [ChatCompletions.address, Completions.address]
+
 const routes = HttpRouter.concatAll(
-  ChatCompletions.routes,
-  Completions.routes,
+  ...answering.map(({ path }) => Resource.makePosted(path)),
   Models.routes,
   Health.routes,
   Metrics.routes,
@@ -41,101 +46,66 @@ const answered = Effect.catchAllCause(routes, (cause) => {
     : Effect.as(Effect.logError("a request broke", cause), toResponse(internalError()))
 })
 
-/** The whole application: gives the request its identity, and its response the headers that all have. */
+/** All but the answers: gives the request its identity, and its response the headers that all have. */
 const app = Effect.gen(function* () {
   const request = yield* HttpServerRequest.HttpServerRequest
-  const startedMs = yield* Clock.currentTimeMillis
-  const responseHeaders: Record<string, string> = {}
-  const id = `req_${crypto.randomUUID().replaceAll("-", "")}`
-  const clientRequestId = printable(request.headers["x-client-request-id"])
-  const response = yield* Effect.provideService(answered, CurrentRequest, {
-    id,
-    clientRequestId,
-    startedMs,
-    responseHeaders
-  })
+  const info = CurrentRequest.make(request.headers["x-client-request-id"], yield* Clock.currentTimeMillis)
+  const response = yield* Effect.provideService(answered, CurrentRequest.CurrentRequest, info)
   return HttpServerResponse.setHeaders(response, {
-    ...headersOfAll,
-    ...(request.method === "OPTIONS" ? preflightHeaders : {}),
-    ...responseHeaders,
-    "x-request-id": id,
-    "openai-processing-ms": String(Math.max(0, (yield* Clock.currentTimeMillis) - startedMs))
+    ...(request.method === "OPTIONS" ? ResponseHeaders.preflight : {}),
+    ...ResponseHeaders.of(info, yield* Clock.currentTimeMillis)
   })
 })
 
-/** Serves on the `HttpServer` in context. */
+/** Serves on the configured host and port. */
 export const layer: Layer.Layer<
-  never,
+  HttpAddress,
   OpenDoorError | ApiKeyStoreError,
-  ApiKeyStore | EntryConfig | EntryDescription | HttpServer.HttpServer | Inference
-> = Layer.scopedDiscard(
-  Effect.gen(function* () {
-    yield* HttpServer.serveEffect(app)
-    const { drain } = yield* HttpLimits
-    const draining = yield* Draining
-    yield* Effect.addFinalizer(() => Effect.timeoutOption(Effect.interruptible(draining.drain), drain))
-  })
+  ApiKeyStore | EntryConfig | EntryDescription | Inference
+> = Layer.scoped(
+  HttpAddress,
+  Effect.suspend(() => make)
 ).pipe(
   // no exporter takes spans, and one per request would cost more than the rest of the door
   HttpMiddleware.withTracerDisabledWhen(() => true),
-  Layer.provide([Admission.layer, AnswerStream.layer, Draining.layer])
+  Layer.provide(Admission.layer)
 )
 
 // internal
 
-/** Headers of every response. Browsers of any origin may ask, as the key is in a header and there are no cookies. */
-const headersOfAll = {
-  // the version OpenAI's API names, which clients log
-  "openai-version": "2020-10-01",
-  "access-control-allow-origin": "*",
-  "access-control-expose-headers": [
-    "x-request-id",
-    "openai-processing-ms",
-    "openai-version",
-    "retry-after",
-    "retry-after-ms",
-    "x-should-retry",
-    ...["limit", "remaining", "reset"].flatMap((kind) => [
-      `x-ratelimit-${kind}-requests`,
-      `x-ratelimit-${kind}-tokens`
-    ]),
-    "x-weft-served-by"
-  ].join(", ")
-}
-
-/** What browsers may send: the headers of OpenAI's own clients. */
-const preflightHeaders = {
-  "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
-  "access-control-allow-headers": [
-    "Authorization",
-    "Content-Type",
-    "OpenAI-Organization",
-    "OpenAI-Project",
-    "OpenAI-Beta",
-    "Idempotency-Key",
-    "X-Client-Request-Id",
-    "X-Weft-Profile",
-    ...[
-      "Arch",
-      "Async",
-      "Custom-Poll-Interval",
-      "Helper-Method",
-      "Lang",
-      "OS",
-      "Package-Version",
-      "Poll-Helper",
-      "Raw-Response",
-      "Read-Timeout",
-      "Retry-Count",
-      "Runtime",
-      "Runtime-Version",
-      "Stream-Helper",
-      "Timeout"
-    ].map((name) => `X-Stainless-${name}`)
-  ].join(", "),
-  // two hours, the most Chromium keeps
-  "access-control-max-age": "7200"
-}
-
-const printable = (value: string | undefined): string | undefined =>
-  value === undefined || !/^[\x21-\x7e]{1,128}$/.test(value) ? undefined : value
+const make: Effect.Effect<
+  typeof HttpAddress.Service,
+  never,
+  Admission | EntryConfig | EntryDescription | Inference | Scope.Scope
+> = Effect.gen(function* () {
+  const { httpHost, httpPort } = yield* EntryConfig
+  const door = yield* AnswerDoor.make
+  const route = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<Admission | EntryDescription | Inference>())(app)
+  const addresses = new Map(answering.map((address) => [address.path as string, address]))
+  const server = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      Bun.serve({
+        hostname: httpHost,
+        port: httpPort,
+        idleTimeout: Duration.toSeconds(door.limits.idle),
+        // The door keeps its own bound: Bun's refusal has neither body nor request id.
+        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+        fetch: (request) => {
+          if (request.method !== "POST") return route(request)
+          const path = pathOf(request.url)
+          const address = addresses.get(path) ?? addresses.get(canonical(path))
+          return address === undefined ? route(request) : Answering.answer(door, address, request)
+        }
+      })
+    ),
+    (server) => Effect.sync(() => void server.stop())
+  )
+  yield* Effect.addFinalizer(() =>
+    Effect.zipRight(
+      Effect.timeoutOption(Effect.interruptible(door.draining.drain), door.limits.drain),
+      door.ticking.cutAll
+    )
+  )
+  const port = server.port ?? httpPort
+  return { url: `http://${server.hostname}:${port}`, port }
+})

@@ -11,13 +11,22 @@ export interface ServedModel {
   readonly peers: number
 }
 
-/** Is told what becomes of one request, in order and at once; nothing is told after a cancel. */
+/**
+ * Is told what becomes of one request, in order and at once; nothing is told after a cancel. Its functions are called as
+ * its methods, and throw nothing.
+ */
 export interface AnswerListener {
-  /** A peer took the request and gave its first event; told once, before that event. */
+  /** A peer, named by its id, took the request and gave its first event; told once, before that event. */
   readonly begun: (servedBy: string) => void
-  /** Events that came together, at least one; the last event of all is `Finished` or `Failed`. */
+  /**
+   * Events that came together, at least one; the last event of all is `Finished` or `Failed`, a lost peer is a `Failed`
+   * with `engine_lost`.
+   */
   readonly events: (events: ReadonlyArray<GenerateEvent>) => void
-  /** Nobody gave an answer; told instead of everything else. */
+  /**
+   * Nobody gave an answer; told instead of everything else. It may be told before `generate` returns, as `begun` and
+   * `events` may.
+   */
   readonly refused: (why: NoAnswer) => void
 }
 
@@ -44,11 +53,13 @@ export class NoAnswer extends Data.TaggedError("NoAnswer")<{
 export class Inference extends Context.Tag("@weft/entry/Inference")<
   Inference,
   {
+    /** Returns every model that is served now. */
     readonly models: () => ReadonlyArray<ServedModel>
+    /** Returns the model of this id, undefined where nobody serves it now. */
     readonly find: (model: string) => ServedModel | undefined
     /**
-     * Picks a peer and begins the answer, in the name of `caller` (callers take turns when all peers are busy). The
-     * listener may be told before this returns. Returns what cancels the answer; nothing happens after its end.
+     * Picks a peer and begins the answer, in the name of `caller` (callers take turns when all peers are busy). Returns
+     * what cancels it on the peer: idempotent, and without effect after the answer's end.
      */
     readonly generate: (request: GenerateRequest, caller: string, listener: AnswerListener) => () => void
   }

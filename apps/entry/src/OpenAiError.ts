@@ -1,6 +1,6 @@
 /**
  * Every refusal and failure of the HTTP door as the OpenAI API words it: one table from what went wrong to status,
- * `type` and `code`. Whatever fails in a route becomes an `ApiError` here, and an answer in `toResponse`.
+ * `type` and `code`. Whatever fails becomes an `ApiError` here, and a response by `toBody` and `toHeaders`.
  */
 import { HttpServerResponse } from "@effect/platform"
 import type { GenerateFailure } from "@weft/engine/Generation"
@@ -187,21 +187,24 @@ export const fromFailure = (failure: GenerateFailure, model: string): ApiError =
 export const toBody = ({ message, type, param, code }: ApiError): string =>
   JSON.stringify({ error: { message, type, param, code } })
 
-/** Returns the response for an error. */
+/** Returns the headers that an error adds to its response, the content type aside. */
+export const toHeaders = (error: ApiError): Readonly<Record<string, string>> => ({
+  ...error.headers,
+  ...(error.retryAfterMs === undefined
+    ? {}
+    : {
+        "retry-after": String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))),
+        "retry-after-ms": String(Math.max(1, Math.ceil(error.retryAfterMs)))
+      }),
+  ...(error.shouldRetry === false ? { "x-should-retry": "false" } : {})
+})
+
+/** Returns the response for an error, for the router. */
 export const toResponse = (error: ApiError): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.text(toBody(error), {
     status: error.status,
     contentType: "application/json",
-    headers: {
-      ...error.headers,
-      ...(error.retryAfterMs === undefined
-        ? {}
-        : {
-            "retry-after": String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))),
-            "retry-after-ms": String(Math.max(1, Math.ceil(error.retryAfterMs)))
-          }),
-      ...(error.shouldRetry === false ? { "x-should-retry": "false" } : {})
-    }
+    headers: toHeaders(error)
   })
 
 // internal

@@ -1,12 +1,11 @@
 /** `POST /v1/chat/completions`. */
 import * as AnswerFormat from "./AnswerFormat.ts"
-import * as Answering from "./Answering.ts"
+import type { AnswerAddress } from "./Answering.ts"
 import * as ChatRequest from "./ChatRequest.ts"
-import * as Resource from "./Resource.ts"
 
 /** Answers chats. */
-export const routes = Resource.make(
-  "/v1/chat/completions",
-  "POST",
-  Answering.make(ChatRequest.fromBody, AnswerFormat.chat)
-)
+export const address: AnswerAddress = {
+  path: "/v1/chat/completions",
+  fromBody: ChatRequest.fromBody,
+  format: AnswerFormat.chat
+}

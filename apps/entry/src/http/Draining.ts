@@ -1,38 +1,27 @@
 /** The answers under way, and whether the server is stopping: then none begin, and the end of the last is awaited. */
-import { Context, Effect, Layer, type Scope } from "effect"
-import { type ApiError, shuttingDown } from "../OpenAiError.ts"
+import { Effect } from "effect"
 
 /** Counts the answers under way. */
-export class Draining extends Context.Tag("@weft/entry/http/Draining")<
-  Draining,
-  {
-    /** Counts one answer until its scope closes; fails once the server drains. */
-    readonly enter: Effect.Effect<void, ApiError, Scope.Scope>
-    /** Refuses new answers and waits until those under way have ended. */
-    readonly drain: Effect.Effect<void>
-  }
->() {
-  static readonly layer: Layer.Layer<Draining> = Layer.effect(
-    Draining,
-    Effect.suspend(() => make)
-  )
-}
+export class Draining {
+  readonly #idle = Effect.unsafeMakeLatch(true)
+  #underWay = 0
+  #isDraining = false
 
-const make: Effect.Effect<Context.Tag.Service<Draining>> = Effect.gen(function* () {
-  const idle = yield* Effect.makeLatch(true)
-  let underWay = 0
-  let isDraining = false
-  const enter = Effect.suspend(() => {
-    if (isDraining) return shuttingDown()
-    underWay++
-    return idle.close
-  })
-  const leave = Effect.suspend(() => (--underWay === 0 ? idle.open : Effect.void))
-  return {
-    enter: Effect.acquireRelease(enter, () => leave),
-    drain: Effect.suspend(() => {
-      isDraining = true
-      return idle.await
-    })
+  /** Counts one answer until it leaves; false once the server drains. */
+  enter(): boolean {
+    if (this.#isDraining) return false
+    if (++this.#underWay === 1) this.#idle.unsafeClose()
+    return true
   }
-})
+
+  /** Uncounts an answer that entered. */
+  leave(): void {
+    if (--this.#underWay === 0) this.#idle.unsafeOpen()
+  }
+
+  /** Refuses new answers and waits until those under way have ended. */
+  readonly drain: Effect.Effect<void> = Effect.suspend(() => {
+    this.#isDraining = true
+    return this.#idle.await
+  })
+}

@@ -6,6 +6,5 @@ import * as Resource from "./Resource.ts"
 /** Says that the server is up; models and peers are no part of it. */
 export const routes = Resource.make(
   "/health",
-  "GET",
   Effect.succeed(HttpServerResponse.text('{"status":"ok"}', { contentType: "application/json" }))
 )

@@ -9,6 +9,8 @@ export interface HttpLimitsShape {
   readonly bodyDeadline: Duration.Duration
   /** Deepest nesting of arrays and objects in a body. */
   readonly jsonDepthMax: number
+  /** Longest silence of a connection that waits for its next request or for its client to take what is sent. */
+  readonly idle: Duration.Duration
   /** Longest silence of a stream before a comment is sent; headers wait at most this long for a first event. */
   readonly keepAlive: Duration.Duration
   /** Most bytes of one stream that wait for a slow reader. */
@@ -30,6 +32,8 @@ export class HttpLimits extends Context.Reference<HttpLimits>()("@weft/entry/Htt
     bodyDeadline: Duration.seconds(30),
     // requests need 5; logit_bias and content parts included
     jsonDepthMax: 64,
+    // six keep-alive comments of a stream
+    idle: Duration.seconds(30),
     // proxies and Bun itself cut a stream that is quiet for 10 s
     keepAlive: Duration.seconds(5),
     // an answer of 250,000 tokens as text; as chunks about 5,000

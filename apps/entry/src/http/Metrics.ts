@@ -7,7 +7,6 @@ import * as Resource from "./Resource.ts"
 /** Shows the metrics. */
 export const routes = Resource.make(
   "/metrics",
-  "GET",
   Effect.map(
     Effect.promise(() => register.metrics()),
     (text) => HttpServerResponse.text(text, { contentType: register.contentType })

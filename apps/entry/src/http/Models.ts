@@ -15,22 +15,19 @@ const admitted = Effect.gen(function* () {
 
 const list = Effect.gen(function* () {
   yield* admitted
-  const models = yield* (yield* Inference).models
+  const models = (yield* Inference).models()
   return json({ object: "list", data: models.map(toItem) })
 })
 
 const one = Effect.gen(function* () {
   yield* admitted
   const id = ((yield* HttpRouter.params)["*"] ?? "").slice(0, idCharactersMax)
-  const found = (yield* (yield* Inference).models).find(({ description }) => description.id === id)
+  const found = (yield* Inference).find(id)
   return found === undefined ? yield* modelNotFound(id) : json(toItem(found))
 })
 
 /** Shows the models that are served now. */
-export const routes = HttpRouter.concat(
-  Resource.make("/v1/models", "GET", list),
-  Resource.make("/v1/models/*", "GET", one)
-)
+export const routes = HttpRouter.concat(Resource.make("/v1/models", list), Resource.make("/v1/models/*", one))
 
 // internal
 

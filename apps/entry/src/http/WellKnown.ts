@@ -10,7 +10,6 @@ const encode = Schema.encodeSync(Schema.parseJson(Mesh.EntryDescription))
 /** Shows the entry's description. */
 export const routes = Resource.make(
   "/.well-known/weft",
-  "GET",
   Effect.map(EntryDescription, (description) =>
     HttpServerResponse.text(encode(description), { contentType: "application/json" })
   )

@@ -1,38 +1,36 @@
-/** A request's body as bytes, within a size and a time; native promises, as every request for an answer passes here. */
+/** A request's body as bytes, within a size; native promises, as every request for an answer passes here. */
 
-/** Represents why there is no body: more bytes than allowed, too slow, or cut. */
-export type NoBody = "large" | "late" | "broken"
+/** Represents why there is no body: more bytes than allowed, or cut. */
+export type NoBody = "large" | "broken"
+
+/** Represents a body on its way. */
+export interface BodyRead {
+  /** Never rejects. */
+  readonly bytes: Promise<Uint8Array | NoBody>
+  /** Stops reading where that is possible; `bytes` may then stay unsettled. */
+  readonly cancel: () => void
+}
 
 /**
  * Reads a body of at most `bytesMax`. What is larger is read to twice the bound and dropped, so that a client that is
- * still sending sees its answer before the connection closes. Never rejects.
+ * still sending sees its answer before the connection closes.
  */
-export const readBody = async (
-  request: Request,
-  declaredBytes: number | undefined,
-  bytesMax: number,
-  deadlineMs: number
-): Promise<Uint8Array | NoBody> => {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
-  const late = new Promise<NoBody>((resolve) => {
-    timer = setTimeout(() => {
-      resolve("late")
-      void reader?.cancel().catch(() => undefined)
-    }, deadlineMs)
-  })
-  const read = async (): Promise<Uint8Array | NoBody> => {
-    if (declaredBytes !== undefined && declaredBytes <= bytesMax) return new Uint8Array(await request.arrayBuffer())
-    // the stream's chunks are bytes, which its type leaves open
-    reader = request.body?.getReader() as ReadableStreamDefaultReader<Uint8Array> | undefined
-    return reader === undefined ? new Uint8Array() : collect(reader, bytesMax)
+export const readBody = (request: Request, declaredBytes: number | undefined, bytesMax: number): BodyRead => {
+  if (declaredBytes !== undefined && declaredBytes <= bytesMax) {
+    return { bytes: request.bytes().catch(toBroken), cancel: () => undefined }
   }
-  const bytes = await Promise.race([read().catch((): NoBody => "broken"), late])
-  clearTimeout(timer)
-  return bytes
+  // the stream's chunks are bytes, which its type leaves open
+  const reader = request.body?.getReader() as ReadableStreamDefaultReader<Uint8Array> | undefined
+  if (reader === undefined) return { bytes: Promise.resolve(new Uint8Array()), cancel: () => undefined }
+  return {
+    bytes: collect(reader, bytesMax).catch(toBroken),
+    cancel: () => void reader.cancel().catch(() => undefined)
+  }
 }
 
 // internal
+
+const toBroken = (): NoBody => "broken"
 
 const collect = async (
   reader: ReadableStreamDefaultReader<Uint8Array>,

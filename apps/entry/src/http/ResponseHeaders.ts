@@ -1,0 +1,66 @@
+/** The headers that every response carries whatever it says. */
+import type { RequestInfo } from "./CurrentRequest.ts"
+
+/** Returns the headers of a response that is sent now, those of what it says aside. */
+export const of = (request: RequestInfo, nowMs: number): Record<string, string> => ({
+  ...headersOfAll,
+  ...request.responseHeaders,
+  "x-request-id": request.id,
+  "openai-processing-ms": String(Math.max(0, nowMs - request.startedMs))
+})
+
+/** What browsers may send: the headers of OpenAI's own clients; a response to `OPTIONS` says it. */
+export const preflight: Readonly<Record<string, string>> = {
+  "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
+  "access-control-allow-headers": [
+    "Authorization",
+    "Content-Type",
+    "OpenAI-Organization",
+    "OpenAI-Project",
+    "OpenAI-Beta",
+    "Idempotency-Key",
+    "X-Client-Request-Id",
+    "X-Weft-Profile",
+    ...[
+      "Arch",
+      "Async",
+      "Custom-Poll-Interval",
+      "Helper-Method",
+      "Lang",
+      "OS",
+      "Package-Version",
+      "Poll-Helper",
+      "Raw-Response",
+      "Read-Timeout",
+      "Retry-Count",
+      "Runtime",
+      "Runtime-Version",
+      "Stream-Helper",
+      "Timeout"
+    ].map((name) => `X-Stainless-${name}`)
+  ].join(", "),
+  // two hours, the most Chromium keeps
+  "access-control-max-age": "7200"
+}
+
+// internal
+
+/** Headers of every response. Browsers of any origin may ask, as the key is in a header and there are no cookies. */
+const headersOfAll = {
+  // the version OpenAI's API names, which clients log
+  "openai-version": "2020-10-01",
+  "access-control-allow-origin": "*",
+  "access-control-expose-headers": [
+    "x-request-id",
+    "openai-processing-ms",
+    "openai-version",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    ...["limit", "remaining", "reset"].flatMap((kind) => [
+      `x-ratelimit-${kind}-requests`,
+      `x-ratelimit-${kind}-tokens`
+    ]),
+    "x-weft-served-by"
+  ].join(", ")
+}
