@@ -3,7 +3,8 @@
  * Commands come from the supervisor over descriptor 3 (`EngineProtocol.ts`), events go back the same way, one frame
  * per turn. Between turns the host looks for commands; without work it waits and uses no processor time.
  */
-import { Effect, Either, Random, Schema, type Scope } from "effect"
+import * as PlainDecode from "@weft/mesh/PlainDecode"
+import { Effect, Either, ParseResult, Random, type Scope } from "effect"
 import * as BatchLoop from "./BatchLoop.ts"
 import * as ChatTemplate from "./ChatTemplate.ts"
 import { EngineError } from "./EngineError.ts"
@@ -51,8 +52,10 @@ type Load = Extract<HostCommand, { readonly _tag: "Load" }>
 
 const broken = (detail: string) => new EngineError({ reason: "protocol_broken", detail })
 
+const decodeHostCommand = PlainDecode.decoder(HostCommand)
+
 const decodeCommand = (frame: unknown) =>
-  Either.mapLeft(Schema.decodeUnknownEither(HostCommand)(frame), (error) => broken(error.message))
+  Either.mapLeft(decodeHostCommand(frame), (issue) => broken(ParseResult.TreeFormatter.formatIssueSync(issue)))
 
 /** What came over the channel and was not looked at: at most a Generate and a Cancel for each open request. */
 class Inbox {

@@ -11,7 +11,7 @@ import { GenerateEvent, GenerateRequest, Profile } from "./Generation.ts"
 /** Largest frame either way in bytes: a prompt at its bound in UTF-8, with room for the rest. */
 export const frameBytesMax = 32 * 1024 * 1024
 /** Most events of one turn: a few for each of 64 sequences, and the refusals of a whole queue of 4096. */
-export const turnEventsMax = 5000
+const turnEventsMax = 5000
 
 const AnswerKey = Schema.NonNegativeInt
 

@@ -11,7 +11,6 @@ import { Either } from "effect"
 import { AnswerJudge, AnswerMalformed } from "./AnswerJudge.ts"
 import type { AnswerListener, CancelAnswer } from "./Engine.ts"
 import { GenerateEvent, type GenerateRequest, isLast } from "./Generation.ts"
-import { isPlainDelta } from "./PlainEvents.ts"
 
 /** An event is a turn's text of one sequence: a few tokens. */
 const eventBytesMax = 256 * 1024
@@ -32,7 +31,7 @@ export const ask = (link: Link.Link, request: GenerateRequest, listen: AnswerLis
 
 // internal
 
-const decodeEvent = Frames.decode(GenerateEvent, isPlainDelta)
+const decodeEvent = Frames.decode(GenerateEvent)
 
 class Call implements StreamListener, Link.Opening {
   readonly #listen: AnswerListener

@@ -6,7 +6,8 @@
 import { availableParallelism } from "node:os"
 import * as Supervision from "@weft/actors/Supervision"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
-import { Deferred, Duration, Effect, Either, Option, Schema, type Scope } from "effect"
+import * as PlainDecode from "@weft/mesh/PlainDecode"
+import { Deferred, Duration, Effect, Either, Option, ParseResult, type Scope } from "effect"
 import * as CalibrationFile from "./CalibrationFile.ts"
 import type { EngineLoad } from "./Engine.ts"
 import type { EngineConfig } from "./EngineConfig.ts"
@@ -17,7 +18,6 @@ import * as EngineRequests from "./EngineRequests.ts"
 import type { Calibration, EngineTuning } from "./EngineTuning.ts"
 import type { GenerateFailure, Profile } from "./Generation.ts"
 import * as HostProcess from "./internal/HostProcess.ts"
-import { isPlainTurn } from "./PlainEvents.ts"
 
 /** Represents what a host is started with, every time. */
 export interface SupervisedHostOptions {
@@ -249,12 +249,10 @@ const loadTimeout = ({ loadDeadline }: EngineConfig) =>
 
 const protocolBroken = (detail: string) => new EngineError({ reason: "protocol_broken", detail })
 
-const decodeHostEvent = Schema.decodeUnknownEither(HostEvent)
+const decodeHostEvent = PlainDecode.decoder(HostEvent)
 
 const decodeEvent = (frame: unknown): Either.Either<HostEvent, EngineError> =>
-  isPlainTurn(frame)
-    ? Either.right(frame)
-    : Either.mapLeft(decodeHostEvent(frame), (error) => protocolBroken(error.message))
+  Either.mapLeft(decodeHostEvent(frame), (issue) => protocolBroken(ParseResult.TreeFormatter.formatIssueSync(issue)))
 
 const shuttingDown: GenerateFailure = {
   code: "shutting_down",

@@ -6,6 +6,7 @@ import { Data, Effect, Either, Option, ParseResult, Schema } from "effect"
 import { FrameBuffer, headerBytes } from "./FrameBuffer.ts"
 import type { StreamError } from "./MeshError.ts"
 import * as Msgpack from "./Msgpack.ts"
+import * as PlainDecode from "./PlainDecode.ts"
 import type { MeshStream } from "./Transport.ts"
 
 /** Largest frame where the reader names no other bound: the largest control message. */
@@ -41,25 +42,14 @@ export const encodePayload = (payload: Uint8Array): Uint8Array => {
   return bytes
 }
 
-/**
- * Decodes one payload against `schema`; the error names the field at fault. Values that `isPlain` accepts are taken as
- * they are: a cheap check of the most frequent ones, which must accept nothing that the schema would refuse or change.
- */
-export const decode = <A, I>(
-  schema: Schema.Schema<A, I>,
-  isPlain: (value: unknown) => value is A = (_value): _value is A => false
-): ((payload: Uint8Array) => Either.Either<A, FrameError>) => {
-  const decodeValue = ParseResult.decodeUnknownEither(schema)
+/** Decodes one payload against `schema`; the error names the field at fault. */
+export const decode = <A, I>(schema: Schema.Schema<A, I>): ((payload: Uint8Array) => Either.Either<A, FrameError>) => {
+  const decodeValue = PlainDecode.decoder(schema)
   return (payload) =>
     Option.match(Msgpack.decode(payload), {
       onNone: () => Either.left(notMsgpack()),
       onSome: (value) =>
-        isPlain(value)
-          ? Either.right(value)
-          : Either.mapLeft(
-              decodeValue(value),
-              (issue) => new FrameError({ reason: "Mismatch", detail: describe(issue) })
-            )
+        Either.mapLeft(decodeValue(value), (issue) => new FrameError({ reason: "Mismatch", detail: describe(issue) }))
     })
 }
 
