@@ -1,7 +1,7 @@
 /** One answer over a link in memory: what a peer may send, how an answer is cancelled, and what a fault does. */
 import { expect } from "bun:test"
 import * as GenerateCall from "@weft/engine/GenerateCall"
-import * as GenerateService from "@weft/engine/GenerateService"
+import * as GenerateReply from "@weft/engine/GenerateReply"
 import { GenerateEvent, type GenerateFailure, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import { concat } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
@@ -48,15 +48,15 @@ const answered = <A, E, R>(
 
 /** Answers with our code. */
 const byService =
-  (find: GenerateService.FindEngine, done: (outcome: GenerateService.Outcome) => void = () => {}): Give =>
+  (find: GenerateReply.FindEngine, done: (outcome: GenerateReply.Outcome) => void = () => {}): Give =>
   ({ stream }) => {
-    GenerateService.answer(stream, find, done)
+    GenerateReply.answer(stream, find, done)
     return undefined
   }
 
 const byEngine = (
   { engine }: Scripted,
-  done?: (outcome: GenerateService.Outcome) => void
+  done?: (outcome: GenerateReply.Outcome) => void
 ): Effect.Effect<Give, never, Scope.Scope> =>
   Effect.map(engine, (engine) => byService(() => Either.right(engine), done))
 
@@ -260,7 +260,7 @@ it.effect("a refusal arrives whole although the peer closes the stream right beh
 
 it.effect("a request that is malformed or never whole is given up, and no engine is asked", () => {
   const engine = scripted(saying([started, finished(0)]))
-  const outcomes: Array<GenerateService.Outcome> = []
+  const outcomes: Array<GenerateReply.Outcome> = []
   return answered(
     byEngine(engine, (outcome) => outcomes.push(outcome)),
     ({ far }) =>
@@ -303,7 +303,7 @@ it.effect(
     const engine = scripted(({ offer }) =>
       Effect.zipRight(offer(started), Effect.forever(Effect.tap(offer(delta(text)), () => Effect.sync(() => made++))))
     )
-    const outcomes: Array<GenerateService.Outcome> = []
+    const outcomes: Array<GenerateReply.Outcome> = []
     return answered(
       byEngine(engine, (outcome) => outcomes.push(outcome)),
       ({ far }) =>

@@ -3,7 +3,7 @@
  * happens, a client has the very beginning of its own answer, the whole of it where it is told so, and one end.
  */
 import { expect } from "bun:test"
-import { answer } from "@weft/engine/GenerateService"
+import { answer } from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import { EntryConfig } from "@weft/entry/EntryConfig"
 import { Inference } from "@weft/entry/Inference"

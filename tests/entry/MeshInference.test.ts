@@ -1,6 +1,6 @@
 /** Which peer answers and which is asked next, over links of a memory network with engines that speak by script. */
 import { expect } from "bun:test"
-import { answer } from "@weft/engine/GenerateService"
+import { answer } from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import { EntryConfig } from "@weft/entry/EntryConfig"
 import { Inference, type NoAnswer } from "@weft/entry/Inference"

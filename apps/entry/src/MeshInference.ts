@@ -1,7 +1,7 @@
 /**
- * Answers from the mesh: takes a slot of a peer, asks it, and where it fails has another go on with the same answer. One
- * object per answer, called by the slots and by the peer's stream and calling the door's listener; a fiber exists only
- * while an answer that has begun waits for a peer.
+ * Answers from the mesh: takes a slot of a peer, asks it, and where it fails has another go on with the same answer.
+ * One object per answer, called by the slots and by the peer's stream and calling the door's listener; a fiber exists
+ * only while an answer that has begun waits for a peer.
  */
 import { ask } from "@weft/engine/GenerateCall"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"

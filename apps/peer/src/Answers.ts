@@ -1,5 +1,5 @@
 /** The answers this peer gives now, and the end of giving any: what the link hands over, this hands to an engine. */
-import * as GenerateService from "@weft/engine/GenerateService"
+import * as GenerateReply from "@weft/engine/GenerateReply"
 import type { GenerateFailure } from "@weft/engine/Generation"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Context, Effect, Either, Layer } from "effect"
@@ -40,7 +40,7 @@ const make = Effect.fnUntraced(function* (engines: typeof Engines.Service): Effe
     counts.active++
     idle.unsafeClose()
     PeerMetrics.activeAnswers.set(counts.active)
-    GenerateService.answer(
+    GenerateReply.answer(
       stream,
       ({ model }) => (draining ? Either.left(shuttingDown) : engines.find(model)),
       (outcome) => {
