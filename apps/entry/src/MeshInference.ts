@@ -6,7 +6,7 @@ import { ask } from "@weft/engine/GenerateStream"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { Chunk, Deferred, Effect, Either, FiberId, FiberSet, Layer, Mailbox, Schedule } from "effect"
+import { Chunk, Deferred, Effect, Either, FiberId, FiberSet, Layer, Mailbox, Schedule, type Scope } from "effect"
 import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
@@ -81,28 +81,7 @@ export const layer = Layer.scoped(
       find: (model) => find(directory, model),
       generate: (request, caller, listener) => {
         const line = whileOpen(listener)
-        const told = Effect.flatMap(begin(request, caller), ({ events, servedBy }) => {
-          line.begun(servedBy)
-          return Effect.repeat(
-            Effect.map(events.takeAll, ([batch, done]) => {
-              if (Chunk.isNonEmpty(batch)) line.events(Chunk.toReadonlyArray(batch))
-              return done
-            }),
-            { until: (done) => done }
-          )
-        })
-        const fiber = run(
-          told.pipe(
-            Effect.scoped,
-            Effect.catchTag("NoAnswer", (why) => Effect.sync(() => line.refused(why))),
-            Effect.catchAllDefect((defect) =>
-              Effect.zipRight(
-                Effect.logError("an answer broke", defect),
-                Effect.sync(() => line.events([broken]))
-              )
-            )
-          )
-        )
+        const fiber = run(tell(begin(request, caller), line))
         return () => {
           line.close()
           fiber.unsafeInterruptAsFork(FiberId.none)
@@ -116,6 +95,34 @@ export const layer = Layer.scoped(
 
 /** The last event of an answer that a fault in the entry ended. */
 const broken: GenerateEvent = { _tag: "Failed", failure: { code: "internal", message: "the entry failed" } }
+
+/** Represents an answer under way; its events end after `Finished` or `Failed`. */
+interface Answer {
+  readonly servedBy: PeerId
+  readonly events: Mailbox.ReadonlyMailbox<GenerateEvent>
+}
+
+/** Tells what becomes of an answer, to its end. */
+const tell = (begin: Effect.Effect<Answer, NoAnswer, Scope.Scope>, listener: AnswerListener): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { events, servedBy } = yield* begin
+    listener.begun(servedBy)
+    let isOver = false
+    while (!isOver) {
+      const [batch, done] = yield* events.takeAll
+      if (Chunk.isNonEmpty(batch)) listener.events(Chunk.toReadonlyArray(batch))
+      isOver = done
+    }
+  }).pipe(
+    Effect.scoped,
+    Effect.catchTag("NoAnswer", (why) => Effect.sync(() => listener.refused(why))),
+    Effect.catchAllDefect((defect) =>
+      Effect.zipRight(
+        Effect.logError("an answer broke", defect),
+        Effect.sync(() => listener.events([broken]))
+      )
+    )
+  )
 
 const find = (directory: typeof PeerDirectoryActor.Service, model: string): ServedModel | undefined => {
   const { models, peers } = directory.unsafeSnapshot()
