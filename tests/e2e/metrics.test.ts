@@ -1,6 +1,7 @@
 /** What an operator scrapes: after one answer both programs show every series that dashboards are built on. */
 import { expect } from "bun:test"
 import { Effect, Schedule } from "effect"
+import { endToken } from "../engine/asking.ts"
 import { it } from "../support/effect.ts"
 import { startEntry, startPeer } from "../support/processes.ts"
 
@@ -59,7 +60,10 @@ it.live("entry and peer show what they did, by names and labels that stay", () =
     const { url } = yield* startEntry()
     const peer = yield* startPeer(url)
     yield* Effect.promise(async () => {
-      const body = { model: "tiny-small-f16", messages: [{ role: "user", content: "What is 7 plus 5?" }], stream: true }
+      const messages = [{ role: "user", content: "What is 7 plus 5?" }]
+      // long enough to come in several pieces, or there is no time between them to be measured
+      const long = { logit_bias: { [endToken]: -100 }, max_tokens: 128 }
+      const body = { model: "tiny-small-f16", messages, stream: true, ...long }
       const answer = await fetch(`${url}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body) })
       expect(await answer.text()).toContain("[DONE]")
     })

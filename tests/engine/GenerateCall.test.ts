@@ -8,7 +8,7 @@ import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
 import type { MemoryNetworkOptions } from "@weft/mesh/MemoryNetwork"
 import type { MeshStream } from "@weft/mesh/Transport"
-import { Deferred, Effect, Either, Exit, Fiber, Option, Random, type Scope, TestClock } from "effect"
+import { Deferred, Duration, Effect, Either, Exit, Fiber, Option, Random, type Scope, TestClock } from "effect"
 import { linked } from "../mesh/links.ts"
 import { it } from "../support/effect.ts"
 import { virtualTime } from "../support/virtualTime.ts"
@@ -160,7 +160,7 @@ for (const [name, bytes] of garbage) {
 }
 
 /** Lets time pass so that the sessions tick in it. */
-const pass = (seconds: number) => Effect.repeatN(TestClock.adjust("10 seconds"), seconds / 10 - 1)
+const pass = (seconds: number) => Effect.repeatN(TestClock.adjust(Duration.seconds(seconds / 5)), 4)
 
 it.effect("a peer that stops in the middle of a frame fails the answer within a minute", () =>
   answered(
@@ -181,7 +181,7 @@ it.effect("a peer that takes a request and never begins fails the answer; one th
       (ends) =>
         Effect.gen(function* () {
           const answer = yield* Effect.fork(whole(ends))
-          yield* pass(140)
+          yield* pass(125)
           expect(failureOf((yield* Fiber.join(answer)).last)?.message).toContain("did not begin")
         })
     )
@@ -190,7 +190,7 @@ it.effect("a peer that takes a request and never begins fails the answer; one th
       (ends) =>
         Effect.gen(function* () {
           const answer = yield* Effect.fork(whole(ends))
-          yield* pass(600)
+          yield* pass(150)
           expect(yield* Fiber.poll(answer)).toEqual(Option.none())
         })
     )

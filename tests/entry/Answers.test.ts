@@ -272,6 +272,35 @@ it.live("addresses and methods: 404 and 405 in OpenAI form, HEAD as GET, preflig
   })
 )
 
+it.live("an address that answers may be spelled as every other: case, slashes, a query, percent signs", () =>
+  Effect.gen(function* () {
+    const door = yield* open()
+    for (const path of [
+      "/v1/chat/completions?x=1",
+      "/v1/chat/completions/",
+      "/v1/chat/completions/?",
+      "/V1/Chat/Completions",
+      "/v1//chat///completions",
+      "/v1/ch%61t/completions",
+      "/v1/chat/completions;x=1?y=/z"
+    ]) {
+      expect([path, (yield* post(`${door.url}${path}`, hello)).status]).toEqual([path, 200])
+      expect([path, (yield* send(`${door.url}${path}`)).status]).toEqual([path, 405])
+    }
+    for (const path of [
+      "/v1/chat%2Fcompletions",
+      "/v1/chat/completions/x",
+      "/v1/chat/completions%3f",
+      "/v1/chat%",
+      "/"
+    ]) {
+      const { status, json } = yield* post(`${door.url}${path}`, hello)
+      expect([path, status, json.error.message]).toEqual([path, 404, `Invalid URL (POST ${path})`])
+      expect([path, (yield* send(`${door.url}${path}`)).status]).toEqual([path, 404])
+    }
+  })
+)
+
 it.live("what fails before an answer has the status, type and code of its cause", () =>
   Effect.gen(function* () {
     const door = yield* open()

@@ -93,6 +93,29 @@ it.prop(
   { runs: 1500, timeoutMs: 60_000 }
 )
 
+/** The same body in a form that the schemas themselves read, as the short way is for plain bodies alone. */
+const notPlain = (body: Readonly<Record<string, unknown>>) => ({
+  ...body,
+  messages: Array.isArray(body["messages"])
+    ? body["messages"].map((message) => (isObject(message) ? { tool_calls: null, ...message } : message))
+    : body["messages"],
+  prompt: typeof body["prompt"] === "string" ? [body["prompt"]] : body["prompt"]
+})
+const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+it.prop(
+  "a plain body is read the short way as its schema reads it",
+  body,
+  (body) =>
+    Effect.sync(() => {
+      for (const fromBody of [ChatRequest.fromBody, CompletionRequest.fromBody]) {
+        expect(fromBody(body)).toEqual(fromBody(notPlain(body)))
+      }
+    }),
+  { runs: 1500, timeoutMs: 60_000 }
+)
+
 it.prop(
   "any bytes are a JSON object or a 400, and JSON within the depth is read as JSON.parse reads it",
   FastCheck.oneof(

@@ -45,3 +45,18 @@ it.live("a stream that outlasts the stop ends with an error event and is cancell
     expect(text).not.toContain("[DONE]")
   })
 )
+
+it.live("a whole answer that outlasts the stop is a 503, and is cancelled", () =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const door = yield* Scope.extend(open({ answers: "hand", limits: { drain: Duration.millis(100) } }), scope)
+    const answer = yield* Effect.fork(post(`${door.url}/v1/chat/completions`, hello))
+    const turn = yield* door.turn
+    yield* turn.send(begun)
+    yield* Effect.fork(Scope.close(scope, Exit.void))
+    yield* turn.closed
+    const { status, json, headers } = yield* answer
+    expect([status, json.error.code]).toEqual([503, "shutting_down"])
+    expect(headers.get("x-request-id")).toMatch(/^req_/)
+  })
+)

@@ -136,6 +136,7 @@ const inference = (answers: "rule" | "hand", turns: Queue.Queue<Turn>): Layer.La
     models: () => models,
     find: (model) => models.find(({ description }) => description.id === model),
     generate: (request, _caller, listener) => {
+      if (request.model === "broken") throw new Error("the script is broken")
       const refusal = refusalOf(request.model)
       if (refusal !== undefined) {
         listener.refused(refusal)

@@ -1,4 +1,4 @@
-/** The compiled check against the schemas it stands in for: same verdict and value for messages and what is nearly one. */
+/** The compiled check against the schemas it stands in for: same verdict and value, for messages and near misses. */
 import { expect } from "bun:test"
 import { HostCommand, HostEvent } from "@weft/engine/EngineProtocol"
 import { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"

@@ -2,7 +2,7 @@
  * API keys without their storage: how one looks, what is kept of it, and how `WEFT_API_KEYS` lists them. A secret is
  * seen when it is made or presented and nowhere else; only its SHA-256 is kept.
  */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
+import { hash, randomBytes, timingSafeEqual } from "node:crypto"
 import { Data, Either, Schema } from "effect"
 
 /** Most keys of one entry; all of their hashes are in memory. */
@@ -43,7 +43,7 @@ export class ApiKeyListError extends Data.TaggedError("ApiKeyListError")<{
 export const makeSecret = (): string => `${secretPrefix}${randomBytes(32).toString("base64url")}`
 
 /** Returns the SHA-256 of a secret, lower-case hexadecimal. */
-export const hashOf = (secret: string): string => createHash("sha256").update(secret, "utf8").digest("hex")
+export const hashOf = (secret: string): string => hash("sha256", secret, "hex")
 
 /** Returns what is kept of a secret. */
 export const fromSecret = (

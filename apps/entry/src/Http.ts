@@ -81,7 +81,7 @@ const make: Effect.Effect<
   const { httpHost, httpPort } = yield* EntryConfig
   const door = yield* AnswerDoor.make
   const route = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<Admission | EntryDescription | Inference>())(app)
-  const addresses = new Map(answering.map((address) => [address.path as string, address]))
+  const addresses = new Map<string, Answering.AnswerAddress>(answering.map((address) => [address.path, address]))
   const server = yield* Effect.acquireRelease(
     Effect.sync(() =>
       Bun.serve({

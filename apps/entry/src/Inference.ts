@@ -12,8 +12,8 @@ export interface ServedModel {
 }
 
 /**
- * Is told what becomes of one request, in order and at once; nothing is told after a cancel. Its functions are called as
- * its methods, and throw nothing.
+ * Is told what becomes of one request, in order and at once; nothing is told after a cancel. Its functions are called
+ * as its methods, and throw nothing.
  */
 export interface AnswerListener {
   /** A peer, named by its id, took the request and gave its first event; told once, before that event. */

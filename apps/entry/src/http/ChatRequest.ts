@@ -7,8 +7,11 @@ import type { JsonObject } from "./RequestBody.ts"
 import {
   decode,
   field,
+  hasSharedFields,
   isAbsent,
+  isAbsentOr,
   isArrayOfAtMost,
+  isCount,
   isEmptyArray,
   isOneOf,
   isText,
@@ -27,13 +30,13 @@ const Part = Schema.Struct({
 const partsExpected = `an array of at most ${partsMax} text parts`
 const contentExpected = `at most ${promptCharactersMax} characters of text or ${partsExpected}`
 
+const isRole = isOneOf("system", "developer", "user", "assistant", "tool")
+const isContent = isText(promptCharactersMax)
+
 const Message = Schema.Struct({
-  role: field(
-    isOneOf("system", "developer", "user", "assistant", "tool"),
-    "'system', 'developer', 'user', 'assistant' or 'tool'"
-  ),
+  role: field(isRole, "'system', 'developer', 'user', 'assistant' or 'tool'"),
   content: Schema.Union(
-    field(isText(promptCharactersMax), contentExpected),
+    field(isContent, contentExpected),
     Schema.compose(field(isArrayOfAtMost(partsMax), contentExpected), Schema.Array(Part), { strict: false })
   ),
   tool_calls: Schema.optional(
@@ -41,15 +44,33 @@ const Message = Schema.Struct({
   )
 })
 
+const isMessages = isArrayOfAtMost(messagesMax, 1)
 const messagesExpected = `an array of 1 to ${messagesMax} messages`
 
 const ChatBody = Schema.Struct({
   ...sharedFields,
-  messages: Schema.compose(field(isArrayOfAtMost(messagesMax, 1), messagesExpected), Schema.Array(Message), {
+  messages: Schema.compose(field(isMessages, messagesExpected), Schema.Array(Message), {
     strict: false
   }),
   max_completion_tokens: sharedFields.max_tokens
 })
+type ChatBody = typeof ChatBody.Type
+
+const isPlainMessage = (value: unknown): boolean =>
+  typeof value === "object" &&
+  value !== null &&
+  "role" in value &&
+  isRole(value.role) &&
+  "content" in value &&
+  isContent(value.content) &&
+  !("tool_calls" in value)
+
+/** Accepts chats whose messages are plain texts: nearly all. */
+const isPlain = (body: JsonObject): body is JsonObject & ChatBody =>
+  hasSharedFields(body) &&
+  isAbsentOr(isCount, body["max_completion_tokens"]) &&
+  isMessages(body["messages"]) &&
+  body["messages"].every(isPlainMessage)
 
 const isTextFormat = (value: unknown): boolean =>
   typeof value === "object" && value !== null && "type" in value && value.type === "text"
@@ -75,7 +96,7 @@ const unsupported: Readonly<Record<string, Unsupported>> = {
   web_search_options: { harmless: () => false, instead: "Models here search nothing; leave it out." }
 }
 
-const decodeBody = decode(ChatBody, unsupported)
+const decodeBody = decode(ChatBody, unsupported, isPlain)
 
 /** Returns what a chat body asks for. */
 export const fromBody = (body: JsonObject): Either.Either<Asked.Asked, ApiError> =>

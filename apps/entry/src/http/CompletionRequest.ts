@@ -4,7 +4,16 @@ import { Either, Schema } from "effect"
 import type { ApiError } from "../OpenAiError.ts"
 import * as Asked from "./Asked.ts"
 import type { JsonObject } from "./RequestBody.ts"
-import { decode, field, isArrayOfAtMost, isOneOf, isText, sharedFields, type Unsupported } from "./RequestField.ts"
+import {
+  decode,
+  field,
+  hasSharedFields,
+  isArrayOfAtMost,
+  isOneOf,
+  isText,
+  sharedFields,
+  type Unsupported
+} from "./RequestField.ts"
 
 /** Tokens of an answer whose request names no number; the OpenAI API's default for this address. */
 const maxTokensDefault = 16
@@ -32,6 +41,11 @@ const CompletionBody = Schema.Struct({
   prompt: field(isPrompt, "one prompt: a string, an array of token ids, or an array with one of either")
 })
 
+type CompletionBody = typeof CompletionBody.Type
+
+const isPlain = (body: JsonObject): body is JsonObject & CompletionBody =>
+  hasSharedFields(body) && isPromptText(body["prompt"])
+
 /** What the OpenAI API knows and this one refuses rather than ignores. */
 const unsupported: Readonly<Record<string, Unsupported>> = {
   n: { harmless: (value) => value === 1, instead: "Send one request per answer." },
@@ -41,7 +55,7 @@ const unsupported: Readonly<Record<string, Unsupported>> = {
   logprobs: { harmless: () => false, instead: "Leave it out." }
 }
 
-const decodeBody = decode(CompletionBody, unsupported)
+const decodeBody = decode(CompletionBody, unsupported, isPlain)
 
 /** Returns what a completion body asks for. */
 export const fromBody = (body: JsonObject): Either.Either<Asked.Asked, ApiError> =>

@@ -1,4 +1,7 @@
-/** The bounds of the HTTP door. They have defaults that fit every deployment; tests shorten the waits. */
+/**
+ * The bounds of the HTTP door. They have defaults that fit every deployment; tests shorten the waits. One clock that
+ * ticks twice in `keepAlive` keeps the waits of requests: they last at least as long, and at most two ticks longer.
+ */
 import { Context, Duration } from "effect"
 
 /** Represents the bounds of one server. */
