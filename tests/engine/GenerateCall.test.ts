@@ -48,17 +48,16 @@ const answered = <A, E, R>(
 
 /** Answers with our code. */
 const byService =
-  (find: GenerateReply.FindEngine, done: (outcome: GenerateReply.Outcome) => void = () => {}): Give =>
+  (engine: GenerateReply.Taken["engine"], done: GenerateReply.Taken["done"] = () => {}): Give =>
   ({ stream }) => {
-    GenerateReply.answer(stream, find, done)
+    GenerateReply.serve(stream, () => ({ engine, done }))
     return undefined
   }
 
 const byEngine = (
   { engine }: Scripted,
   done?: (outcome: GenerateReply.Outcome) => void
-): Effect.Effect<Give, never, Scope.Scope> =>
-  Effect.map(engine, (engine) => byService(() => Either.right(engine), done))
+): Effect.Effect<Give, never, Scope.Scope> => Effect.map(engine, (engine) => byService(Either.right(engine), done))
 
 /** What a peer does on the stream itself, without our code. */
 const byHand = (act: (stream: MeshStream) => Effect.Effect<unknown, unknown>): Effect.Effect<Give> =>
@@ -248,7 +247,7 @@ it.effect("tokens without end are cut off where the request names no bound", () 
 it.effect("a refusal arrives whole although the peer closes the stream right behind it", () => {
   const refusal: GenerateFailure = { code: "overloaded", message: "come again", param: "model" }
   return answered(
-    Effect.succeed(byService(() => Either.left(refusal))),
+    Effect.succeed(byService(Either.left(refusal))),
     (ends) =>
       Effect.gen(function* () {
         const { events } = yield* whole(ends)
@@ -275,7 +274,62 @@ it.effect("a request that is malformed or never whole is given up, and no engine
         const huge = yield* Link.open(far, "generate")
         yield* huge.write(Uint8Array.of(255, 0, 0, 0))
         expect((yield* Effect.flip(huge.read)).code).toBe(Link.ResetCode.malformed)
-        expect([engine.begun(), ...outcomes]).toEqual([0, "cancelled", "cancelled", "cancelled"])
+        expect([engine.begun(), ...outcomes]).toEqual([0])
+      })
+  )
+})
+
+it.effect("the next answer goes over the stream of the one before; one that was cancelled is never used again", () => {
+  const engine = scripted(({ offer }, { maxTokens }) =>
+    maxTokens === 1
+      ? saying([started, delta("a"), finished(1)])({ offer })
+      : Effect.zipRight(offer(started), Effect.never)
+  )
+  const streams: Array<MeshStream> = []
+  const counting = Effect.map(
+    byEngine(engine),
+    (give): Give =>
+      (incoming) => {
+        streams.push(incoming.stream)
+        return give(incoming)
+      }
+  )
+  return answered(counting, (ends) =>
+    Effect.gen(function* () {
+      const short = request({ maxTokens: 1 })
+      for (const _ of [1, 2, 3]) expect((yield* whole(ends, short)).text).toBe("a")
+      expect(streams.length).toBe(1)
+      // Two at once need two streams.
+      yield* Effect.all([whole(ends, short), whole(ends, short)], { concurrency: 2 })
+      expect(streams.length).toBe(2)
+      const cancelled = yield* Effect.fork(Effect.all([whole(ends), whole(ends)], { concurrency: 2 }))
+      yield* Effect.repeatN(Effect.yieldNow(), 500)
+      yield* Fiber.interrupt(cancelled)
+      yield* Effect.repeatN(Effect.yieldNow(), 500)
+      expect(engine.open()).toBe(0)
+      expect((yield* whole(ends, short)).text).toBe("a")
+      expect(streams.length).toBe(3)
+    })
+  )
+})
+
+it.effect("a stream that ends while it is idle is not asked on", () => {
+  const answers = [started, delta("a"), finished(1)]
+  let asked = 0
+  return answered(
+    byHand((stream) => {
+      // What comes after the answer: another one, an end, a reset.
+      const more = [stream.write(frames(answers)), stream.end, stream.reset(9)][asked++ % 3] ?? Effect.void
+      return Effect.zipRight(stream.write(frames(answers)), Effect.zipRight(Effect.sleep("1 second"), more))
+    }),
+    (ends) =>
+      Effect.gen(function* () {
+        for (const count of [1, 2, 3, 4]) {
+          expect((yield* whole(ends)).text).toBe("a")
+          expect(asked).toBe(count)
+          yield* TestClock.adjust("1 second")
+          yield* Effect.repeatN(Effect.yieldNow(), 200)
+        }
       })
   )
 })

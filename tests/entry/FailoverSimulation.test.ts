@@ -3,7 +3,7 @@
  * happens, a client has the very beginning of its own answer, the whole of it where it is told so, and one end.
  */
 import { expect } from "bun:test"
-import { answer } from "@weft/engine/GenerateReply"
+import * as GenerateReply from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import { EntryConfig } from "@weft/entry/EntryConfig"
 import { Inference } from "@weft/entry/Inference"
@@ -90,11 +90,7 @@ const live = (number: number, speech: Scripted, random: Random.Random, entry: Tr
       yield* ref.Register({ info: peerInfo(id, ["tiny"], 2), link: linkNumber })
       yield* slots.serveQueues
       const serving = Link.serve({ peer: id, role: "entry", number: linkNumber, session: near }, ({ stream }) =>
-        answer(
-          stream,
-          () => engine,
-          () => {}
-        )
+        GenerateReply.serve(stream, () => ({ engine, done: () => {} }))
       )
       const leaving = Effect.zipRight(Effect.sleep(yield* random.nextIntBetween(200, 4_000)), near.close(1, "bye"))
       yield* Effect.raceFirst(Effect.zipRight(serving, far.closed), Effect.zipRight(leaving, far.closed))

@@ -1,6 +1,6 @@
 /** Which peer answers and which is asked next, over links of a memory network with engines that speak by script. */
 import { expect } from "bun:test"
-import { answer } from "@weft/engine/GenerateReply"
+import * as GenerateReply from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import { EntryConfig } from "@weft/entry/EntryConfig"
 import { Inference, type NoAnswer } from "@weft/entry/Inference"
@@ -40,13 +40,7 @@ const join = Effect.fnUntraced(function* (entry: Effect.Effect.Success<ReturnTyp
   const { near, far } = yield* connect(peer, entry)
   const found = Either.right(yield* engine.engine)
   yield* Effect.forkScoped(
-    Link.serve(near, ({ stream }) =>
-      answer(
-        stream,
-        () => found,
-        () => {}
-      )
-    )
+    Link.serve(near, ({ stream }) => GenerateReply.serve(stream, () => ({ engine: found, done: () => {} })))
   )
   yield* (yield* Links).hold(far)
   const { ref } = yield* PeerDirectoryActor

@@ -1,6 +1,6 @@
 /** The answers this peer gives now, and the end of giving any: what the link hands over, this hands to an engine. */
 import * as GenerateReply from "@weft/engine/GenerateReply"
-import type { GenerateFailure } from "@weft/engine/Generation"
+import type { GenerateFailure, GenerateRequest } from "@weft/engine/Generation"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Context, Effect, Either, Layer } from "effect"
 import { Engines } from "./Engines.ts"
@@ -11,8 +11,8 @@ import type { PeerStatus } from "./PeerStatus.ts"
 export class Answers extends Context.Tag("@weft/peer/Answers")<
   Answers,
   {
-    /** Answers the request of one stream; the end of the stream cancels the answer. */
-    readonly give: (stream: MeshStream) => void
+    /** Answers the requests of one stream, one after another; the end of the stream cancels the answer under way. */
+    readonly serve: (stream: MeshStream) => void
     readonly counts: Effect.Effect<PeerStatus["answers"]>
     /** From now on new requests are refused with `shutting_down`; completes when the running answers are finished. */
     readonly drain: Effect.Effect<void>
@@ -35,15 +35,14 @@ const make = Effect.fnUntraced(function* (engines: typeof Engines.Service): Effe
   const clock = yield* Effect.clock
   let draining = false
 
-  const give = (stream: MeshStream): void => {
+  const take = ({ model }: GenerateRequest): GenerateReply.Taken => {
     const startedMs = clock.unsafeCurrentTimeMillis()
     counts.active++
     idle.unsafeClose()
     PeerMetrics.activeAnswers.set(counts.active)
-    GenerateReply.answer(
-      stream,
-      ({ model }) => (draining ? Either.left(shuttingDown) : engines.find(model)),
-      (outcome) => {
+    return {
+      engine: draining ? Either.left(shuttingDown) : engines.find(model),
+      done: (outcome) => {
         counts.active--
         counts[outcome]++
         PeerMetrics.activeAnswers.set(counts.active)
@@ -51,11 +50,11 @@ const make = Effect.fnUntraced(function* (engines: typeof Engines.Service): Effe
         PeerMetrics.answerDuration.observe((clock.unsafeCurrentTimeMillis() - startedMs) / 1_000)
         if (counts.active === 0) idle.unsafeOpen()
       }
-    )
+    }
   }
 
   return {
-    give,
+    serve: (stream) => GenerateReply.serve(stream, take),
     counts: Effect.sync(() => ({ ...counts })),
     drain: Effect.suspend(() => {
       draining = true

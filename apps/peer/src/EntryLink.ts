@@ -151,7 +151,7 @@ const stayRegistered = Effect.fnUntraced(function* (
   )
   const streams = Link.serve(link, (incoming) =>
     incoming.kind === "generate"
-      ? answers.give(incoming.stream)
+      ? answers.serve(incoming.stream)
       : incoming.stream.unsafeReset(Link.ResetCode.unknownKind)
   )
   return yield* Effect.raceFirst(heartbeats, Effect.flatMap(streams, Effect.fail))

@@ -1,7 +1,7 @@
 /**
- * The entry's end of one answer: asks with one frame on a stream of its own and takes the peer's `GenerateEvent`
- * frames, which are checked here before anyone sees them. Plain calls from the stream to the listener: no fiber, no
- * timer and no queue stand on the way of a token.
+ * The entry's end of one answer: asks with one frame on a stream that no other answer uses meanwhile, and takes the
+ * peer's `GenerateEvent` frames, which are checked here before anyone sees them. Plain calls from the stream to the
+ * listener: no fiber, no timer and no queue stand on the way of a token.
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
@@ -11,21 +11,26 @@ import { Either } from "effect"
 import { AnswerJudge, AnswerMalformed } from "./AnswerJudge.ts"
 import type { AnswerListener, CancelAnswer } from "./Engine.ts"
 import { GenerateEvent, type GenerateRequest, isLast } from "./Generation.ts"
+import { IdleStreams } from "./IdleStreams.ts"
 
 /** An event is a turn's text of one sequence: a few tokens. */
 const eventBytesMax = 256 * 1024
 /** A peer begins at once, unless it must first load the model anew; one that never does must not hold its client. */
 const beginMsMax = 120_000
-/** The peer ends its direction right behind the last event; one that does not loses the stream. */
-const farewellMsMax = 5_000
 
 /**
  * Asks the peer at the other end of `link` and tells `listen` its checked events. A lost session or stream and an
  * answer that breaks the rules are a `Failed` with `engine_lost`. Returns what cancels the answer on the peer.
  */
 export const ask = (link: Link.Link, request: GenerateRequest, listen: AnswerListener): CancelAnswer => {
-  const call = new Call(request, listen)
-  Link.unsafeOpen(link, "generate", Frames.frame(request), call)
+  const idle = IdleStreams.of(link.session)
+  const call = new Call(request, listen, idle)
+  const stream = idle.take()
+  if (stream === undefined) Link.unsafeOpen(link, "generate", Frames.frame(request), call)
+  else {
+    stream.unsafeWrite(Frames.frame(request))
+    call.opened(stream)
+  }
   return () => call.cancel()
 }
 
@@ -37,14 +42,16 @@ class Call implements StreamListener, Link.Opening {
   readonly #listen: AnswerListener
   readonly #judge: AnswerJudge
   readonly #feed = new Frames.FrameFeed(eventBytesMax)
+  readonly #idle: IdleStreams
   #stream: MeshStream | undefined
   /** The last event was told, or nobody listens any more. */
   #isOver = false
-  /** When the wait for the start, or after the last event that for the end, was first looked at. */
+  /** When the wait for the start was first looked at. */
   #waitsSinceMs: number | undefined
 
-  constructor(request: GenerateRequest, listen: AnswerListener) {
+  constructor(request: GenerateRequest, listen: AnswerListener, idle: IdleStreams) {
     this.#listen = listen
+    this.#idle = idle
     this.#judge = new AnswerJudge(request)
   }
 
@@ -65,22 +72,17 @@ class Call implements StreamListener, Link.Opening {
   }
 
   data(bytes: Uint8Array): void {
-    if (this.#isOver) {
-      this.#stream?.unsafeReset(Link.ResetCode.malformed)
-      return
-    }
     this.#feed.push(bytes)
     const events: Array<GenerateEvent> = []
     for (let next = this.#next(); next !== undefined && !this.#isOver; next = this.#next()) {
       if (Either.isLeft(next)) this.#malformed(events.splice(0), next.left)
-      else if (isLast(next.right)) this.#end(events.splice(0), next.right)
+      else if (isLast(next.right)) this.#finished(events.splice(0), next.right)
       else events.push(next.right)
     }
     if (events.length > 0) this.#listen(events)
   }
 
   ended(): void {
-    if (this.#isOver) return
     this.#malformed([], this.#feed.ended() ?? new AnswerMalformed({ detail: "it ended before it was finished" }))
   }
 
@@ -91,13 +93,12 @@ class Call implements StreamListener, Link.Opening {
   }
 
   tick(nowMs: number): void {
-    const slow = this.#isOver ? undefined : this.#feed.tick(nowMs)
-    if (slow !== undefined) this.#malformed([], slow)
-    if (this.#judge.hasStarted && !this.#isOver) return
+    const slow = this.#feed.tick(nowMs)
     this.#waitsSinceMs ??= nowMs
-    const waitsMs = nowMs - this.#waitsSinceMs
-    if (this.#isOver && waitsMs > farewellMsMax) this.#stream?.unsafeReset(Link.ResetCode.cancelled)
-    else if (waitsMs > beginMsMax) this.#malformed([], new AnswerMalformed({ detail: "it did not begin in time" }))
+    if (slow !== undefined) this.#malformed([], slow)
+    else if (!this.#judge.hasStarted && nowMs - this.#waitsSinceMs > beginMsMax) {
+      this.#malformed([], new AnswerMalformed({ detail: "it did not begin in time" }))
+    }
   }
 
   /** Takes the next event; undefined while it is not whole. */
@@ -111,6 +112,15 @@ class Call implements StreamListener, Link.Opening {
     })
   }
 
+  /** The stream is free for the next answer, unless something stands behind the last event of this one. */
+  #finished(before: ReadonlyArray<GenerateEvent>, last: GenerateEvent): void {
+    const stream = this.#stream
+    const isFree = this.#feed.ended() === undefined
+    if (stream !== undefined && isFree) this.#idle.keep(stream)
+    this.#end(before, last)
+    if (!isFree) stream?.unsafeReset(Link.ResetCode.malformed)
+  }
+
   #malformed(before: ReadonlyArray<GenerateEvent>, { message }: Error): void {
     this.#end(before, lost(message))
     this.#stream?.unsafeReset(Link.ResetCode.malformed)
@@ -119,7 +129,6 @@ class Call implements StreamListener, Link.Opening {
   #end(before: ReadonlyArray<GenerateEvent>, last: GenerateEvent): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#waitsSinceMs = undefined
     this.#listen([...before, last])
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The peer's end of one answer: reads the request off a stream that the entry opened, has an engine answer it, and
- * sends the events as they come. Whoever resets the stream cancels the answer. Plain calls, as at the other end.
+ * The peer's end of a stream of answers: reads a request, has an engine answer it, sends the events as they come, and
+ * waits for the next request. Whoever resets the stream cancels the answer. Plain calls, as at the other end.
  */
 import { concat } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
@@ -12,98 +12,111 @@ import { type GenerateEvent, type GenerateFailure, GenerateRequest, isLast } fro
 
 /** A request carries up to 4 Mi characters of prompt, at most 4 bytes each, and some numbers. */
 const requestBytesMax = 17 * 1024 * 1024
-/** A request is sent whole when it begins; on 1 Mbit/s this lets 2 MB through. */
-const requestMsMax = 20_000
 /** Most bytes of an answer that wait for the entry to read: it reads at once, so more is a line that is gone. */
 const waitingBytesMax = 1024 * 1024
 
 /** Represents how an answer on a peer came out, for its counters. */
 export type Outcome = "finished" | "failed" | "cancelled"
 
-/** Finds the engine for a request, or says why there is none. */
-export type FindEngine = (request: GenerateRequest) => Either.Either<Engine, GenerateFailure>
+/** Represents a request that was taken: who answers it, or why nobody does. */
+export interface Taken {
+  readonly engine: Either.Either<Engine, GenerateFailure>
+  /** Told once, when everything is sent or nobody listens any more. */
+  readonly done: (outcome: Outcome) => void
+}
 
 /**
- * Answers the request on `stream` and tells `done` once how that came out, when everything is sent. The engine's slot
- * is free as soon as the stream is reset or lost.
+ * Answers the requests on `stream`, one after another, as `take` says. The engine's slot is free as soon as the stream is
+ * reset or lost.
  */
-export const answer = (stream: MeshStream, find: FindEngine, done: (outcome: Outcome) => void): void =>
-  stream.unsafeListen(new Answering(stream, find, done))
+export const serve = (stream: MeshStream, take: (request: GenerateRequest) => Taken): void =>
+  stream.unsafeListen(new Replying(stream, take))
 
 // internal
 
 const decodeRequest = Frames.decode(GenerateRequest)
+const nothing = new Uint8Array(0)
 
-class Answering implements StreamListener {
+/** The answer under way. */
+interface Answer {
+  readonly done: (outcome: Outcome) => void
+  cancel: CancelAnswer | undefined
+  /** How it came out; known with the last event, told when that is sent. */
+  outcome: Outcome | undefined
+}
+
+class Replying implements StreamListener {
   readonly #feed = new Frames.FrameFeed(requestBytesMax)
   readonly #stream: MeshStream
-  readonly #find: FindEngine
-  readonly #done: (outcome: Outcome) => void
-  #hasRequest = false
-  #cancel: CancelAnswer | undefined
-  /** How it came out; known with the last event, told with the stream's end. */
-  #outcome: Outcome | undefined
-  #sinceMs: number | undefined
+  readonly #take: (request: GenerateRequest) => Taken
+  #answer: Answer | undefined
+  /** The entry ended its direction: no request follows this one. */
+  #isLast = false
 
-  constructor(stream: MeshStream, find: FindEngine, done: (outcome: Outcome) => void) {
+  constructor(stream: MeshStream, take: (request: GenerateRequest) => Taken) {
     this.#stream = stream
-    this.#find = find
-    this.#done = done
+    this.#take = take
   }
 
   data(bytes: Uint8Array): void {
+    // The entry has read the last event before it sends the next request: what waited is sent.
+    this.#settle()
     this.#feed.push(bytes)
     const payload = this.#feed.next()
     if (payload === undefined) return
     const request = payload instanceof Uint8Array ? Either.getOrUndefined(decodeRequest(payload)) : undefined
-    // Behind its request the entry has nothing to say.
-    if (this.#hasRequest || request === undefined || this.#feed.ended() !== undefined) {
+    // Behind a request the entry has nothing to say until its answer has ended.
+    if (this.#answer !== undefined || request === undefined || this.#feed.ended() !== undefined) {
       this.#stream.unsafeReset(Link.ResetCode.malformed)
-    } else {
-      this.#hasRequest = true
-      this.#begin(request)
-    }
+    } else this.#begin(request)
   }
 
   ended(): void {
-    if (!this.#hasRequest) this.#stream.unsafeReset(Link.ResetCode.malformed)
+    this.#isLast = true
+    if (this.#feed.ended() !== undefined) this.#stream.unsafeReset(Link.ResetCode.malformed)
+    else if (this.#answer === undefined) this.#stream.unsafeEnd()
   }
 
-  closed(): void {
-    this.#done(this.#outcome ?? "cancelled")
-  }
+  closed(): void {}
 
   failed(): void {
-    this.#cancel?.()
-    this.#done(this.#outcome ?? "cancelled")
+    this.#answer?.cancel?.()
+    this.#answer?.done(this.#answer.outcome ?? "cancelled")
+    this.#answer = undefined
   }
 
   tick(nowMs: number): void {
-    // The request must come whole in time, and the end of its stream behind it.
-    if (this.#hasRequest && this.#outcome === undefined) {
-      this.#sinceMs = undefined
-      return
-    }
-    this.#sinceMs ??= nowMs
-    if (nowMs - this.#sinceMs > requestMsMax) this.#stream.unsafeReset(Link.ResetCode.malformed)
+    this.#settle()
+    if (this.#feed.tick(nowMs) !== undefined) this.#stream.unsafeReset(Link.ResetCode.malformed)
   }
 
   #begin(request: GenerateRequest): void {
-    const engine = this.#find(request)
-    if (Either.isLeft(engine)) this.#forward([{ _tag: "Failed", failure: engine.left }])
+    const { done, engine } = this.#take(request)
+    const answer: Answer = { done, cancel: undefined, outcome: undefined }
+    this.#answer = answer
+    if (Either.isLeft(engine)) this.#send(answer, [{ _tag: "Failed", failure: engine.left }])
     else {
-      const cancel = engine.right.generate(request, (events) => this.#forward(events))
-      if (this.#outcome === undefined) this.#cancel = cancel
+      const cancel = engine.right.generate(request, (events) => this.#send(answer, events))
+      if (answer.outcome === undefined) answer.cancel = cancel
     }
   }
 
-  #forward(events: ReadonlyArray<GenerateEvent>): void {
+  #send(answer: Answer, events: ReadonlyArray<GenerateEvent>): void {
     const waitingBytes = this.#stream.unsafeWrite(concat(events.map(Frames.frame)))
     const last = events.at(-1)
     if (last !== undefined && isLast(last)) {
-      this.#cancel = undefined
-      this.#outcome = last._tag === "Finished" ? "finished" : "failed"
-      this.#stream.unsafeEnd()
+      answer.cancel = undefined
+      answer.outcome = last._tag === "Finished" ? "finished" : "failed"
+      this.#settle()
     } else if (waitingBytes > waitingBytesMax) this.#stream.unsafeReset(Link.ResetCode.overrun)
+  }
+
+  /** Tells how the answer came out once all of it was handed to the layer. */
+  #settle(): void {
+    const outcome = this.#answer?.outcome
+    if (outcome === undefined || this.#stream.unsafeWrite(nothing) > 0) return
+    this.#answer?.done(outcome)
+    this.#answer = undefined
+    if (this.#isLast) this.#stream.unsafeEnd()
   }
 }

@@ -87,13 +87,13 @@ export const open = Effect.fnUntraced(function* (
 
 /** Represents who is told of a stream that was opened without a fiber. */
 export interface Opening {
-  /** The header, `first` and the end of our direction are on their way. */
+  /** The header and `first` are on their way. */
   readonly opened: (stream: MeshStream) => void
   /** There is no stream, as the session is over or has too many. */
   readonly refused: (error: SessionError) => void
 }
 
-/** Opens a stream for `kind`, sends `first` with the header in one write, and ends our direction. */
+/** Opens a stream for `kind` and sends `first` with the header in one write. */
 export const unsafeOpen = (
   { session }: Link,
   kind: StreamHeader["kind"],
@@ -103,7 +103,6 @@ export const unsafeOpen = (
   session.unsafeOpen().then(
     (stream) => {
       stream.unsafeWrite(concat([headers[kind], first]))
-      stream.unsafeEnd()
       opening.opened(stream)
     },
     (error: unknown) =>
