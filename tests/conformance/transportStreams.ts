@@ -1,7 +1,7 @@
 /** What the streams of every session must do: carry, hold back, end and stay within their bounds. */
 import { expect } from "bun:test"
 import { ResetCode } from "@weft/mesh/CreditStream"
-import { Duration, Effect, Option } from "effect"
+import { Duration, Effect, Either, Option, Schedule } from "effect"
 import { it } from "../support/effect.ts"
 import { serve } from "./serve.ts"
 import {
@@ -233,6 +233,30 @@ export const bounds = (subject: Subject): void => {
       )
       const refused = outcome.filter((result) => result._tag === "Left")
       expect(refused.length).toBe(100 - 8 - 64)
+    })
+  )
+
+  it.live("the listening side may open as many streams as it is let, and a session outlives the rest", () =>
+    Effect.gen(function* () {
+      const { near, far } = yield* connect(subject)
+      yield* Effect.forkScoped(serve(near))
+      for (const fate of ["stays", "is reset"]) {
+        const opened = yield* Effect.replicateEffect(
+          Effect.either(
+            Effect.tap(far.open, (stream) =>
+              Effect.zipRight(stream.write(encode("x")), fate === "stays" ? Effect.void : stream.reset(0))
+            )
+          ),
+          200
+        )
+        const refused = opened.flatMap((result) => (Either.isLeft(result) ? [result.left.reason] : []))
+        expect(new Set(refused)).toEqual(new Set(refused.length === 0 ? [] : ["TooManyStreams"]))
+        expect(opened.length - refused.length).toBeGreaterThanOrEqual(fate === "stays" ? 64 : 1)
+        yield* Effect.sleep("200 millis")
+        for (const result of opened) if (Either.isRight(result)) yield* result.right.reset(0)
+        const again = Effect.retry(roundTrip(far, encode("again")), Schedule.spaced("100 millis"))
+        expect(decode(yield* Effect.timeout(again, "5 seconds"))).toBe("again")
+      }
     })
   )
 

@@ -62,7 +62,7 @@ class Call implements StreamListener, Link.Opening {
   }
 
   refused(error: SessionError): void {
-    this.#end([], lost(error.message))
+    this.#end([], error.reason === "TooManyStreams" ? overloaded : lost(error.message))
   }
 
   cancel(): void {
@@ -131,6 +131,11 @@ class Call implements StreamListener, Link.Opening {
     this.#isOver = true
     this.#listen([...before, last])
   }
+}
+
+const overloaded: GenerateEvent = {
+  _tag: "Failed",
+  failure: { code: "overloaded", message: "the link to this peer has no room for one more answer now" }
 }
 
 const lost = (message: string): GenerateEvent => ({

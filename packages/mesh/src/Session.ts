@@ -7,7 +7,13 @@ import { type Clock, Deferred, Effect, Exit, FiberId, Mailbox, Option, type Scop
 import { type ByteCounters, CreditStream, ResetCode, type StreamOwner } from "./CreditStream.ts"
 import * as control from "./internal/controlStream.ts"
 import { awaitFirstWord, ignoreEvents } from "./internal/firstWord.ts"
-import type { RawClose, RawSession, RawStream, RawStreamEvents } from "./internal/RawSession.ts"
+import {
+  NoStreamFree,
+  type RawClose,
+  type RawSession,
+  type RawStream,
+  type RawStreamEvents
+} from "./internal/RawSession.ts"
 import { SessionError, StreamError } from "./MeshError.ts"
 import * as MeshMetrics from "./MeshMetrics.ts"
 import * as Liveness from "./SessionLiveness.ts"
@@ -118,7 +124,7 @@ class LiveSession implements MeshSession {
   readonly unsafeOpen = (): Promise<MeshStream> => {
     if (this.#error !== undefined) return Promise.reject(this.#error)
     if (this.#opened.size + this.#opening >= this.#options.limits.streamsMax) {
-      return Promise.reject(new SessionError({ reason: "TooManyStreams", address: this.remoteAddress }))
+      return Promise.reject(this.#tooManyStreams())
     }
     this.#opening += 1
     this.#streamsEver += 1
@@ -184,7 +190,12 @@ class LiveSession implements MeshSession {
 
   #openError(cause: unknown): SessionError {
     if (cause instanceof SessionError) return cause
+    if (cause instanceof NoStreamFree) return this.#tooManyStreams()
     return this.#error ?? new SessionError({ reason: "Lost", address: this.remoteAddress, cause })
+  }
+
+  #tooManyStreams(): SessionError {
+    return new SessionError({ reason: "TooManyStreams", address: this.remoteAddress })
   }
 
   #isWorn(): boolean {

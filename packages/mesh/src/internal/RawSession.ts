@@ -41,6 +41,9 @@ export interface RawSessionEvents {
   readonly closed: (why: RawClose) => void
 }
 
+/** Represents a session that has as many streams as its layer carries. */
+export class NoStreamFree extends Error {}
+
 /** Represents the figures a layer measures itself; absent where it cannot. */
 export interface RawStats {
   readonly rttMs?: number
@@ -56,6 +59,7 @@ export interface RawSession {
   readonly lifetime?: { readonly bytesMax: number; readonly streamsMax: number }
   /** Starts the flow of events; called once. What happened before is kept and told then. */
   readonly listen: (events: RawSessionEvents) => void
+  /** Rejects with `NoStreamFree` where the layer has no room for one more now. */
   readonly open: () => Promise<RawStream>
   /** Leaves: the other side is told at once. */
   readonly close: (code: number, reason: string) => void

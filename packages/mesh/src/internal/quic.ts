@@ -7,7 +7,15 @@
 import { createPrivateKey } from "node:crypto"
 import type * as Quic from "node:quic"
 import { type CertificateKeyPair, sha256 } from "../Certificate.ts"
-import type { RawClose, RawSession, RawSessionEvents, RawStream, RawStreamEvents } from "./RawSession.ts"
+import {
+  NoStreamFree,
+  type RawClose,
+  type RawSession,
+  type RawSessionEvents,
+  type RawStream,
+  type RawStreamEvents
+} from "./RawSession.ts"
+import { StreamAllowance } from "./StreamAllowance.ts"
 
 /** Loads the module without its warning of being experimental: Bun's version is pinned and its quirks are tested. */
 const load = (): typeof Quic => {
@@ -137,13 +145,16 @@ class QuicRawSession implements RawSession {
   serverCertificateSha256: Uint8Array
   readonly #session: Quic.QuicSession
   readonly #early: Array<Quic.QuicStream> = []
+  /** There on the accepting side. */
+  readonly #allowance: StreamAllowance | undefined
   #events: RawSessionEvents | undefined
   #over: RawClose | undefined
   #left = false
   #address: string | undefined
 
-  constructor(session: Quic.QuicSession, serverCertificateSha256: Uint8Array) {
+  constructor(session: Quic.QuicSession, serverCertificateSha256: Uint8Array, isAccepted: boolean) {
     this.#session = session
+    this.#allowance = isAccepted ? new StreamAllowance() : undefined
     this.serverCertificateSha256 = serverCertificateSha256
     session.onerror = ignore
     session.onstream = (stream) => {
@@ -179,7 +190,15 @@ class QuicRawSession implements RawSession {
     if (this.#over !== undefined) events.closed(this.#over)
   }
 
-  readonly open = async (): Promise<RawStream> => new QuicRawStream(await this.#session.createBidirectionalStream())
+  readonly open = async (): Promise<RawStream> => {
+    if (this.#allowance?.take(performance.now()) === false) throw new NoStreamFree()
+    const ended = (): void => this.#allowance?.ended(performance.now())
+    const opening = this.#session.createBidirectionalStream()
+    opening.catch(ended)
+    const stream = await opening
+    stream.closed.then(ended, ended)
+    return new QuicRawStream(stream)
+  }
 
   readonly close = (code: number, reason: string): void => {
     this.#left = true
@@ -247,7 +266,7 @@ export const listen = async (
 ): Promise<Quic.QuicEndpoint> => {
   const { certificate } = options
   const announced = (session: Quic.QuicSession): void => {
-    const raw = new QuicRawSession(session, certificate.sha256)
+    const raw = new QuicRawSession(session, certificate.sha256, true)
     session.opened.then(() => onSession(raw), ignore)
   }
   const endpoint = await quic.listen(announced, {
@@ -281,7 +300,7 @@ export const dial = async (
     servername: "weft",
     verifyPeer: "manual"
   })
-  const raw = new QuicRawSession(session, new Uint8Array(0))
+  const raw = new QuicRawSession(session, new Uint8Array(0), false)
   const giveUp = (): void => session.destroy()
   signal.addEventListener("abort", giveUp)
   if (signal.aborted) giveUp()
