@@ -1,89 +1,15 @@
 /** One answer over a link in memory: what a peer may send, how an answer is cancelled, and what a fault does. */
 import { expect } from "bun:test"
-import * as GenerateCall from "@weft/engine/GenerateCall"
-import * as GenerateReply from "@weft/engine/GenerateReply"
-import { GenerateEvent, type GenerateFailure, type GenerateRequest, isLast } from "@weft/engine/Generation"
+import type * as GenerateReply from "@weft/engine/GenerateReply"
+import type { GenerateEvent, GenerateFailure } from "@weft/engine/Generation"
 import { concat } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
-import type { MemoryNetworkOptions } from "@weft/mesh/MemoryNetwork"
-import type { MeshStream } from "@weft/mesh/Transport"
-import { Deferred, Duration, Effect, Either, Exit, Fiber, Option, Random, type Scope, TestClock } from "effect"
-import { linked } from "../mesh/links.ts"
+import { Deferred, Effect, Either, Exit, Fiber, Option, Random, TestClock } from "effect"
 import { it } from "../support/effect.ts"
 import { virtualTime } from "../support/virtualTime.ts"
-import { type Answer, answerOf } from "./asking.ts"
-import { delta, failed, finished, request, type Scripted, saying, scripted, started } from "./scripted.ts"
-
-const encode = Frames.encode(GenerateEvent)
-const frames = (events: ReadonlyArray<GenerateEvent>) => concat(events.map((event) => encode(event)))
-
-interface Ends {
-  readonly near: Link.Link
-  readonly far: Link.Link
-}
-
-/** What a peer does with a stream: an effect that runs, or none where calls were made. */
-type Give = (incoming: Link.Incoming) => Effect.Effect<unknown, unknown> | undefined
-
-/** Runs `body` with a link whose peer (`near`) answers with what `giving` makes; the entry's end is `far`. */
-const answered = <A, E, R>(
-  giving: Effect.Effect<Give, never, Scope.Scope>,
-  body: (ends: Ends) => Effect.Effect<A, E, R>,
-  network: Partial<MemoryNetworkOptions> = {}
-) =>
-  linked(
-    ({ near, far }) =>
-      Effect.gen(function* () {
-        const give = yield* giving
-        const serving = Link.serve(near, (incoming) => {
-          const acting = give(incoming)
-          return acting === undefined ? undefined : Effect.asVoid(Effect.ignore(acting))
-        })
-        yield* Effect.fork(serving)
-        return yield* body({ near, far })
-      }),
-    { network }
-  )
-
-/** Answers with our code. */
-const byService =
-  (engine: GenerateReply.Taken["engine"], done: GenerateReply.Taken["done"] = () => {}): Give =>
-  ({ stream }) => {
-    GenerateReply.serve(stream, () => ({ engine, done }))
-    return undefined
-  }
-
-const byEngine = (
-  { engine }: Scripted,
-  done?: (outcome: GenerateReply.Outcome) => void
-): Effect.Effect<Give, never, Scope.Scope> => Effect.map(engine, (engine) => byService(Either.right(engine), done))
-
-/** What a peer does on the stream itself, without our code. */
-const byHand = (act: (stream: MeshStream) => Effect.Effect<unknown, unknown>): Effect.Effect<Give> =>
-  Effect.succeed(({ stream }) => Effect.zipRight(act(stream), Effect.never))
-
-/** Asks and gathers the whole answer; `noted` is called after each event. Interrupting cancels. */
-const whole = (
-  { far }: Ends,
-  asked: GenerateRequest = request(),
-  noted: () => void = () => {}
-): Effect.Effect<Answer> =>
-  Effect.async((resume) => {
-    const told: Array<GenerateEvent> = []
-    const cancel = GenerateCall.ask(far, asked, (events) => {
-      for (const event of events) {
-        told.push(event)
-        noted()
-        if (isLast(event)) resume(Effect.succeed(answerOf(told)))
-      }
-    })
-    return Effect.sync(cancel)
-  })
-
-const tags = (events: ReadonlyArray<GenerateEvent>) => events.map(({ _tag }) => _tag)
-const failureOf = (event: GenerateEvent | undefined): GenerateFailure | undefined =>
-  event?._tag === "Failed" ? event.failure : undefined
+import { answered, byEngine, byHand, byService, encode, failureOf, frames, pass, tags, whole } from "./calling.ts"
+import { delta, failed, finished, request, saying, scripted, started } from "./scripted.ts"
 
 it.effect("an answer arrives as the engine gave it, and the engine's scope is closed after it", () => {
   const events = [started, delta("Once "), delta("upon"), finished(2)]
@@ -157,9 +83,6 @@ for (const [name, bytes] of garbage) {
     )
   )
 }
-
-/** Lets time pass so that the sessions tick in it. */
-const pass = (seconds: number) => Effect.repeatN(TestClock.adjust(Duration.seconds(seconds / 5)), 4)
 
 it.effect("a peer that stops in the middle of a frame fails the answer within a minute", () =>
   answered(
@@ -278,102 +201,6 @@ it.effect("a request that is malformed or never whole is given up, and no engine
       })
   )
 })
-
-it.effect("the next answer goes over the stream of the one before; one that was cancelled is never used again", () => {
-  const engine = scripted(({ offer }, { maxTokens }) =>
-    maxTokens === 1
-      ? saying([started, delta("a"), finished(1)])({ offer })
-      : Effect.zipRight(offer(started), Effect.never)
-  )
-  const streams: Array<MeshStream> = []
-  const counting = Effect.map(
-    byEngine(engine),
-    (give): Give =>
-      (incoming) => {
-        streams.push(incoming.stream)
-        return give(incoming)
-      }
-  )
-  return answered(counting, (ends) =>
-    Effect.gen(function* () {
-      const short = request({ maxTokens: 1 })
-      for (const _ of [1, 2, 3]) expect((yield* whole(ends, short)).text).toBe("a")
-      expect(streams.length).toBe(1)
-      // Two at once need two streams.
-      yield* Effect.all([whole(ends, short), whole(ends, short)], { concurrency: 2 })
-      expect(streams.length).toBe(2)
-      const cancelled = yield* Effect.fork(Effect.all([whole(ends), whole(ends)], { concurrency: 2 }))
-      yield* Effect.repeatN(Effect.yieldNow(), 500)
-      yield* Fiber.interrupt(cancelled)
-      yield* Effect.repeatN(Effect.yieldNow(), 500)
-      expect(engine.open()).toBe(0)
-      expect((yield* whole(ends, short)).text).toBe("a")
-      expect(streams.length).toBe(3)
-    })
-  )
-})
-
-it.effect("a stream that ends while it is idle is not asked on", () => {
-  const answers = [started, delta("a"), finished(1)]
-  let asked = 0
-  return answered(
-    byHand((stream) => {
-      // What comes after the answer: another one, an end, a reset.
-      const more = [stream.write(frames(answers)), stream.end, stream.reset(9)][asked++ % 3] ?? Effect.void
-      return Effect.zipRight(stream.write(frames(answers)), Effect.zipRight(Effect.sleep("1 second"), more))
-    }),
-    (ends) =>
-      Effect.gen(function* () {
-        for (const count of [1, 2, 3, 4]) {
-          expect((yield* whole(ends)).text).toBe("a")
-          expect(asked).toBe(count)
-          yield* TestClock.adjust("1 second")
-          yield* Effect.repeatN(Effect.yieldNow(), 200)
-        }
-      })
-  )
-})
-
-it.effect("cancelling frees the engine at once, in the middle of its text", () => {
-  const engine = scripted(({ offer }) => Effect.zipRight(offer(started), Effect.forever(offer(delta("text ")))))
-  return answered(byEngine(engine), (ends) =>
-    Effect.gen(function* () {
-      const asking = yield* Effect.fork(whole(ends))
-      yield* Effect.repeatN(Effect.yieldNow(), 2_000)
-      expect(engine.open()).toBe(1)
-      yield* Fiber.interrupt(asking)
-      // No time passes; what is on its way arrives.
-      yield* Effect.repeatN(Effect.yieldNow(), 2_000)
-      expect(engine.open()).toBe(0)
-    })
-  )
-})
-
-it.effect(
-  "an entry that takes nothing costs the peer its credit and a bounded wait, then the answer is given up",
-  () => {
-    let made = 0
-    const text = "x".repeat(1_000)
-    const engine = scripted(({ offer }) =>
-      Effect.zipRight(offer(started), Effect.forever(Effect.tap(offer(delta(text)), () => Effect.sync(() => made++))))
-    )
-    const outcomes: Array<GenerateReply.Outcome> = []
-    return answered(
-      byEngine(engine, (outcome) => outcomes.push(outcome)),
-      ({ far }) =>
-        Effect.gen(function* () {
-          const stream = yield* Link.open(far, "generate")
-          yield* stream.write(Frames.frame(request()))
-          yield* stream.end
-          expect((yield* Effect.flip(stream.closed)).code).toBe(Link.ResetCode.overrun)
-          expect([engine.open(), ...outcomes]).toEqual([0, "cancelled"])
-          // 256 KiB of credit and 1 MiB that waits, a little over a kilobyte each.
-          expect(made).toBeLessThan(1_300)
-          expect(made).toBeGreaterThan(1_200)
-        })
-    )
-  }
-)
 
 /** One answer by seed over a network that delays, cuts streams and loses sessions. */
 const simulate = (seed: number) =>

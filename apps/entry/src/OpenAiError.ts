@@ -176,6 +176,8 @@ export const fromFailure = (failure: GenerateFailure, model: string): ApiError =
       return unavailable(503, "overloaded", `Every peer that serves '${model}' is busy. Retry.`, retryAfterMsDefault)
     case "shutting_down":
       return unavailable(503, "peer_leaving", "The peer left while it answered. Retry.", retryAfterMsDefault)
+    // no request that a client waits for was taken back by us
+    case "cancelled":
     case "engine_lost":
       return unavailable(502, "engine_lost", "The peer was lost while it answered. Retry.")
     case "internal":

@@ -12,9 +12,12 @@ import { AnswerJudge, AnswerMalformed } from "./AnswerJudge.ts"
 import type { AnswerListener, CancelAnswer } from "./Engine.ts"
 import { GenerateEvent, type GenerateRequest, isLast } from "./Generation.ts"
 import { IdleStreams } from "./IdleStreams.ts"
+import { withdrawal } from "./Withdrawal.ts"
 
 /** An event is a turn's text of one sequence: a few tokens. */
 const eventBytesMax = 256 * 1024
+/** A peer ends a cancelled answer within a round trip; one that does not loses the stream. */
+const farewellMsMax = 5_000
 /** A peer begins at once, unless it must first load the model anew; one that never does must not hold its client. */
 const beginMsMax = 120_000
 
@@ -44,9 +47,9 @@ class Call implements StreamListener, Link.Opening {
   readonly #feed = new Frames.FrameFeed(eventBytesMax)
   readonly #idle: IdleStreams
   #stream: MeshStream | undefined
-  /** The last event was told, or nobody listens any more. */
+  /** The last event was told, or nobody listens any more: then the stream is read on to its last event, to be free. */
   #isOver = false
-  /** When the wait for the start was first looked at. */
+  /** When the wait for the start, or for the end of a cancelled answer, was first looked at. */
   #waitsSinceMs: number | undefined
 
   constructor(request: GenerateRequest, listen: AnswerListener, idle: IdleStreams) {
@@ -68,18 +71,19 @@ class Call implements StreamListener, Link.Opening {
   cancel(): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#stream?.unsafeReset(Link.ResetCode.cancelled)
+    this.#waitsSinceMs = undefined
+    this.#stream?.unsafeWrite(withdrawal)
   }
 
   data(bytes: Uint8Array): void {
     this.#feed.push(bytes)
     const events: Array<GenerateEvent> = []
-    for (let next = this.#next(); next !== undefined && !this.#isOver; next = this.#next()) {
-      if (Either.isLeft(next)) this.#malformed(events.splice(0), next.left)
-      else if (isLast(next.right)) this.#finished(events.splice(0), next.right)
-      else events.push(next.right)
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      if (Either.isLeft(next)) return void this.#malformed(events, next.left)
+      if (isLast(next.right)) return void this.#finished(events, next.right)
+      events.push(next.right)
     }
-    if (events.length > 0) this.#listen(events)
+    if (events.length > 0 && !this.#isOver) this.#listen(events)
   }
 
   ended(): void {
@@ -95,8 +99,10 @@ class Call implements StreamListener, Link.Opening {
   tick(nowMs: number): void {
     const slow = this.#feed.tick(nowMs)
     this.#waitsSinceMs ??= nowMs
+    const waitsMs = nowMs - this.#waitsSinceMs
     if (slow !== undefined) this.#malformed([], slow)
-    else if (!this.#judge.hasStarted && nowMs - this.#waitsSinceMs > beginMsMax) {
+    else if (this.#isOver && waitsMs > farewellMsMax) this.#stream?.unsafeReset(Link.ResetCode.cancelled)
+    else if (!this.#judge.hasStarted && waitsMs > beginMsMax) {
       this.#malformed([], new AnswerMalformed({ detail: "it did not begin in time" }))
     }
   }

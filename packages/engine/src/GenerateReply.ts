@@ -1,6 +1,6 @@
 /**
  * The peer's end of a stream of answers: reads a request, has an engine answer it, sends the events as they come, and
- * waits for the next request. Whoever resets the stream cancels the answer. Plain calls, as at the other end.
+ * waits for the next request. A withdrawal or a reset cancels the answer. Plain calls, as at the other end.
  */
 import { concat } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
@@ -8,7 +8,8 @@ import * as Link from "@weft/mesh/Link"
 import type { MeshStream, StreamListener } from "@weft/mesh/Transport"
 import { Either } from "effect"
 import type { CancelAnswer, Engine } from "./Engine.ts"
-import { type GenerateEvent, type GenerateFailure, GenerateRequest, isLast } from "./Generation.ts"
+import { type GenerateEvent, type GenerateFailure, GenerateRequest, isLast, type LastEvent } from "./Generation.ts"
+import { isWithdrawal } from "./Withdrawal.ts"
 
 /** A request carries up to 4 Mi characters of prompt, at most 4 bytes each, and some numbers. */
 const requestBytesMax = 17 * 1024 * 1024
@@ -37,6 +38,9 @@ export const serve = (stream: MeshStream, take: (request: GenerateRequest) => Ta
 const decodeRequest = Frames.decode(GenerateRequest)
 const nothing = new Uint8Array(0)
 
+const outcomeOf = (last: LastEvent): Outcome =>
+  last._tag === "Finished" ? "finished" : last.failure.code === "cancelled" ? "cancelled" : "failed"
+
 /** The answer under way. */
 interface Answer {
   readonly done: (outcome: Outcome) => void
@@ -48,27 +52,24 @@ interface Answer {
 class Replying implements StreamListener {
   readonly #feed = new Frames.FrameFeed(requestBytesMax)
   readonly #stream: MeshStream
-  readonly #take: (request: GenerateRequest) => Taken
+  readonly #taken: (request: GenerateRequest) => Taken
   #answer: Answer | undefined
   /** The entry ended its direction: no request follows this one. */
   #isLast = false
 
   constructor(stream: MeshStream, take: (request: GenerateRequest) => Taken) {
     this.#stream = stream
-    this.#take = take
+    this.#taken = take
   }
 
   data(bytes: Uint8Array): void {
     // The entry has read the last event before it sends the next request: what waited is sent.
     this.#settle()
     this.#feed.push(bytes)
-    const payload = this.#feed.next()
-    if (payload === undefined) return
-    const request = payload instanceof Uint8Array ? Either.getOrUndefined(decodeRequest(payload)) : undefined
-    // Behind a request the entry has nothing to say until its answer has ended.
-    if (this.#answer !== undefined || request === undefined || this.#feed.ended() !== undefined) {
-      this.#stream.unsafeReset(Link.ResetCode.malformed)
-    } else this.#begin(request)
+    for (let payload = this.#feed.next(); payload !== undefined; payload = this.#feed.next()) {
+      const isTaken = payload instanceof Uint8Array && this.#take(payload)
+      if (!isTaken) return void this.#stream.unsafeReset(Link.ResetCode.malformed)
+    }
   }
 
   ended(): void {
@@ -90,8 +91,26 @@ class Replying implements StreamListener {
     if (this.#feed.tick(nowMs) !== undefined) this.#stream.unsafeReset(Link.ResetCode.malformed)
   }
 
+  /** Takes one frame; false where it is none that may come now. */
+  #take(payload: Uint8Array): boolean {
+    if (isWithdrawal(payload)) {
+      this.#withdraw()
+      return true
+    }
+    const request = this.#answer === undefined ? Either.getOrUndefined(decodeRequest(payload)) : undefined
+    if (request !== undefined) this.#begin(request)
+    return request !== undefined
+  }
+
+  #withdraw(): void {
+    const answer = this.#answer
+    if (answer === undefined || answer.outcome !== undefined) return
+    answer.cancel?.()
+    this.#send(answer, [{ _tag: "Failed", failure: { code: "cancelled", message: "the request was taken back" } }])
+  }
+
   #begin(request: GenerateRequest): void {
-    const { done, engine } = this.#take(request)
+    const { done, engine } = this.#taken(request)
     const answer: Answer = { done, cancel: undefined, outcome: undefined }
     this.#answer = answer
     if (Either.isLeft(engine)) this.#send(answer, [{ _tag: "Failed", failure: engine.left }])
@@ -106,7 +125,7 @@ class Replying implements StreamListener {
     const last = events.at(-1)
     if (last !== undefined && isLast(last)) {
       answer.cancel = undefined
-      answer.outcome = last._tag === "Finished" ? "finished" : "failed"
+      answer.outcome = outcomeOf(last)
       this.#settle()
     } else if (waitingBytes > waitingBytesMax) this.#stream.unsafeReset(Link.ResetCode.overrun)
   }

@@ -100,6 +100,7 @@ export const GenerateFailure = Schema.Struct({
     "model_not_found",
     "overloaded",
     "engine_lost",
+    "cancelled",
     "shutting_down",
     "internal"
   ),
