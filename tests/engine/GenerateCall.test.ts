@@ -8,7 +8,7 @@ import * as Link from "@weft/mesh/Link"
 import { Deferred, Effect, Either, Exit, Fiber, Option, Random, TestClock } from "effect"
 import { it } from "../support/effect.ts"
 import { virtualTime } from "../support/virtualTime.ts"
-import { answered, byEngine, byHand, byService, encode, failureOf, frames, pass, tags, whole } from "./calling.ts"
+import { answered, byEngine, byHand, byReply, encode, failureOf, frames, pass, tags, whole } from "./calling.ts"
 import { delta, failed, finished, request, saying, scripted, started } from "./scripted.ts"
 
 it.effect("an answer arrives as the engine gave it, and the engine's scope is closed after it", () => {
@@ -170,7 +170,7 @@ it.effect("tokens without end are cut off where the request names no bound", () 
 it.effect("a refusal arrives whole although the peer closes the stream right behind it", () => {
   const refusal: GenerateFailure = { code: "overloaded", message: "come again", param: "model" }
   return answered(
-    Effect.succeed(byService(Either.left(refusal))),
+    Effect.succeed(byReply(Either.left(refusal))),
     (ends) =>
       Effect.gen(function* () {
         const { events } = yield* whole(ends)

@@ -47,7 +47,7 @@ export const answered = <A, E, R>(
   )
 
 /** Answers with our code. */
-export const byService =
+export const byReply =
   (engine: GenerateReply.Taken["engine"], done: GenerateReply.Taken["done"] = () => {}): Give =>
   ({ stream }) => {
     GenerateReply.serve(stream, () => ({ engine, done }))
@@ -58,7 +58,7 @@ export const byService =
 export const byEngine = (
   { engine }: Scripted,
   done?: (outcome: GenerateReply.Outcome) => void
-): Effect.Effect<Give, never, Scope.Scope> => Effect.map(engine, (engine) => byService(Either.right(engine), done))
+): Effect.Effect<Give, never, Scope.Scope> => Effect.map(engine, (engine) => byReply(Either.right(engine), done))
 
 /** What a peer does on the stream itself, without our code. */
 export const byHand = (act: (stream: MeshStream) => Effect.Effect<unknown, unknown>): Effect.Effect<Give> =>

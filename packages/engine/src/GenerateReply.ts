@@ -27,8 +27,8 @@ export interface Taken {
 }
 
 /**
- * Answers the requests on `stream`, one after another, as `take` says. The engine's slot is free as soon as the stream is
- * reset or lost.
+ * Answers the requests on `stream`, one after another, as `take` says. The engine's slot is free as soon as the request
+ * is taken back, or the stream reset or lost.
  */
 export const serve = (stream: MeshStream, take: (request: GenerateRequest) => Taken): void =>
   stream.unsafeListen(new Replying(stream, take))
