@@ -1,5 +1,6 @@
 /** What goes wrong in a mesh, done to real processes: each ends in a clear error or another peer, nothing is stuck. */
 import { expect } from "bun:test"
+import { connect } from "node:net"
 import { Deferred, type Duration, Effect, Fiber, Schedule } from "effect"
 import OpenAI from "openai"
 import { it } from "../support/effect.ts"
@@ -96,6 +97,45 @@ it.live("a client that leaves frees the peer's slot within a second, and no more
     expect(tokens).toBeLessThan(450)
     yield* ask(url)
     expect(yield* computed).toBe(tokens + 6)
+  })
+)
+
+it.live("a client that reads nothing for a while holds nobody up, and has its whole answer afterwards", () =>
+  Effect.gen(function* () {
+    const { url } = yield* startEntry()
+    const peer = yield* startPeer(url)
+    const { port } = new URL(url)
+    const body = JSON.stringify(long)
+    const received = { text: "" }
+    const socket = yield* Effect.acquireRelease(
+      Effect.sync(() => connect(Number(port), "127.0.0.1")),
+      (socket) => Effect.sync(() => socket.destroy())
+    )
+    socket.on("data", (bytes) => {
+      received.text += bytes.toString()
+      // It reads the first piece alone until it is told to go on.
+      if (!received.text.includes("[DONE]")) socket.pause()
+    })
+    const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n`
+    socket.write(head + body)
+    yield* until(
+      Effect.sync(() => received.text),
+      (text) => text.includes("content")
+    )
+    const { finish, text } = yield* Effect.flatMap(stream(url), ({ answer }) => Fiber.join(answer))
+    expect(finish).toBe("length")
+    yield* until(statusOf(peer), ({ answers }) => answers.finished === 2)
+    expect(received.text).not.toContain("[DONE]")
+    const reading = until(
+      Effect.sync(() => {
+        socket.resume()
+        return received.text
+      }),
+      (text) => text.includes("[DONE]")
+    )
+    const pieces = (yield* reading).matchAll(/^data: (\{.*\})$/gm)
+    const read = [...pieces].map(([, json]) => JSON.parse(json ?? "").choices[0]?.delta.content ?? "").join("")
+    expect(read).toBe(text)
   })
 )
 
