@@ -1,14 +1,15 @@
 /** Links in memory on the test clock: who gets in, who is refused and counted, what one stream can do to others. */
 import { expect } from "bun:test"
 import { Certificate } from "@weft/mesh/Certificate"
+import { ResetCode } from "@weft/mesh/CreditStream"
 import * as Frames from "@weft/mesh/Frames"
 import * as Hello from "@weft/mesh/Hello"
 import { Identity } from "@weft/mesh/Identity"
 import * as Link from "@weft/mesh/Link"
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
-import { type MeshStream, type Session, Transport } from "@weft/mesh/Transport"
-import { Context, Deferred, Effect, Fiber, Layer, Option, Ref, type Scope, TestClock } from "effect"
+import { type MeshStream, type Session, type StreamListener, Transport } from "@weft/mesh/Transport"
+import { Context, Deferred, Effect, Fiber, Layer, Logger, Option, Ref, type Scope, TestClock } from "effect"
 import { it } from "../support/effect.ts"
 import { as, counted, type Endpoint, endpoint, linked, rise, welcome } from "./links.ts"
 
@@ -275,6 +276,39 @@ it.effect("the death of a handler resets its stream and touches no other, before
     })
   )
 )
+
+it.effect("a listener that throws costs its stream, is logged, and touches no other stream", () => {
+  const lines: Array<string> = []
+  const kept = Logger.replace(
+    Logger.defaultLogger,
+    Logger.map(Logger.logfmtLogger, (line) => void lines.push(line))
+  )
+  const throwing = (at: "data" | "ended" | "failed" | "tick" | "nowhere"): StreamListener => {
+    const step = (name: string) => () => {
+      if (name === at) throw new Error(`thrown in ${at}`)
+    }
+    return { data: step("data"), ended: step("ended"), closed: () => {}, failed: step("failed"), tick: step("tick") }
+  }
+  return linked(({ near, far }) =>
+    Effect.gen(function* () {
+      const places = ["data", "ended", "failed", "tick"] as const
+      let served = 0
+      yield* Effect.fork(Link.serve(far, ({ stream }) => stream.unsafeListen(throwing(places[served++] ?? "nowhere"))))
+      for (const place of places) {
+        const stream = yield* Link.open(near, "generate")
+        yield* stream.write(Uint8Array.of(1))
+        if (place === "ended") yield* stream.end
+        if (place === "failed") yield* stream.reset(1)
+        yield* TestClock.adjust("400 millis")
+        if (place !== "failed") expect((yield* Effect.flip(stream.closed)).code).toBe(ResetCode.broken)
+      }
+      const last = yield* Link.open(near, "generate")
+      yield* TestClock.adjust("2 seconds")
+      expect(yield* Effect.timeoutOption(last.closed, 0)).toEqual(Option.none())
+      for (const place of places) expect(lines.filter((line) => line.includes(`thrown in ${place}`)).length).toBe(1)
+    })
+  ).pipe(Effect.provide(kept))
+})
 
 it.effect("a stream's handler is interrupted when the link ends, and serve says why it ended", () =>
   linked(({ near, far }) =>

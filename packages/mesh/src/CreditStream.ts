@@ -15,6 +15,8 @@ import type { MeshStream, StreamListener } from "./Transport.ts"
 export const ResetCode = {
   /** More streams than the session's bound, or too many waiting to be accepted. */
   refused: 0xff01,
+  /** Whoever listened to the stream here broke. */
+  broken: 0xff03,
   /** A write was interrupted after a part of it had been sent: whatever follows would be read as garbage. */
   interrupted: 0xff02
 } as const

@@ -3,7 +3,19 @@
  * by the scope it is made in, which closes it. Streams come in through the raw session's events and wait in a bounded
  * mailbox; pings run on a control stream of the session's own.
  */
-import { type Clock, Deferred, Effect, Exit, FiberId, Mailbox, Option, type Scope } from "effect"
+import {
+  Cause,
+  type Clock,
+  Deferred,
+  Effect,
+  Either,
+  Exit,
+  FiberId,
+  FiberSet,
+  Mailbox,
+  Option,
+  type Scope
+} from "effect"
 import { type ByteCounters, CreditStream, ResetCode, type StreamOwner } from "./CreditStream.ts"
 import * as control from "./internal/controlStream.ts"
 import { awaitFirstWord, ignoreEvents } from "./internal/firstWord.ts"
@@ -64,6 +76,7 @@ class LiveSession implements MeshSession {
   readonly #waiting: Mailbox.Mailbox<MeshStream, SessionError>
   readonly #datagramsWaiting: Mailbox.Mailbox<Uint8Array, SessionError>
   readonly #clock: Clock.Clock
+  readonly #log: (defect: unknown) => void
   readonly #owner: StreamOwner
   readonly #counters: ByteCounters = { bytesSent: 0, bytesReceived: 0 }
   readonly #opened = new Set<CreditStream>()
@@ -89,6 +102,7 @@ class LiveSession implements MeshSession {
     this.#waiting = parts.streams
     this.#datagramsWaiting = parts.datagrams
     this.#clock = parts.clock
+    this.#log = parts.log
     this.#liveness = Liveness.initial(this.#nowMs())
     this.direction = options.direction
     this.serverCertificateSha256 = raw.serverCertificateSha256
@@ -134,7 +148,7 @@ class LiveSession implements MeshSession {
         if (this.#error !== undefined) throw this.#error
         const stream = new CreditStream(raw, this.#owner)
         this.#opened.add(stream)
-        raw.listen(eventsOf(stream))
+        raw.listen(eventsOf(stream, this.#guarded))
         return stream
       },
       (cause) => {
@@ -182,11 +196,21 @@ class LiveSession implements MeshSession {
     }
     this.#ping(nowMs)
     this.#report()
-    for (const streams of [this.#opened, this.#accepted]) for (const stream of streams) stream.unsafeTick(nowMs)
+    for (const streams of [this.#opened, this.#accepted]) {
+      for (const stream of streams) this.#guarded(stream, () => stream.unsafeTick(nowMs))
+    }
     return true
   })
 
   // internal
+
+  readonly #guarded: Guarded = (stream, step) => {
+    const done = Either.try(step)
+    if (Either.isRight(done)) return
+    this.#log(done.left)
+    // What told it of its end may have been what broke.
+    if (Either.isLeft(Either.try(() => stream.unsafeReset(ResetCode.broken)))) this.#owner.finished(stream)
+  }
 
   #openError(cause: unknown): SessionError {
     if (cause instanceof SessionError) return cause
@@ -243,9 +267,10 @@ class LiveSession implements MeshSession {
     }
     const stream = new CreditStream(raw, this.#owner)
     this.#accepted.add(stream)
-    const events = eventsOf(stream)
+    const events = eventsOf(stream, this.#guarded)
     use(events)
-    if (this.#take !== undefined) this.#take(stream)
+    const take = this.#take
+    if (take !== undefined) this.#guarded(stream, () => take(stream))
     else if (!this.#waiting.unsafeOffer(stream)) {
       stream.unsafeReset(ResetCode.refused)
       return
@@ -333,14 +358,18 @@ interface Parts {
   readonly streams: Mailbox.Mailbox<MeshStream, SessionError>
   readonly datagrams: Mailbox.Mailbox<Uint8Array, SessionError>
   readonly clock: Clock.Clock
+  readonly log: (defect: unknown) => void
 }
 
-const eventsOf = (stream: CreditStream): RawStreamEvents => ({
-  data: (bytes) => stream.unsafeReceive(bytes),
-  reset: (code) => stream.unsafeResetByPeer(code),
-  cut: () => stream.unsafeCut(),
-  writable: () => stream.unsafeFlush()
+const eventsOf = (stream: CreditStream, guarded: Guarded): RawStreamEvents => ({
+  data: (bytes) => guarded(stream, () => stream.unsafeReceive(bytes)),
+  reset: (code) => guarded(stream, () => stream.unsafeResetByPeer(code)),
+  cut: () => guarded(stream, () => stream.unsafeCut()),
+  writable: () => guarded(stream, () => stream.unsafeFlush())
 })
+
+/** Calls a step of a stream, whose listener may throw: that costs its stream, and nothing else. */
+type Guarded = (stream: CreditStream, step: () => void) => void
 
 /** Takes from a mailbox that ends only with a failure. */
 const takeFrom = <A>(mailbox: Mailbox.Mailbox<A, SessionError>): Effect.Effect<A, SessionError> =>
@@ -357,7 +386,11 @@ export const make = Effect.fnUntraced(function* (
       strategy: "dropping"
     }),
     datagrams: yield* Mailbox.make<Uint8Array, SessionError>({ capacity: datagramsWaitingMax, strategy: "sliding" }),
-    clock: yield* Effect.clock
+    clock: yield* Effect.clock,
+    log: yield* Effect.map(
+      FiberSet.makeRuntime<never>(),
+      (run) => (defect: unknown) => void run(Effect.logError("a stream's listener broke", Cause.die(defect)))
+    )
   })
   yield* Effect.addFinalizer(() => session.close(CloseCode.released, "leaving"))
   if (options.direction === "dialled") yield* session.openControl
