@@ -17,7 +17,7 @@ export const client = Effect.fn("ControlPlane.client")(function* (link: Link.Lin
     Effect.provideService(Socket.Socket, RpcSocket.make(stream)),
     Effect.provideService(RpcSerialization.RpcSerialization, serialization)
   )
-  return yield* RpcClient.make(MeshRpcs, { disableTracing: true }).pipe(Effect.provideService(RpcClient.Protocol, protocol))
+  return yield* RpcClient.make(MeshRpcs).pipe(Effect.provideService(RpcClient.Protocol, protocol))
 })
 
 /** Serves `handlers` on the control stream that the other side opened, until the scope closes or the stream ends. */

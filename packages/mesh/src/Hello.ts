@@ -9,6 +9,7 @@
  * session, side or certificate is worth nothing in another. Pure; `Link.ts` carries the messages.
  */
 import { Data, Schema } from "effect"
+import { concat } from "./FrameBuffer.ts"
 import * as Identity from "./Identity.ts"
 import { PeerId } from "./PeerId.ts"
 
@@ -127,13 +128,3 @@ const judgeVersion = ({ version }: { readonly version: number }): HelloRefused |
 
 const judgeOther = ({ id }: { readonly id: PeerId }, own: PeerId): HelloRefused | undefined =>
   id === own ? new HelloRefused({ reason: "Identity", detail: "the other side uses this process's own id" }) : undefined
-
-const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.length
-  }
-  return bytes
-}
