@@ -19,6 +19,7 @@ import {
 import { type ByteCounters, CreditStream, ResetCode, type StreamOwner } from "./CreditStream.ts"
 import * as control from "./internal/controlStream.ts"
 import { awaitFirstWord, ignoreEvents } from "./internal/firstWord.ts"
+import { eventsOf, type Guarded } from "./internal/guardedEvents.ts"
 import {
   NoStreamFree,
   type RawClose,
@@ -360,16 +361,6 @@ interface Parts {
   readonly clock: Clock.Clock
   readonly log: (defect: unknown) => void
 }
-
-const eventsOf = (stream: CreditStream, guarded: Guarded): RawStreamEvents => ({
-  data: (bytes) => guarded(stream, () => stream.unsafeReceive(bytes)),
-  reset: (code) => guarded(stream, () => stream.unsafeResetByPeer(code)),
-  cut: () => guarded(stream, () => stream.unsafeCut()),
-  writable: () => guarded(stream, () => stream.unsafeFlush())
-})
-
-/** Calls a step of a stream, whose listener may throw: that costs its stream, and nothing else. */
-type Guarded = (stream: CreditStream, step: () => void) => void
 
 /** Takes from a mailbox that ends only with a failure. */
 const takeFrom = <A>(mailbox: Mailbox.Mailbox<A, SessionError>): Effect.Effect<A, SessionError> =>
