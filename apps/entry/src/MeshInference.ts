@@ -134,12 +134,14 @@ class MeshAnswer {
   }
 
   #partEnded(seat: Seat, passed: Array<GenerateEvent>, last: PartEnd): void {
-    seat.leave()
     const { peer } = seat.link
     const verdict = this.#failover.ended(last)
-    if (verdict._tag === "Over") this.#end(peer, [...passed, verdict.last])
-    else {
+    if (verdict._tag === "Over") {
+      this.#end(peer, [...passed, verdict.last])
+      seat.leave()
+    } else {
       this.#tell(peer, passed)
+      seat.leave()
       this.#failed = { peer, last }
       this.#looks = 0
       this.look()

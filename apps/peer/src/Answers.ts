@@ -34,18 +34,17 @@ const make = Effect.fnUntraced(function* (engines: typeof Engines.Service): Effe
   const idle = yield* Effect.makeLatch(true)
   const clock = yield* Effect.clock
   let draining = false
+  PeerMetrics.observeActive(() => counts.active)
 
   const take = ({ model }: GenerateRequest): GenerateReply.Taken => {
     const startedMs = clock.unsafeCurrentTimeMillis()
     counts.active++
     idle.unsafeClose()
-    PeerMetrics.activeAnswers.set(counts.active)
     return {
       engine: draining ? Either.left(shuttingDown) : engines.find(model),
       done: (outcome) => {
         counts.active--
         counts[outcome]++
-        PeerMetrics.activeAnswers.set(counts.active)
         PeerMetrics.answers.inc({ outcome })
         PeerMetrics.answerDuration.observe((clock.unsafeCurrentTimeMillis() - startedMs) / 1_000)
         if (counts.active === 0) idle.unsafeOpen()

@@ -8,8 +8,18 @@ export const answers = new Counter({
   labelNames: ["outcome"] as const
 })
 
-/** Shows the answers under way; compare with the engine's active sequences, which excludes waiting ones. */
-export const activeAnswers = new Gauge({ name: "weft_peer_active_answers", help: "Answers under way" })
+/** Shows the answers under way as `count` says them; the engine's active sequences leave those out that wait. */
+export const observeActive = (count: () => number): void => {
+  active.count = count
+}
+const active = { count: () => 0 }
+new Gauge({
+  name: "weft_peer_active_answers",
+  help: "Answers under way",
+  collect() {
+    this.set(active.count())
+  }
+})
 
 /** Observes an answer's whole time on this peer when it ends, however it ends. The buckets are OpenTelemetry's. */
 export const answerDuration = new Histogram({

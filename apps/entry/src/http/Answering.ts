@@ -56,6 +56,8 @@ class Answering implements AnswerListener, Attended, Respond {
   /** There while the body comes. */
   #dropBody: (() => void) | undefined
   #account: Account | undefined
+  /** The last events, which the account does not know yet. */
+  #unnoted: ReadonlyArray<GenerateEvent> = []
   /** There from the moment a peer is looked for. */
   #reply: Reply | undefined
   #hasEntered = false
@@ -80,8 +82,11 @@ class Answering implements AnswerListener, Attended, Respond {
   events(events: ReadonlyArray<GenerateEvent>): void {
     this.#guarded(() => {
       if (this.#isOver) return undefined
-      this.#account?.note(events)
-      return this.#reply?.events(events)
+      const ending = this.#reply?.events(events)
+      // The client comes before the books.
+      if (ending === undefined) this.#account?.note(events)
+      else this.#unnoted = events
+      return ending
     })
   }
 
@@ -176,7 +181,13 @@ class Answering implements AnswerListener, Attended, Respond {
     this.#dropBody?.()
     if (this.#hasEntered) this.#door.draining.leave()
     if (ending !== "whole") this.#cancel()
-    this.#account?.close(statusOf(ending))
+    const replied = Either.try(() => this.#respond(ending))
+    this.#account?.note(this.#unnoted)
+    this.#account?.close(Either.isRight(replied) ? statusOf(ending) : statusBroken)
+    if (Either.isLeft(replied)) throw replied.left
+  }
+
+  #respond(ending: Ending): void {
     if (this.#reply !== undefined) this.#reply.end(ending)
     // who left before there was an answer gets what nobody reads
     else this.fail(typeof ending === "object" ? ending : shuttingDown())
@@ -203,6 +214,7 @@ const once = { once: true } as const
 
 /** nginx's status for a client that left, which only the metrics and the log see. */
 const statusClientLeft = 499
+const statusBroken = 500
 
 const statusOf = (ending: Ending): number =>
   typeof ending === "object" ? ending.status : ending === "whole" ? 200 : statusClientLeft
