@@ -9,7 +9,7 @@ import type { MeshStream } from "@weft/mesh/Transport"
 import { Effect, Fiber, TestClock } from "effect"
 import { it } from "../support/effect.ts"
 import { answered, byEngine, byHand, encode, frames, type Give, pass, whole } from "./calling.ts"
-import { delta, finished, request, saying, scripted, started } from "./scripted.ts"
+import { delta, failed, finished, request, saying, scripted, started } from "./scripted.ts"
 
 it.effect("the next answer goes over the stream of the one before, whether that ended or was cancelled", () => {
   const engine = scripted(({ offer }, { maxTokens }) =>
@@ -45,6 +45,28 @@ it.effect("the next answer goes over the stream of the one before, whether that 
   )
 })
 
+it.effect("the stream of an answer that failed ends with it, on both sides", () => {
+  const engine = scripted(saying([started, failed("internal")]))
+  const streams: Array<MeshStream> = []
+  const counting = Effect.map(
+    byEngine(engine),
+    (give): Give =>
+      (incoming) => {
+        streams.push(incoming.stream)
+        return give(incoming)
+      }
+  )
+  return answered(counting, (ends) =>
+    Effect.gen(function* () {
+      for (const count of [1, 2]) {
+        expect((yield* whole(ends)).last).toEqual(failed("internal"))
+        expect(streams.length).toBe(count)
+        yield* streams.at(-1)?.closed ?? Effect.die("there is one")
+      }
+    })
+  )
+})
+
 it.effect("a peer that goes on with an answer that was cancelled loses its stream, and nothing of it is told", () => {
   let resets = 0
   return answered(
@@ -62,9 +84,9 @@ it.effect("a peer that goes on with an answer that was cancelled loses its strea
         cancel()
         const before = told.length
         expect(before).toBeGreaterThan(1)
-        yield* Effect.repeatN(TestClock.adjust("1 second"), 4)
+        yield* Effect.repeatN(TestClock.adjust("1 second"), 2)
         expect(resets).toBe(0)
-        yield* Effect.repeatN(TestClock.adjust("1 second"), 4)
+        yield* Effect.repeatN(TestClock.adjust("1 second"), 3)
         expect([resets, told.length]).toEqual([1, before])
       })
   )

@@ -10,14 +10,14 @@ import type { MeshStream, StreamListener } from "@weft/mesh/Transport"
 import { Either } from "effect"
 import { AnswerJudge, AnswerMalformed } from "./AnswerJudge.ts"
 import type { AnswerListener, CancelAnswer } from "./Engine.ts"
-import { GenerateEvent, type GenerateRequest, isLast } from "./Generation.ts"
+import { GenerateEvent, type GenerateRequest, isLast, type LastEvent } from "./Generation.ts"
 import { IdleStreams } from "./IdleStreams.ts"
 import { withdrawal } from "./Withdrawal.ts"
 
 /** An event is a turn's text of one sequence: a few tokens. */
 const eventBytesMax = 256 * 1024
 /** A peer ends a cancelled answer within a round trip; one that does not loses the stream. */
-const farewellMsMax = 5_000
+const farewellMsMax = 3_000
 /** A peer begins at once, unless it must first load the model anew; one that never does must not hold its client. */
 const beginMsMax = 120_000
 
@@ -87,6 +87,7 @@ class Call implements StreamListener, Link.Opening {
   }
 
   ended(): void {
+    if (this.#isOver) return
     this.#malformed([], this.#feed.ended() ?? new AnswerMalformed({ detail: "it ended before it was finished" }))
   }
 
@@ -118,13 +119,16 @@ class Call implements StreamListener, Link.Opening {
     })
   }
 
-  /** The stream is free for the next answer, unless something stands behind the last event of this one. */
-  #finished(before: ReadonlyArray<GenerateEvent>, last: GenerateEvent): void {
+  /** The stream is free for the next answer, unless this one failed, or something stands behind its last event. */
+  #finished(before: ReadonlyArray<GenerateEvent>, last: LastEvent): void {
     const stream = this.#stream
-    const isFree = this.#feed.ended() === undefined
+    const isWhole = this.#feed.ended() === undefined
+    const isFree = isWhole && (last._tag === "Finished" || last.failure.code === "cancelled")
     if (stream !== undefined && isFree) this.#idle.keep(stream)
+    this.#waitsSinceMs = undefined
     this.#end(before, last)
-    if (!isFree) stream?.unsafeReset(Link.ResetCode.malformed)
+    if (!isWhole) stream?.unsafeReset(Link.ResetCode.malformed)
+    else if (!isFree) stream?.unsafeEnd()
   }
 
   #malformed(before: ReadonlyArray<GenerateEvent>, { message }: Error): void {
