@@ -9,14 +9,10 @@ import type { MeshStream } from "@weft/mesh/Transport"
 import { Effect, Fiber, TestClock } from "effect"
 import { it } from "../support/effect.ts"
 import { answered, byEngine, byHand, encode, frames, type Give, pass, whole } from "./calling.ts"
-import { delta, failed, finished, request, saying, scripted, started } from "./scripted.ts"
+import { delta, failed, finished, request, type Scripted, saying, scripted, started } from "./scripted.ts"
 
-it.effect("the next answer goes over the stream of the one before, whether that ended or was cancelled", () => {
-  const engine = scripted(({ offer }, { maxTokens }) =>
-    maxTokens === 1
-      ? saying([started, delta("a"), finished(1)])({ offer })
-      : Effect.zipRight(offer(started), Effect.never)
-  )
+/** Answers with a scripted engine and keeps the streams that were opened for it. */
+const counted = (engine: Scripted) => {
   const streams: Array<MeshStream> = []
   const counting = Effect.map(
     byEngine(engine),
@@ -26,6 +22,16 @@ it.effect("the next answer goes over the stream of the one before, whether that 
         return give(incoming)
       }
   )
+  return { counting, streams }
+}
+
+it.effect("the next answer goes over the stream of the one before, whether that ended or was cancelled", () => {
+  const engine = scripted(({ offer }, { maxTokens }) =>
+    maxTokens === 1
+      ? saying([started, delta("a"), finished(1)])({ offer })
+      : Effect.zipRight(offer(started), Effect.never)
+  )
+  const { counting, streams } = counted(engine)
   return answered(counting, (ends) =>
     Effect.gen(function* () {
       const short = request({ maxTokens: 1 })
@@ -47,15 +53,7 @@ it.effect("the next answer goes over the stream of the one before, whether that 
 
 it.effect("the stream of an answer that failed ends with it, on both sides", () => {
   const engine = scripted(saying([started, failed("internal")]))
-  const streams: Array<MeshStream> = []
-  const counting = Effect.map(
-    byEngine(engine),
-    (give): Give =>
-      (incoming) => {
-        streams.push(incoming.stream)
-        return give(incoming)
-      }
-  )
+  const { counting, streams } = counted(engine)
   return answered(counting, (ends) =>
     Effect.gen(function* () {
       for (const count of [1, 2]) {
