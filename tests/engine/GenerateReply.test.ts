@@ -1,14 +1,15 @@
 /** Streams that carry one answer after another: when they are used again, how an answer is taken back, what holds. */
 import { expect } from "bun:test"
+import type { AnswerListener } from "@weft/engine/Engine"
 import * as GenerateCall from "@weft/engine/GenerateCall"
 import type * as GenerateReply from "@weft/engine/GenerateReply"
-import type { GenerateEvent } from "@weft/engine/Generation"
+import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
 import type { MeshStream } from "@weft/mesh/Transport"
-import { Effect, Fiber, TestClock } from "effect"
+import { Effect, Either, Fiber, TestClock } from "effect"
 import { it } from "../support/effect.ts"
-import { answered, byEngine, byHand, encode, frames, type Give, pass, whole } from "./calling.ts"
+import { answered, byEngine, byHand, byReply, encode, frames, type Give, pass, whole } from "./calling.ts"
 import { delta, failed, finished, request, type Scripted, saying, scripted, started } from "./scripted.ts"
 
 /** Answers with a scripted engine and keeps the streams that were opened for it. */
@@ -47,6 +48,40 @@ it.effect("the next answer goes over the stream of the one before, whether that 
       expect(engine.open()).toBe(0)
       for (const _ of [1, 2, 3]) expect((yield* whole(ends, short)).text).toBe("a")
       expect(streams.length).toBe(2)
+    })
+  )
+})
+
+it.effect("an engine that speaks on after it was cancelled, or after its last event, is in no later answer", () => {
+  const spoken: Array<AnswerListener> = []
+  const engine = Effect.map(scripted(() => Effect.never).engine, (engine) => ({
+    ...engine,
+    generate: (_: GenerateRequest, listen: AnswerListener) => {
+      spoken.push(listen)
+      listen([started])
+      return () => {}
+    }
+  }))
+  const outcomes: Array<GenerateReply.Outcome> = []
+  const giving = Effect.map(engine, (engine) => byReply(Either.right(engine), (outcome) => outcomes.push(outcome)))
+  return answered(giving, (ends) =>
+    Effect.gen(function* () {
+      const first = yield* Effect.fork(whole(ends))
+      yield* Effect.repeatN(Effect.yieldNow(), 500)
+      yield* Fiber.interrupt(first)
+      yield* Effect.repeatN(Effect.yieldNow(), 500)
+      const second = yield* Effect.fork(whole(ends))
+      yield* Effect.repeatN(Effect.yieldNow(), 500)
+      spoken[0]?.([delta("of the first"), finished(1)])
+      spoken[1]?.([delta("of the second"), finished(1)])
+      spoken[1]?.([delta("and more"), finished(2)])
+      expect((yield* Fiber.join(second)).text).toBe("of the second")
+      const third = yield* Effect.fork(whole(ends))
+      yield* Effect.repeatN(Effect.yieldNow(), 500)
+      spoken[1]?.([delta("of the second")])
+      spoken[2]?.([delta("of the third"), finished(1)])
+      expect((yield* Fiber.join(third)).text).toBe("of the third")
+      expect(outcomes).toEqual(["cancelled", "finished", "finished"])
     })
   )
 })

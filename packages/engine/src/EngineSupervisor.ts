@@ -65,12 +65,20 @@ export const make = Effect.fn("EngineSupervisor.make")(function* (options: Engin
       return () => {}
     }
     if (request.profile !== "exact" || config.profile === "exact") return open(main.requests, request, listen)
+    let isCancelled = false
+    const tell: AnswerListener = (events) => {
+      if (!isCancelled) listen(events)
+    }
     const answered = Effect.scoped(
-      Effect.flatMap(RcRef.get(exact), ({ requests }) => untilAnswered(requests, request, listen))
+      Effect.flatMap(RcRef.get(exact), ({ requests }) => untilAnswered(requests, request, tell))
     )
-    const refuse = (error: EngineError) => Effect.sync(() => listen([{ _tag: "Failed", failure: noExactHost(error) }]))
+    const refuse = (error: EngineError) => Effect.sync(() => tell([{ _tag: "Failed", failure: noExactHost(error) }]))
     const fiber = run(Effect.catchAll(answered, refuse))
-    return () => fiber.unsafeInterruptAsFork(FiberId.none)
+    // The interruption comes a turn later.
+    return () => {
+      isCancelled = true
+      fiber.unsafeInterruptAsFork(FiberId.none)
+    }
   }
 
   const load: Engine["load"] = Effect.sync(() => {
@@ -95,7 +103,6 @@ const untilAnswered = (requests: EngineRequests, request: GenerateRequest, liste
       listen(events)
       if (events.some(isLast)) resume(Effect.void)
     })
-    // A cancelled answer says nothing more, even to the interruption's end.
     return Effect.sync(cancel)
   })
 

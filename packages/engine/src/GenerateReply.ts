@@ -120,7 +120,9 @@ class Replying implements StreamListener {
     }
   }
 
+  /** Sends events of the answer under way; of one that has ended nothing may stand in the next one's place. */
   #send(answer: Answer, events: ReadonlyArray<GenerateEvent>): void {
+    if (this.#answer !== answer || answer.outcome !== undefined) return
     const waitingBytes = this.#stream.unsafeWrite(concat(events.map(Frames.frame)))
     const last = events.at(-1)
     if (last !== undefined && isLast(last)) {
