@@ -4,7 +4,7 @@ import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import type { GenerateRequest } from "@weft/engine/Generation"
 import { Effect, Exit, Scope } from "effect"
 import OpenAI from "openai"
-import { answer } from "../engine/asking.ts"
+import { answer, greedy } from "../engine/asking.ts"
 import { it } from "../support/effect.ts"
 import { modelPath, startEntry, startPeer } from "../support/processes.ts"
 
@@ -76,16 +76,7 @@ it.live("greedy tokens through the mesh are those of the engine used alone", () 
       requestId: "alone",
       model,
       prompt: { _tag: "Chat", messages: [...story] },
-      sampling: {
-        temperature: 0,
-        topK: 0,
-        topP: 1,
-        minP: 0,
-        repeatPenalty: 1,
-        frequencyPenalty: 0,
-        presencePenalty: 0,
-        logitBias: []
-      },
+      sampling: greedy,
       maxTokens: 120,
       stop: []
     }

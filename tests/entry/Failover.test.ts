@@ -1,27 +1,13 @@
 /** An answer on its way through peers that fail: what the client gets is the uninterrupted answer, once. */
 import { expect } from "bun:test"
-import type { GenerateRequest } from "@weft/engine/Generation"
 import { Failover, type PartEnd } from "@weft/entry/Failover"
 import { Effect, FastCheck } from "effect"
+import { greedy } from "../engine/asking.ts"
+import { request as scriptedRequest } from "../engine/scripted.ts"
 import { peerId } from "../mesh/peers.ts"
 import { it } from "../support/effect.ts"
 
-const request: GenerateRequest = {
-  requestId: "r",
-  model: "tiny",
-  prompt: { _tag: "Text", text: "Once" },
-  sampling: {
-    temperature: 1,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repeatPenalty: 1,
-    frequencyPenalty: 0,
-    presencePenalty: 0,
-    logitBias: []
-  },
-  stop: []
-}
+const request = scriptedRequest({ sampling: { ...greedy, temperature: 1 } })
 const limits = { triesMax: 3, failoversMax: 2 }
 const usage = { promptTokens: 1, completionTokens: 0, cachedTokens: 0 }
 const finished: PartEnd = { _tag: "Finished", finishReason: "stop", usage }
