@@ -9,7 +9,7 @@ import { SchemaAST as AST, Either, Option, ParseResult, type Schema } from "effe
 export const decoder = <A, I>(
   schema: Schema.Schema<A, I>
 ): ((value: unknown) => Either.Either<A, ParseResult.ParseIssue>) => {
-  const decode = ParseResult.decodeUnknownEither(schema)
+  const decode = guarded(schema)
   const isPlain = compile(schema.ast)
   if (isPlain === undefined) return decode
   // What the check accepts is what the decoder would return for it, so it is an A.
@@ -17,6 +17,17 @@ export const decoder = <A, I>(
 }
 
 // internal
+
+/** The schema's own decoder, which throws where a tag is an object that cannot be made text: that is a mismatch too. */
+const guarded = <A, I>(schema: Schema.Schema<A, I>) => {
+  const decode = ParseResult.decodeUnknownEither(schema)
+  const unreadable = new ParseResult.Type(schema.ast, undefined, "a value that cannot be read")
+  return (value: unknown): Either.Either<A, ParseResult.ParseIssue> =>
+    Either.getOrElse(
+      Either.try(() => decode(value)),
+      () => Either.left(unreadable)
+    )
+}
 
 /** Accepts values that the schema would give back as they are; it may refuse some of those. */
 type Check = (value: unknown) => boolean
