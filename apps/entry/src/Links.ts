@@ -42,7 +42,8 @@ const make = (): typeof Links.Service => {
   const held = new Map<PeerId, Held>()
   return {
     hold: Effect.fnUntraced(function* (link) {
-      const entry: Held = { link, inFlight: 0, lastElectedMs: 0, rttMs: undefined }
+      const { rttMs } = yield* link.session.stats
+      const entry: Held = { link, inFlight: 0, lastElectedMs: 0, rttMs }
       return yield* Effect.acquireRelease(
         Effect.sync(() => {
           const replaced = held.get(link.peer)?.link

@@ -18,10 +18,12 @@ import * as ControlRate from "./ControlRate.ts"
 import { Links } from "./Links.ts"
 import { Slots } from "./Slots.ts"
 
-/** Three heartbeats may be lost before a peer counts as silent. */
+/** How often a peer looks whether its load changed. */
 const heartbeatEveryMs = 1_000
 /** How often silent peers are removed and round trips are noted. */
-const sweepEvery = "1 second"
+const sweepEvery = "5 seconds"
+/** How often those who wait are looked at, whom nothing else would tell that their time is over. */
+const serveQueuesEvery = "1 second"
 
 /** Accepts peers until the layer is released. */
 export const layer = Layer.scopedDiscard(
@@ -33,10 +35,11 @@ export const layer = Layer.scopedDiscard(
     yield* Effect.forkScoped(
       Effect.forever(Effect.flatMap(transport.accept, (session) => Effect.forkScoped(Effect.scoped(welcome(session)))))
     )
-    yield* Effect.all([Effect.ignoreLogged(directory.ref.Sweep()), slots.serveQueues, links.measure]).pipe(
+    yield* Effect.all([Effect.ignoreLogged(directory.ref.Sweep()), links.measure]).pipe(
       Effect.repeat(Schedule.spaced(sweepEvery)),
       Effect.forkScoped
     )
+    yield* Effect.forkScoped(Effect.repeat(slots.serveQueues, Schedule.spaced(serveQueuesEvery)))
   })
 )
 

@@ -8,12 +8,13 @@ import * as ControlPlane from "@weft/mesh/ControlPlane"
 import type { EntryDescription } from "@weft/mesh/EntryDescription"
 import { Identity } from "@weft/mesh/Identity"
 import * as Link from "@weft/mesh/Link"
-import type { PeerInfo } from "@weft/mesh/PeerInfo"
+import type { PeerInfo, PeerLoad } from "@weft/mesh/PeerInfo"
 import type { Transport } from "@weft/mesh/Transport"
 import { Cause, Clock, Context, Effect, Layer, Option, Ref, Schedule } from "effect"
 import { Answers } from "./Answers.ts"
 import { Engines } from "./Engines.ts"
 import * as EntryDiscovery from "./EntryDiscovery.ts"
+import * as Heartbeats from "./Heartbeats.ts"
 import * as PeerMetrics from "./PeerMetrics.ts"
 
 /** Represents the link while it is up. */
@@ -83,7 +84,7 @@ const make = Effect.fnUntraced(function* (options: EntryLinkOptions) {
 
   const leave = Effect.gen(function* () {
     const drained = yield* Effect.fork(Effect.timeoutOption(answers.drain, drainDeadline))
-    yield* tell(current, (registered) => beat(registered))
+    yield* tell(current, beat.now)
     yield* drained.await
     yield* tell(current, ({ control, link }) =>
       Effect.zipRight(control.Leave(), link.session.close(Link.CloseCode.leaving, "the peer stops"))
@@ -109,10 +110,24 @@ const tell = <E, R>(
 const makeHeartbeat = Effect.gen(function* () {
   const answers = yield* Answers
   const engines = yield* Engines
-  return ({ control }: Pick<Registered, "control">) =>
-    Effect.flatMap(engines.loads, (models) =>
-      control.Heartbeat({ load: { state: answers.isDraining() ? "draining" : "ready", models } })
-    )
+  const load = Effect.map(
+    engines.loads,
+    (models): PeerLoad => ({ state: answers.isDraining() ? "draining" : "ready", models })
+  )
+  const say = ({ control }: Pick<Registered, "control">, load: PeerLoad) =>
+    Effect.timeout(control.Heartbeat({ load }), controlDeadline)
+  return {
+    now: (registered: Pick<Registered, "control">) => Effect.flatMap(load, (load) => say(registered, load)),
+    /** Speaks where it is due; to be run again and again. */
+    whenDue: (registered: Pick<Registered, "control">) => {
+      let heartbeats: Heartbeats.Heartbeats
+      return Effect.flatMap(load, (load) => {
+        const [isSaid, next] = Heartbeats.look(heartbeats, load)
+        heartbeats = next
+        return isSaid ? say(registered, load) : Effect.void
+      })
+    }
+  }
 })
 
 /** One life of the link; always ends in a failure that says why. */
@@ -145,10 +160,9 @@ const stayRegistered = Effect.fnUntraced(function* (
   PeerMetrics.links.inc({ result: "registered" })
   yield* options.onRegistered(registered)
 
-  const heartbeats = Effect.timeout(beat(registered), controlDeadline).pipe(
-    Effect.repeat(Schedule.spaced(heartbeatEveryMs)),
-    Effect.zipRight(Effect.never)
-  )
+  const heartbeats = beat
+    .whenDue(registered)
+    .pipe(Effect.repeat(Schedule.spaced(heartbeatEveryMs)), Effect.zipRight(Effect.never))
   const streams = Link.serve(link, (incoming) =>
     incoming.kind === "generate"
       ? answers.serve(incoming.stream)

@@ -41,8 +41,8 @@ export class PeerDirectoryActor extends Context.Tag("@weft/mesh/PeerDirectoryAct
     Layer.scoped(PeerDirectoryActor, make(silenceMsMax))
 }
 
-/** Three heartbeats of a second and a late one; a dead link is noticed by its session in under 2 s anyway. */
-const silenceMsMaxDefault = 4_000
+/** Three heartbeats of a peer whose load stays as it is; a dead link is noticed by its session in under 2 s anyway. */
+const silenceMsMaxDefault = 15_000
 /** A beat per second of some thousand peers, for as long as a busy machine may stall. */
 const mailboxCapacity = 8_192
 
