@@ -10,6 +10,7 @@ import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Program from "@weft/actors/Program"
 import { Config, Console, Data, Deferred, Effect, Schema, Stream } from "effect"
+import { runtimeEnvironment } from "./Runtime.ts"
 
 /** Represents a demo that could not start; the message says what to do. */
 class DemoFailed extends Data.TaggedError("DemoFailed")<{ readonly message: string }> {}
@@ -43,7 +44,7 @@ const start = Effect.fn("demo.start")(function* (
 ) {
   const child = yield* Command.make(process.execPath, ...args).pipe(
     Command.workingDirectory(root),
-    Command.env(environment),
+    Command.env({ ...runtimeEnvironment, ...environment }),
     Command.stderr("inherit"),
     Command.start
   )

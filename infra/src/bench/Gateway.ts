@@ -1,12 +1,16 @@
 /**
  * `gateway`: what the entry adds to a small request. Behind it a peer whose engine answers at once, over a real QUIC
  * link; before it a generator in a process of its own. Each request to the entry is paired with one to a plain HTTP
- * server that gives the same bytes, 5 ms later; keys, limits and accounting are on.
+ * server that gives the same bytes, and with one to the least gateway that sends them on over QUIC, some 3 ms apart;
+ * keys, limits and accounting are on.
  */
 import { join } from "node:path"
 import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
+import { requestBody } from "./gateway/Answer.ts"
 import type { GatewayQuestion, GatewayReply } from "./gateway/Generator.ts"
+import type { LeastResponse } from "./gateway/LeastGateway.ts"
+import type { LeastAnswer } from "./gateway/LeastPeer.ts"
 import type { PlainResponse } from "./gateway/PlainServer.ts"
 import * as Latencies from "./Latencies.ts"
 import * as Mesh from "./Mesh.ts"
@@ -43,15 +47,18 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
     const { body, headers, statuses } = await generator.ask({ kind: "once", url, key })
     if (statuses[200] !== 1) throw new Error(`the entry answers with ${JSON.stringify(statuses)}: ${body}`)
     const plainUrl = await plain.ask({ body, headers: repeated(headers) })
+    const leastUrl = await startLeast({ body, headers: repeated(headers) })
     const closed = { kind: "closed", key, connections: closedConnections } as const
 
     // Code is compiled while it runs, so the first requests are not counted.
     tell("warming up")
     await generator.ask({ ...closed, url, seconds: given["closed-seconds"] })
-    await generator.ask({ ...closed, url: plainUrl, seconds: given["closed-seconds"] / 2 })
+    for (const url of [leastUrl, plainUrl]) {
+      await generator.ask({ ...closed, url, seconds: given["closed-seconds"] / 2 })
+    }
     tell(`${openPerSecond} requests a second`)
     const count = given.seconds * openPerSecond
-    const open = await generator.ask({ kind: "open", url, plainUrl, key, perSecond: openPerSecond, count })
+    const open = await generator.ask({ kind: "open", url, leastUrl, plainUrl, key, perSecond: openPerSecond, count })
     const processes = { entry: entry.pid, peer: peer.pid, generator: generator.pid }
     const before = processorMsOf(processes)
     const rounds: Array<GatewayReply> = []
@@ -76,20 +83,29 @@ const repeated = (headers: Readonly<Record<string, string>>): Readonly<Record<st
     Object.entries(headers).filter(([name]) => !["content-length", "date", "connection"].includes(name))
   )
 
+const startLeast = async (response: PlainResponse): Promise<string> => {
+  const peer = Programs.startAsked<LeastAnswer, string>(join(import.meta.dir, "gateway/LeastPeer.ts"))
+  const gateway = Programs.startAsked<LeastResponse, string>(join(import.meta.dir, "gateway/LeastGateway.ts"))
+  const address = await peer.ask({ requestBytes: Buffer.byteLength(requestBody), body: response.body })
+  return gateway.ask({ ...response, address })
+}
+
 const report = (
   open: GatewayReply,
   rounds: ReadonlyArray<GatewayReply>,
   plainRound: GatewayReply,
   processorMsPerRequest: Readonly<Record<string, number>>
 ): Pick<Report.Report, "figures" | "reach"> => {
-  const added = open.throughMs.map((ms, index) => ms - (open.plainMs[index] ?? Number.NaN))
+  const beyondPlain = (times: ReadonlyArray<number>) =>
+    times.map((ms, index) => ms - (open.plainMs[index] ?? Number.NaN))
+  const [added, least] = [beyondPlain(open.throughMs), beyondPlain(open.leastMs)]
   const refused = [open, ...rounds].reduce(
     (sum, { statuses }) =>
       sum + Object.entries(statuses).reduce((sum, [status, count]) => sum + (status === "200" ? 0 : count), 0),
     0
   )
   const perSecond = Figures.median(rounds.map((round) => round.perSecond))
-  const quantiles = { p50: Figures.quantile(added, 0.5), p90: Figures.quantile(added, 0.9), p99: quantile99(added) }
+  const quantiles = threeOf(added)
   return {
     figures: {
       atRequestsPerSecond: openPerSecond,
@@ -97,6 +113,8 @@ const report = (
       throughMs: quantilesOf(open.throughMs),
       plainMs: quantilesOf(open.plainMs),
       addedMs: quantiles,
+      leastMs: quantilesOf(open.leastMs),
+      leastAddedMs: threeOf(least),
       differenceOfP99sMs: quantile99(open.throughMs) - quantile99(open.plainMs),
       connections: closedConnections,
       perSecond: rounds.map((round) => round.perSecond),
@@ -117,6 +135,12 @@ const processorMsOf = (processes: Readonly<Record<string, number>>): Readonly<Re
   Object.fromEntries(Object.entries(processes).map(([name, pid]) => [name, ProcessFigures.processorMs(pid)]))
 
 const quantile99 = (values: ReadonlyArray<number>): number => Figures.quantile(values, 0.99)
+
+const threeOf = (values: ReadonlyArray<number>) => ({
+  p50: Figures.quantile(values, 0.5),
+  p90: Figures.quantile(values, 0.9),
+  p99: quantile99(values)
+})
 
 const quantilesOf = (values: ReadonlyArray<number>): Latencies.Quantiles => {
   const latencies = Latencies.make()

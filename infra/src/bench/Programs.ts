@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Subprocess } from "bun"
+import { runtimeEnvironment } from "../Runtime.ts"
 
 /** Root of the repository. */
 export const root = join(import.meta.dir, "../../..")
@@ -25,11 +26,11 @@ export interface Program {
   readonly exited: Promise<number>
 }
 
-/** Starts `bun ARGS` from the repository's root. */
+/** Starts `bun ARGS` from the repository's root, as the scripts of package.json do. */
 export const start = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}): Program => {
   const child = Bun.spawn([process.execPath, ...args], {
     cwd: root,
-    env: { ...process.env, ...environment },
+    env: { ...process.env, ...runtimeEnvironment, ...environment },
     stdio: ["ignore", "pipe", "pipe"]
   })
   live.add(child)

@@ -7,10 +7,11 @@ import { requestBody, requestPath } from "./Answer.ts"
 export type GatewayQuestion =
   /** One request; its whole response. */
   | { readonly kind: "once"; readonly url: string; readonly key: string }
-  /** `count` requests to `url` and as many to `plainUrl`, alternating, `perSecond` to each, whatever they take. */
+  /** `count` requests to each of the three addresses in turn, `perSecond` to each, whatever they take. */
   | {
       readonly kind: "open"
       readonly url: string
+      readonly leastUrl: string
       readonly plainUrl: string
       readonly key: string
       readonly perSecond: number
@@ -31,11 +32,20 @@ export interface GatewayReply {
   readonly body: string
   readonly statuses: Readonly<Record<string, number>>
   readonly throughMs: ReadonlyArray<number>
+  readonly leastMs: ReadonlyArray<number>
   readonly plainMs: ReadonlyArray<number>
   readonly perSecond: number
 }
 
-const nothing: GatewayReply = { headers: {}, body: "", statuses: {}, throughMs: [], plainMs: [], perSecond: 0 }
+const nothing: GatewayReply = {
+  headers: {},
+  body: "",
+  statuses: {},
+  throughMs: [],
+  leastMs: [],
+  plainMs: [],
+  perSecond: 0
+}
 
 serve((question: GatewayQuestion): Promise<GatewayReply> => {
   switch (question.kind) {
@@ -82,25 +92,26 @@ async function once({ key, url }: Of<"once">): Promise<GatewayReply> {
 /** Timers come up to a millisecond late, which moves a request and not what is measured of it. */
 const until = (atMs: number): Promise<void> => Bun.sleep(Math.max(0, atMs - performance.now()))
 
-async function open({ count, key, perSecond, plainUrl, url }: Of<"open">): Promise<GatewayReply> {
-  const entry = HttpConnections.make(url)
-  const plain = HttpConnections.make(plainUrl)
-  const through: Array<Promise<Timed>> = []
-  const beside: Array<Promise<Timed>> = []
-  const everyMs = 1000 / perSecond
+async function open({ count, key, leastUrl, perSecond, plainUrl, url }: Of<"open">): Promise<GatewayReply> {
+  const asked = [url, leastUrl, plainUrl].map((address) => ({
+    connections: HttpConnections.make(address),
+    replies: [] as Array<Promise<Timed>>
+  }))
+  const everyMs = 1000 / perSecond / asked.length
   const startMs = performance.now() + everyMs
-  for (let index = 0; index < count; index++) {
-    await until(startMs + index * everyMs)
-    through.push(timed(entry, key))
-    await until(startMs + (index + 0.5) * everyMs)
-    beside.push(timed(plain, key))
+  for (let round = 0; round < count; round++) {
+    for (const [turn, { connections, replies }] of asked.entries()) {
+      await until(startMs + (round * asked.length + turn) * everyMs)
+      replies.push(timed(connections, key))
+    }
   }
-  const [measured, compared] = await Promise.all([Promise.all(through), Promise.all(beside)])
+  const [through = [], least = [], plain = []] = await Promise.all(asked.map(({ replies }) => Promise.all(replies)))
   return {
     ...nothing,
-    statuses: countOf(measured),
-    throughMs: measured.map(({ ms }) => ms),
-    plainMs: compared.map(({ ms }) => ms)
+    statuses: countOf(through),
+    throughMs: through.map(({ ms }) => ms),
+    leastMs: least.map(({ ms }) => ms),
+    plainMs: plain.map(({ ms }) => ms)
   }
 }
 
