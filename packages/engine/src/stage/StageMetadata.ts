@@ -2,9 +2,9 @@
 import type { GgufArray, GgufEntry, GgufHeader } from "../GgufHeader.ts"
 import { shown } from "../GgufRejected.ts"
 import * as GgufBytes from "./GgufBytes.ts"
-import type { StageRules } from "./StageArchitecture.ts"
 import { isFirst, isLast, type StageRange, stageKey, stagePrefix } from "./StageKeys.ts"
 import { refuseStage } from "./StageRefused.ts"
+import type { StageRules } from "./StageRules.ts"
 import { standInRows } from "./StageTensors.ts"
 
 /** Represents bytes of a stage file's header: given, or to be read from the model's file. */
@@ -73,7 +73,11 @@ const changesOf = (
     const key = `${architecture}.attention.sliding_window_pattern`
     changes.set(key, GgufBytes.boolsEntry(key, rules.windows.slice(range.from, range.to)))
   }
-  for (const [name, value] of rules.stated) state(name, value)
+  for (const [name, value] of rules.stated) {
+    const key = `${architecture}.${name}`
+    if (typeof value === "number") state(name, value)
+    else changes.set(key, GgufBytes.int32sEntry(key, value))
+  }
   if (isFirst(range) || isLast({ ...range, layers: rules.layers })) return changes
   for (const key of metadata.keys()) if (key.startsWith("tokenizer.")) drop(key)
   changes.set("tokenizer.ggml.model", GgufBytes.textEntry("tokenizer.ggml.model", "no_vocab"))
