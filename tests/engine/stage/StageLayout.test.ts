@@ -1,6 +1,6 @@
 /**
- * What a stage file is made of, as a plan: for every architecture and random cuts, no tensor is lost or doubled, data are
- * aligned, sizes are those said before, and other readers find what the layout says.
+ * What a stage file is made of, as a plan: for every architecture and random cuts, no tensor is lost or doubled, data
+ * are aligned, sizes are those said before, and other readers find what the layout says.
  */
 import { expect } from "bun:test"
 import { join } from "node:path"

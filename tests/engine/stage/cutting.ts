@@ -1,4 +1,4 @@
-/** What the tests of stage files share: small models on disk with their headers, and loading a file in a child process. */
+/** What the tests of stage files share: small models with their headers, and the loading of files in a child process. */
 import { join } from "node:path"
 import * as GgufGate from "@weft/engine/GgufGate"
 import type { GgufHeader } from "@weft/engine/GgufHeader"
@@ -17,9 +17,16 @@ export interface Prepared {
   readonly rules: StageRules
 }
 
+/** Returns the file at `path`, read whole. */
+export const sourceOf = (path: string): Effect.Effect<GgufSource.ByteSource> =>
+  Effect.map(
+    Effect.promise(() => Bun.file(path).bytes()),
+    GgufSource.fromBytes
+  )
+
 /** Returns the model at `path`, its file read whole. */
 export const openModel = Effect.fnUntraced(function* (path: string) {
-  const source = GgufSource.fromBytes(yield* Effect.promise(() => Bun.file(path).bytes()))
+  const source = yield* sourceOf(path)
   const header = yield* GgufGate.check(source)
   return { path, source, header, rules: yield* rulesOf(header) }
 })

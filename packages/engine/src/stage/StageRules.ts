@@ -1,6 +1,6 @@
 /**
- * The rules for the stages of one model: where it may be cut and what its stages must state. They follow from its header
- * and the table of architectures; the same rules judge stage files that come from elsewhere. Pure.
+ * The rules for the stages of one model: where it may be cut and what its stages must state. They follow from its
+ * header and the table of architectures; the same rules judge stage files that come from elsewhere. Pure.
  */
 import { Either } from "effect"
 import type { GgufArray, GgufHeader } from "../GgufHeader.ts"
