@@ -57,7 +57,7 @@ export interface ModelLoading {
   /** Layers whose weights go to the accelerator; more than the model has means all. */
   readonly gpuLayers: number
   readonly profile: Profile
-  /** Called with 0…1 while the weights load, from inside the load. */
+  /** Called with 0…1 while the weights load, from inside the load, once for each percent. */
   readonly onProgress: (fraction: number) => void
 }
 
@@ -87,10 +87,7 @@ export const start = <N extends Native>(accelerator: Accelerator, compile: () =>
 /** Loads the weights of a model, or throws an `EngineError`. */
 export const openModel = (native: Native, loading: ModelLoading): Pointer => {
   const { gpuLayers, path, profile } = loading
-  const progress = new JSCallback((fraction: number) => report(loading, fraction), {
-    args: ["f32", "ptr"],
-    returns: "bool"
-  })
+  const progress = new JSCallback(reporter(loading), { args: ["f32", "ptr"], returns: "bool" })
   const model = native.model_open(terminated(path), int(gpuLayers), profile === "fast", progress.ptr)
   progress.close()
   if (model === null) {
@@ -117,10 +114,15 @@ export const int = (value: number): number => value | 0
 
 // internal
 
-/** Tells how far the load is; `true` lets it go on. */
-const report = ({ onProgress }: ModelLoading, fraction: number): boolean => {
-  onProgress(fraction)
-  return true
+/** Reports each whole percent once, as llama.cpp calls for every tensor; `true` lets the load go on. */
+const reporter = ({ onProgress }: ModelLoading) => {
+  let percent = -1
+  return (fraction: number): boolean => {
+    const next = Math.floor(fraction * 100)
+    if (next > percent) onProgress(Math.min(1, Math.max(0, fraction)))
+    percent = Math.max(percent, next)
+    return true
+  }
 }
 
 const terminated = (text: string): Uint8Array => Buffer.from(`${text}\0`)
