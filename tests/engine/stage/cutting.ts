@@ -1,4 +1,4 @@
-/** What the tests of stage files share: small models with their headers, and the loading of files in a child process. */
+/** What the tests of stage files share: small models with their headers, and the loading of files in a child. */
 import { join } from "node:path"
 import * as GgufGate from "@weft/engine/GgufGate"
 import type { GgufHeader } from "@weft/engine/GgufHeader"

@@ -1,6 +1,6 @@
 /**
- * A child process that loads GGUF files with llama.cpp and opens a context on each, as a stage host does: what llama.cpp
- * dies of does not end the test. Prints the tokens of each vocabulary; exits with 0 where all could be opened.
+ * A child process that loads GGUF files with llama.cpp and opens a context on each, as a stage host does: what it dies
+ * of does not end the test. Prints the tokens of each vocabulary; exits with 0 where all could be opened.
  */
 import { cc } from "bun:ffi"
 import { join } from "node:path"
