@@ -247,7 +247,10 @@ export const stageModels: ReadonlyArray<StageModel> = [
   model("gemma3", {
     name: "gemma3-unwindowed",
     isTied: true,
-    keys: lengths,
+    keys: {
+      ...lengths,
+      "attention.sliding_window_pattern": value.array([1, 0, 1, 0, 1, 0].map(value.bool))
+    },
     block: () => [...gemma, ...headNorms]
   }),
   model("gpt-oss", {
@@ -337,3 +340,10 @@ export const stageModels: ReadonlyArray<StageModel> = [
     ]
   })
 ]
+
+/** Returns the model of that name; throws where there is none. */
+export const stageModel = (name: string): StageModel => {
+  const found = stageModels.find((one) => one.name === name)
+  if (found === undefined) throw new Error(`there is no model ${name}`)
+  return found
+}

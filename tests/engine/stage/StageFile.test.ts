@@ -15,7 +15,7 @@ import * as Shape from "@weft/infra/bench/model/Shape"
 import { Deferred, Effect, Exit, Fiber } from "effect"
 import { it } from "../../support/effect.ts"
 import { directory } from "../../support/processes.ts"
-import { stageModels } from "../../support/stageModels.ts"
+import { stageModel, stageModels } from "../../support/stageModels.ts"
 import { writeModel } from "../looping.ts"
 import { load, openModel, type Prepared, prepare } from "./cutting.ts"
 
@@ -67,9 +67,7 @@ it.live("so do those of a model whose tensors have types of different lengths", 
 /** A small Llama and the layout of its layers 2 to 4. */
 const middle = Effect.gen(function* () {
   const folder = yield* directory
-  const [model] = stageModels
-  if (model === undefined) return yield* Effect.dieMessage("there is no model")
-  const whole = yield* prepare(folder, model)
+  const whole = yield* prepare(folder, stageModel("llama"))
   const layout = yield* StageLayout.make(whole.header, { from: 2, to: 4 }, { source: "ab".repeat(32) })
   const stages = join(folder, "stages")
   mkdirSync(stages)

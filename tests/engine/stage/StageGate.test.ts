@@ -4,10 +4,14 @@ import * as GgufGate from "@weft/engine/GgufGate"
 import type { GgufReason } from "@weft/engine/GgufRejected"
 import * as GgufSource from "@weft/engine/GgufSource"
 import * as ModelFile from "@weft/engine/ModelFile"
-import { Effect, Either } from "effect"
+import * as StageFile from "@weft/engine/stage/StageFile"
+import * as StageLayout from "@weft/engine/stage/StageLayout"
+import { Effect, Either, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
 import { type File, model, sizes, type Tensor, type Value, value, withKeys, write } from "../../support/gguf.ts"
 import { directory } from "../../support/processes.ts"
+import { stageModel } from "../../support/stageModels.ts"
+import { prepare } from "./cutting.ts"
 
 /** The keys of a stage that is layers 2 to 4 of a model of four: its last one. */
 const keys: Readonly<Record<string, Value | undefined>> = {
@@ -152,4 +156,36 @@ it.live("a stage is no model: the gate refuses it as one, and says what to do", 
     expect(error.message).toContain("Use the whole model's file")
     expect((yield* ModelFile.open(path, { kind: "stage" })).header.stage?.from).toBe(2)
   })
+)
+
+it.live(
+  "spoilt headers of real stages are accepted or refused, never a throw",
+  () =>
+    Effect.gen(function* () {
+      const folder = yield* directory
+      for (const name of ["gemma3", "deepseek2", "gpt-oss"]) {
+        const { header, rules, source } = yield* prepare(folder, stageModel(name))
+        const layout = yield* StageLayout.make(header, { from: 4, to: rules.layers }, { source: "0f".repeat(32) })
+        const path = `${folder}/${name}.stage.gguf`
+        yield* StageFile.write(source, layout, path)
+        const original = yield* Effect.promise(() => Bun.file(path).bytes())
+        // The tokenizer's entries, which are the same as a whole model's, are most of the header.
+        const ours = Buffer.from(original).lastIndexOf("weft.stage.from")
+        const spot = FastCheck.oneof(
+          FastCheck.integer({ min: 0, max: 2000 }),
+          FastCheck.integer({ min: ours - 500, max: layout.dataOffset - 1 })
+        )
+        const changes = FastCheck.array(FastCheck.tuple(spot, FastCheck.nat(255)), { minLength: 1, maxLength: 3 })
+        let refused = 0
+        for (const change of FastCheck.sample(changes, { numRuns: 300, seed: 20_26 })) {
+          const spoilt = original.slice()
+          for (const [at, byte] of change) spoilt[at] = byte
+          const outcome = yield* Effect.either(GgufGate.check(GgufSource.fromBytes(spoilt), "stage"))
+          if (Either.isLeft(outcome)) refused++
+          else expect(outcome.right.stage).toBeDefined()
+        }
+        expect(refused).toBeGreaterThan(100)
+      }
+    }),
+  60_000
 )

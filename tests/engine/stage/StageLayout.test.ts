@@ -17,7 +17,7 @@ import { standInRows } from "@weft/engine/stage/StageTensors"
 import { Effect, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
 import { directory } from "../../support/processes.ts"
-import { stageModels } from "../../support/stageModels.ts"
+import { stageModel, stageModels } from "../../support/stageModels.ts"
 import { prepare } from "./cutting.ts"
 
 /** Returns the ranges between some of the allowed cuts, chosen by the bits of `choice`. */
@@ -129,11 +129,7 @@ for (const model of stageModels)
     })
   )
 
-const only = (name: string) =>
-  Effect.flatMap(directory, (folder) => {
-    const model = stageModels.find((one) => one.name === name)
-    return model === undefined ? Effect.dieMessage(`there is no ${name}`) : prepare(folder, model)
-  })
+const only = (name: string) => Effect.flatMap(directory, (folder) => prepare(folder, stageModel(name)))
 
 it.live("the parts of a model have the sizes that its stages have", () =>
   Effect.gen(function* () {

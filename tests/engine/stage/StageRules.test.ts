@@ -8,14 +8,10 @@ import { nearestCut, refusalOf, rulesOf } from "@weft/engine/stage/StageRules"
 import { Effect, Either, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
 import { directory } from "../../support/processes.ts"
-import { stageModels } from "../../support/stageModels.ts"
+import { stageModel, stageModels } from "../../support/stageModels.ts"
 import { type Prepared, prepare } from "./cutting.ts"
 
-const modelOf = (name: string) =>
-  Effect.flatMap(directory, (folder) => {
-    const model = stageModels.find((one) => one.name === name)
-    return model === undefined ? Effect.dieMessage(`there is no ${name}`) : prepare(folder, model)
-  })
+const modelOf = (name: string) => Effect.flatMap(directory, (folder) => prepare(folder, stageModel(name)))
 
 const inner = (layers: number) => Array.from({ length: layers - 1 }, (_, index) => index + 1)
 
@@ -235,5 +231,6 @@ it.live("headers that lack a tensor, or hold what has no known place, are refuse
     const listed = new Map(header.metadata).set(key, { key, type: "array", value, offset: 0, sizeBytes: 64 })
     expect(yield* reasonOf({ ...header, metadata: listed })).toBe("UnknownPart")
     expect(yield* reasonOf(withNumbers({ header }, { nextn_predict_layers: 6 }))).toBe("BadModel")
+    expect(yield* reasonOf(withNumbers({ header }, { leading_dense_block_count: 2 ** 40 }))).toBe("BadModel")
   })
 )

@@ -42,13 +42,16 @@ export const architectureOf = ({ architecture }: GgufHeader): StageArchitecture 
   return refuseStage("UnsupportedArchitecture", `The architecture is ${shown(architecture)}: ${why}`)
 }
 
+/** Largest number that is read: llama.cpp has them in 32 bits, some with a sign. */
+const numberMax = 2 ** 31 - 1
+
 /** Returns a whole number of the architecture's keys, `name` without the architecture's; throws `StageRefused`. */
 export const numberOf = (header: GgufHeader, name: string): number | undefined => {
   const key = `${header.architecture}.${name}`
   const value = header.metadata.get(key)?.value
   if (value === undefined) return undefined
-  if (typeof value === "number" && Number.isInteger(value) && value >= 0) return value
-  return refuseStage("BadModel", `${shown(key)} is not a whole number`)
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= numberMax) return value
+  return refuseStage("BadModel", `${shown(key)} is not a whole number from 0 to ${numberMax}`)
 }
 
 // internal
