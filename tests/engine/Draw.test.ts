@@ -1,7 +1,8 @@
 /** The draw at the end of a sampler chain: it follows the model's distribution, and only seed and place decide. */
 import { expect, test } from "bun:test"
 import { touchy } from "@weft/infra/bench/model/Shape"
-import type { Llama, Sampler } from "../../packages/engine/src/internal/llama/Llama.ts"
+import type { Llama } from "../../packages/engine/src/internal/llama/Llama.ts"
+import type { Sampler } from "../../packages/engine/src/internal/llama/LlamaSampler.ts"
 import { greedy } from "./asking.ts"
 import { openLlama } from "./looping.ts"
 

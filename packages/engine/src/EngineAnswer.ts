@@ -4,7 +4,8 @@
  * has of it is not given out again.
  */
 import type { GenerateEvent, GenerateFailure, GenerateRequest } from "./Generation.ts"
-import type { Llama, Sampler } from "./internal/llama/Llama.ts"
+import type { Llama } from "./internal/llama/Llama.ts"
+import type { Sampler } from "./internal/llama/LlamaSampler.ts"
 import * as StopMatcher from "./StopMatcher.ts"
 import * as Utf8Assembler from "./Utf8Assembler.ts"
 

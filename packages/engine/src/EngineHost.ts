@@ -11,6 +11,7 @@ import { EngineError } from "./EngineError.ts"
 import { HostCommand, type HostEvent } from "./EngineProtocol.ts"
 import type { EngineTuning } from "./EngineTuning.ts"
 import type { GenerateFailure, GenerateRequest, Prompt } from "./Generation.ts"
+import { HostInbox, type HostWork } from "./HostInbox.ts"
 import * as HostTuning from "./HostTuning.ts"
 import * as FrameSocket from "./internal/FrameSocket.ts"
 import * as Llama from "./internal/llama/Llama.ts"
@@ -21,14 +22,15 @@ export const channelDescriptor = 3
 
 /** Runs the host until the supervisor closes the channel; fails where a command cannot be read or llama.cpp fails. */
 export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(function* () {
-  const inbox = new Inbox()
+  const inbox = new HostInbox()
   const socket = yield* FrameSocket.open(channelDescriptor, {
     onFrame: (frame) => inbox.push(frame),
     onClose: () => inbox.close()
   })
   const send = (event: HostEvent): void => void socket.send(event)
-  const load = yield* firstCommand(inbox)
-  if (load === undefined) return
+  const first = yield* inbox.first
+  if (first === undefined) return
+  const load = yield* decodeCommand(first)
   if (load._tag !== "Load") return yield* broken(`the first command is ${load._tag}`)
   const loaded = yield* Effect.either(openModel(load, send))
   if (Either.isLeft(loaded)) {
@@ -40,7 +42,8 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   const measured = load.calibration === undefined ? { calibration: tuning.calibration } : {}
   send({ _tag: "Tuned", tuning: tuning.tuning(), ...measured })
   send({ _tag: "Ready" })
-  return yield* serve(llama, tuning, load, inbox, send)
+  const serving = new Serving(llama, tuning, load, send)
+  return yield* inbox.serve(serving)
 })
 
 // internal
@@ -57,45 +60,6 @@ const decodeHostCommand = PlainDecode.decoder(HostCommand)
 const decodeCommand = (frame: unknown) =>
   Either.mapLeft(decodeHostCommand(frame), (issue) => broken(ParseResult.TreeFormatter.formatIssueSync(issue)))
 
-/** What came over the channel and was not looked at: at most a Generate and a Cancel for each open request. */
-class Inbox {
-  closed = false
-  /** Called for whatever comes, the close included. */
-  onArrival: () => void = () => {}
-  #frames: Array<unknown> = []
-
-  push(frame: unknown): void {
-    this.#frames.push(frame)
-    this.onArrival()
-  }
-
-  close(): void {
-    this.closed = true
-    this.onArrival()
-  }
-
-  takeAll(): ReadonlyArray<unknown> {
-    if (this.#frames.length === 0) return nothing
-    const frames = this.#frames
-    this.#frames = []
-    return frames
-  }
-}
-
-const nothing: ReadonlyArray<unknown> = []
-
-/** Waits for the first command; none where the channel closes first. */
-const firstCommand = (inbox: Inbox): Effect.Effect<HostCommand | undefined, EngineError> =>
-  Effect.async((resume) => {
-    const look = (): void => {
-      const [frame] = inbox.takeAll()
-      if (frame !== undefined) resume(Effect.suspend(() => decodeCommand(frame)))
-      else if (inbox.closed) resume(Effect.succeed(undefined))
-    }
-    inbox.onArrival = look
-    look()
-  })
-
 const tuningOptions = ({ calibration, contextTokens, prefillTokens, profile, threads }: Load) => ({
   profile,
   threadsMax: threads,
@@ -107,7 +71,12 @@ const tuningOptions = ({ calibration, contextTokens, prefillTokens, profile, thr
 const openModel = (load: Load, send: (event: HostEvent) => void) =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => Llama.open({ ...load, rowsMax: BatchLoop.rowsMax(load), onProgress: progress(send) }),
+      try: () =>
+        Llama.open({
+          ...load,
+          rowsMax: BatchLoop.rowsMax(load),
+          onProgress: (fraction) => send({ _tag: "Progress", fraction })
+        }),
       catch: (error) =>
         error instanceof EngineError
           ? error
@@ -116,49 +85,8 @@ const openModel = (load: Load, send: (event: HostEvent) => void) =>
     (llama) => Effect.sync(llama.close)
   )
 
-/** Reports each whole percent once: llama.cpp calls for every tensor. */
-const progress = (send: (event: HostEvent) => void) => {
-  let percent = -1
-  return (fraction: number): void => {
-    const next = Math.floor(fraction * 100)
-    if (next <= percent) return
-    percent = next
-    send({ _tag: "Progress", fraction: Math.min(1, Math.max(0, fraction)) })
-  }
-}
-
-/**
- * Serves until the channel closes. Between two turns the process looks at its descriptors; without work nothing is
- * scheduled. This loop is the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all
- * else in it. What throws in it ends the process, as it must.
- */
-const serve = (
-  llama: Llama.Llama,
-  tuning: HostTuning.HostTuning,
-  load: Load,
-  inbox: Inbox,
-  send: (event: HostEvent) => void
-): Effect.Effect<void, EngineError> =>
-  Effect.async((resume) => {
-    const host = new Serving(llama, tuning, load, send)
-    let scheduled = false
-    const schedule = (): void => {
-      if (!scheduled) setImmediate(tick)
-      scheduled = true
-    }
-    const tick = (): void => {
-      scheduled = false
-      const wrong = inbox.closed ? undefined : host.step(inbox.takeAll())
-      if (inbox.closed) resume(Effect.void)
-      else if (wrong !== undefined) resume(Effect.fail(wrong))
-      else if (host.busy()) schedule()
-    }
-    inbox.onArrival = schedule
-    schedule()
-  })
-
 /** The requests of a host, from their frames to their events. */
-class Serving {
+class Serving implements HostWork {
   readonly #loop: BatchLoop.BatchLoop
   readonly #template: Effect.Effect<ChatTemplate.ChatTemplate, GenerateFailure>
   /** Requests whose prompts are not tokenised yet, oldest first. */

@@ -8,7 +8,7 @@
  */
 import { Effect, Either } from "effect"
 import type { GgufEntry, GgufHeader, GgufTensor } from "./GgufHeader.ts"
-import { describe } from "./GgufModel.ts"
+import { describe, type GgufKind } from "./GgufModel.ts"
 import { type NeedsBytes, type RawHeader, type RawTensor, read } from "./GgufReader.ts"
 import { GgufRejected, refuse, shown } from "./GgufRejected.ts"
 import type { ByteSource } from "./GgufSource.ts"
@@ -30,13 +30,14 @@ export const trailingBytesMax = 4096
 
 /**
  * Returns the header of the GGUF file in `source`, which fits the file and the architecture. Fails with
- * `GgufRejected`, within milliseconds, whatever the bytes are.
+ * `GgufRejected`, within milliseconds, whatever the bytes are. The file must hold what `kind` says: a whole model, or
+ * a stage of one.
  */
-export const check = Effect.fn("GgufGate.check")(function* (source: ByteSource) {
+export const check = Effect.fn("GgufGate.check")(function* (source: ByteSource, kind: GgufKind = "model") {
   let length = Math.min(firstBytes, source.sizeBytes)
   while (true) {
     const bytes = yield* source.read(0, length)
-    const outcome = inspect(bytes, bytes.length < length ? bytes.length : source.sizeBytes)
+    const outcome = inspect(bytes, bytes.length < length ? bytes.length : source.sizeBytes, kind)
     if (Either.isRight(outcome)) return outcome.right
     if (outcome.left instanceof GgufRejected) return yield* outcome.left
     if (outcome.left.bytes > headerBytesMax)
@@ -47,14 +48,19 @@ export const check = Effect.fn("GgufGate.check")(function* (source: ByteSource) 
 })
 
 /** Returns what `bytes`, the beginning of a file of `sizeBytes`, are the header of. */
-const inspect = (bytes: Uint8Array, sizeBytes: number): Either.Either<GgufHeader, GgufRejected | NeedsBytes> =>
+const inspect = (
+  bytes: Uint8Array,
+  sizeBytes: number,
+  kind: GgufKind
+): Either.Either<GgufHeader, GgufRejected | NeedsBytes> =>
   Either.flatMap(read(bytes, sizeBytes), (raw) =>
     Either.try({
       try: () => {
         const alignmentBytes = alignmentOf(raw.entries)
         const dataOffset = aligned(raw.endOffset, alignmentBytes)
         const tensors = place(raw, { alignmentBytes, dataOffset, sizeBytes })
-        return describe({ version: raw.version, entries: raw.entries, alignmentBytes, dataOffset, tensors, bytes })
+        const { entries, version } = raw
+        return describe({ version, entries, alignmentBytes, dataOffset, tensors, bytes }, kind)
       },
       catch: (error) => {
         if (error instanceof GgufRejected) return error

@@ -1,6 +1,7 @@
 /** What the header of a GGUF file says, once `GgufGate` has checked it against the file. */
 import type { TemplateTokens } from "./ChatTemplate.ts"
 import type { GgufTensorType } from "./GgufTypes.ts"
+import type { StageKeys } from "./stage/StageKeys.ts"
 
 /** The types of metadata values; the index of each is its number in the format. */
 export const valueTypes = [
@@ -75,6 +76,7 @@ export interface GgufHeader {
   readonly name: string | undefined
   /** Tokens of context the model was trained for. */
   readonly contextTokens: number
+  /** Those that the file holds, of which the last may only draft. */
   readonly layers: number
   readonly embeddingLength: number
   readonly vocabularySize: number
@@ -83,6 +85,8 @@ export interface GgufHeader {
   /** Jinja source; `undefined` where the model brings none. */
   readonly chatTemplate: string | undefined
   readonly tokens: GgufTokens
+  /** Which layers of which model they are; `undefined` in the file of a whole model. */
+  readonly stage: StageKeys | undefined
   readonly alignmentBytes: number
   /** Where the tensors' data begins in the file. */
   readonly dataOffset: number

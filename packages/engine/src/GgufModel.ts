@@ -8,6 +8,9 @@ import type { GgufArray, GgufEntry, GgufHeader, GgufTensor, GgufTokens, GgufValu
 import { decode, eachString } from "./GgufReader.ts"
 import { refuse, shown } from "./GgufRejected.ts"
 import { fileTypeName } from "./GgufTypes.ts"
+import { checkStage, stageKeysOf } from "./stage/StageChecks.ts"
+import { isFirst, isLast, isStage, type StageKeys } from "./stage/StageKeys.ts"
+import { standInRows } from "./stage/StageTensors.ts"
 
 /** Most layers: llama.cpp's arrays have 512, and a larger `block_count` wrote behind them (llama.cpp issue 26051). */
 export const layersMax = 512
@@ -64,36 +67,54 @@ export interface GgufTables {
   readonly bytes: Uint8Array
 }
 
-/** Returns the header of the model in `tables`; throws `GgufRejected`, as `refuse` does. */
-export const describe = (tables: GgufTables): GgufHeader => {
+/** Represents what a file is to be: a whole model, or some layers of one. */
+export type GgufKind = "model" | "stage"
+
+/** Returns the header of what is in `tables`; throws `GgufRejected`, as `refuse` does. */
+export const describe = (tables: GgufTables, kind: GgufKind): GgufHeader => {
   const { entries, tensors } = tables
   const architecture = architectureOf(entries)
+  const stage = stageOf(entries, kind)
   const parts = entries.get("split.count")?.value ?? 1
   if (parts !== 1 && parts !== 0) return refuse("SplitFile", `The file is one of ${parts} parts of a model`)
   const layers = size(entries, `${architecture}.block_count`, layersMax)
   const embeddingLength = size(entries, `${architecture}.embedding_length`, sizeMax)
   const contextTokens = size(entries, `${architecture}.context_length`, sizeMax)
-  const vocabulary = vocabularyOf(entries)
+  const isInner = stage !== undefined && !isFirst(stage) && !isLast(stage)
+  const vocabulary = isInner ? undefined : vocabularyOf(entries)
+  const vocabularySize = vocabulary?.length ?? standInRows
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
-  const shapes = { architecture, layers, embeddingLength, vocabularySize: vocabulary.length, byName }
+  const shapes = { architecture, layers, embeddingLength, vocabularySize, byName }
   checkBlocks(tensors, layers)
   checkShapes(entries, shapes)
-  return {
+  const header: GgufHeader = {
     version: tables.version,
     architecture,
     name: text(entries, "general.name")?.slice(0, nameCharactersMax),
     contextTokens,
     layers,
     embeddingLength,
-    vocabularySize: vocabulary.length,
+    vocabularySize,
     quantization: quantizationOf(entries, tensors),
     chatTemplate: chatTemplateOf(entries),
-    tokens: tokensOf(entries, tables.bytes, vocabulary),
+    tokens: vocabulary === undefined ? noTokens : tokensOf(entries, tables.bytes, vocabulary),
+    stage,
     alignmentBytes: tables.alignmentBytes,
     dataOffset: tables.dataOffset,
     metadata: entries,
     tensors
   }
+  if (stage !== undefined) checkStage(header, stage)
+  return header
+}
+
+/** What a stage that sees no tokens knows of them. */
+const noTokens: GgufTokens = { bosToken: "", eosToken: "", controlTokens: [], addBos: false }
+
+/** Returns what the file says of itself as a stage, where it is to be one. */
+const stageOf = (entries: GgufTables["entries"], kind: GgufKind): StageKeys | undefined => {
+  if (kind === "stage") return stageKeysOf(entries)
+  return isStage(entries) ? refuse("StageFile", "The file holds some layers of a model only") : undefined
 }
 
 const architectureOf = (entries: GgufTables["entries"]): string => {

@@ -21,6 +21,8 @@ export type GgufReason =
   | "NoTensors"
   /** One of several files that make a model only together. */
   | "SplitFile"
+  /** Some layers of a model where the whole was asked for, or the other way round; or a stage that cannot be one. */
+  | "StageFile"
   /** A tensor's name or dimensions are impossible. */
   | "BadTensor"
   /** A tensor's type is unknown, was removed from ggml, or cannot be computed with (F64 ends llama.cpp's process). */

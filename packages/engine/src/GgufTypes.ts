@@ -7,6 +7,8 @@ import { GGMLFileQuantizationType, GGMLQuantizationType } from "@huggingface/ggu
 /** Represents how a tensor's elements are stored. */
 export interface GgufTensorType {
   readonly name: string
+  /** Its number in the format. */
+  readonly number: number
   /** Elements in one block; rows hold whole blocks. */
   readonly blockElements: number
   /** Bytes of one block. */
@@ -51,7 +53,7 @@ const blocks: ReadonlyArray<readonly [type: GGMLQuantizationType, blockElements:
 const byNumber: ReadonlyMap<number, GgufTensorType> = new Map(
   blocks.map(([type, blockElements, blockBytes]) => [
     type,
-    { name: GGMLQuantizationType[type], blockElements, blockBytes }
+    { name: GGMLQuantizationType[type], number: type, blockElements, blockBytes }
   ])
 )
 

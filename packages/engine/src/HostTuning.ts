@@ -4,7 +4,7 @@
  */
 import type { Calibration, EngineTuning } from "./EngineTuning.ts"
 import type { Profile } from "./Generation.ts"
-import { decodeGivenUp, type Llama } from "./internal/llama/Llama.ts"
+import { decodeGivenUp, type LlamaCells } from "./internal/llama/Llama.ts"
 import * as ThreadGovernor from "./ThreadGovernor.ts"
 
 /** Longest time of all measurements at a start: an owner waits for it. */
@@ -43,7 +43,7 @@ export interface HostTuning {
 }
 
 /** Returns the tuning of a host whose sequences are all empty; measures where nothing is known. */
-export const make = (llama: Llama, options: HostTuningOptions, now: () => number): HostTuning => {
+export const make = (llama: LlamaCells, options: HostTuningOptions, now: () => number): HostTuning => {
   const tuned = new Tuned(llama, options, now)
   tuned.calibrate()
   return tuned
@@ -59,7 +59,7 @@ class Tuned implements HostTuning {
   #told: EngineTuning | undefined
 
   constructor(
-    private readonly llama: Llama,
+    private readonly llama: LlamaCells,
     private readonly options: HostTuningOptions,
     private readonly now: () => number
   ) {

@@ -7,6 +7,7 @@ import { type FileHandle, open as openFile } from "node:fs/promises"
 import { Data, Effect } from "effect"
 import * as GgufGate from "./GgufGate.ts"
 import type { GgufHeader } from "./GgufHeader.ts"
+import type { GgufKind } from "./GgufModel.ts"
 import type { GgufReason, GgufRejected } from "./GgufRejected.ts"
 import { type ByteSource, unreadable } from "./GgufSource.ts"
 
@@ -41,6 +42,8 @@ const advice = (reason: ModelFileRejected["reason"]): string => {
     case "Truncated":
     case "OverLong":
       return "Download the file again and compare its size and SHA-256 with the publisher's."
+    case "StageFile":
+      return "Use the whole model's file, or let the peer cut the stage itself."
     case "SplitFile":
       return "Join its parts with llama.cpp's `llama-gguf-split --merge` and use the result."
     case "UnsupportedVersion":
@@ -56,8 +59,10 @@ const advice = (reason: ModelFileRejected["reason"]): string => {
   }
 }
 
-/** Represents how `open` reports on a long reading. */
+/** Represents what is opened and how `open` reports on a long reading. */
 export interface OpenOptions {
+  /** What the file must hold; a whole model unless said. */
+  readonly kind?: GgufKind
   /** Called after every mebibyte that was hashed; it must return quickly. */
   readonly onProgress?: (hashedBytes: number, sizeBytes: number) => void
 }
@@ -82,7 +87,7 @@ export const open = (path: string, options: OpenOptions = {}): Effect.Effect<Mod
       const before = yield* attempt(() => handle.stat({ bigint: true }))
       if (!before.isFile()) return yield* rejected("NotAFile", "It is not a regular file")
       const source = fromHandle(handle, Number(before.size))
-      const header = yield* GgufGate.check(source)
+      const header = yield* GgufGate.check(source, options.kind)
       const sha256 = yield* hash(source, options)
       const after = yield* attempt(() => handle.stat({ bigint: true }))
       if (after.size !== before.size || after.mtimeNs !== before.mtimeNs)

@@ -4,7 +4,7 @@
 import { Effect } from "effect"
 import type { ChatTemplate, TemplatePiece } from "./ChatTemplate.ts"
 import type { GenerateFailure, Prompt } from "./Generation.ts"
-import type { ControlToken } from "./internal/llama/Llama.ts"
+import type { ControlToken } from "./internal/llama/LlamaText.ts"
 
 /** Represents what tokenising needs of a model. */
 export interface Vocabulary {

@@ -130,6 +130,15 @@ struct llama_logit_bias {
   float bias;
 };
 
+struct ggml_tensor;
+
+/* Asked twice about each result: whether it is wanted, and, where it was, whether to go on once it is there. */
+typedef bool (*evaluation_callback)(struct ggml_tensor *tensor, bool asks, void *user);
+
+extern const char *ggml_get_name(const struct ggml_tensor *tensor);
+extern size_t ggml_nbytes(const struct ggml_tensor *tensor);
+extern void ggml_backend_tensor_get(const struct ggml_tensor *tensor, void *out, size_t offset, size_t size);
+
 extern const char *llama_version(void);
 extern void llama_log_set(void (*callback)(int level, const char *text, void *user), void *user);
 extern void llama_backend_init(void);
@@ -141,6 +150,10 @@ extern struct llama_model_params llama_model_default_params(void);
 extern struct llama_model *llama_model_load_from_file(const char *path, struct llama_model_params params);
 extern void llama_model_free(struct llama_model *model);
 extern const struct llama_vocab *llama_model_get_vocab(const struct llama_model *model);
+extern int32_t llama_model_n_embd(const struct llama_model *model);
+extern int32_t llama_model_n_embd_inp(const struct llama_model *model);
+extern int32_t llama_model_n_layer(const struct llama_model *model);
+extern int llama_model_rope_type(const struct llama_model *model);
 extern const char *llama_model_chat_template(const struct llama_model *model, const char *name);
 
 extern struct llama_context_params llama_context_default_params(void);
@@ -189,6 +202,8 @@ extern void *calloc(size_t count, size_t size);
 extern void *malloc(size_t size);
 extern void free(void *memory);
 extern size_t strlen(const char *text);
+extern int strcmp(const char *one, const char *other);
+extern int snprintf(char *out, size_t capacity, const char *format, ...);
 extern long write(int descriptor, const void *bytes, size_t count);
 extern int setrlimit(int resource, const size_t *soft_and_hard);
 #if defined(__linux__)

@@ -1,7 +1,8 @@
 /*
  * What the engine host calls: llama.cpp behind functions whose arguments are numbers and plain arrays. One `engine` is a
  * model, its context and the buffers of one batch; it belongs to one thread. Bounds are checked here, because behind this
- * file a wrong index is memory corruption. `Llama.ts` is the only caller and documents what each function means there.
+ * file a wrong index is memory corruption. `Llama.ts` is the only caller and documents what each function means there;
+ * `stage.c` adds what a part of a model needs.
  */
 #include "mirror.h"
 
@@ -26,6 +27,8 @@ struct engine {
   int64_t deadline;
   /* One row each: the sequence of a row, a pointer to it (llama_batch allows several a row), and how many: one. */
   int32_t *row_sequence, **row_sequences, *row_sequence_count;
+  /* What a part of a model has beside it; null for a whole one. */
+  struct edges *edges;
 };
 
 /* ---- start ---- */
@@ -115,12 +118,9 @@ static bool is_overdue(void *user) {
   return true;
 }
 
-/*
- * Takes the model over, also where it fails. Each sequence gets `context_tokens` cells of its own: its rows see no other
- * sequence's, and a cell lies where its position says.
- */
-void *engine_open(struct llama_model *model, int32_t context_tokens, int32_t sequences, int32_t batch, int32_t threads,
-                  int32_t cell_type) {
+/* As `engine_open`; `watch` is asked about the results of a graph's operations, none where it is null. */
+static struct engine *engine_watched(struct llama_model *model, int32_t context_tokens, int32_t sequences,
+                                     int32_t batch, int32_t threads, int32_t cell_type, evaluation_callback watch) {
   struct engine *e = calloc(1, sizeof *e);
   e->model = model;
   e->vocab = llama_model_get_vocab(model);
@@ -146,10 +146,21 @@ void *engine_open(struct llama_model *model, int32_t context_tokens, int32_t seq
   params.type_v = cell_type;
   params.abort_callback = is_overdue;
   params.abort_callback_data = e;
+  params.cb_eval = (void *)watch;
+  params.cb_eval_user_data = watch ? e : NULL;
   e->context = llama_init_from_model(model, params);
   if (e->context && llama_n_ctx_seq(e->context) >= (uint32_t)context_tokens) return e;
   engine_close(e);
   return NULL;
+}
+
+/*
+ * Takes the model over, also where it fails. Each sequence gets `context_tokens` cells of its own: its rows see no other
+ * sequence's, and a cell lies where its position says.
+ */
+void *engine_open(struct llama_model *model, int32_t context_tokens, int32_t sequences, int32_t batch, int32_t threads,
+                  int32_t cell_type) {
+  return engine_watched(model, context_tokens, sequences, batch, threads, cell_type, NULL);
 }
 
 int32_t engine_vocabulary(struct engine *e) { return e->vocabulary; }
@@ -194,19 +205,21 @@ void engine_threads(struct engine *e, int32_t threads) { llama_set_n_threads(e->
 
 /*
  * One llama_decode over rows of any sequences, given up after `deadline_us` unless that is 0; llama.cpp's code (0 is good,
- * 2 given up: some of the rows may be computed), -1000 where an argument is out of bounds.
+ * 2 given up: some of the rows may be computed), -1000 where an argument is out of bounds. Rows are tokens, or hidden
+ * states where `token` is null.
  */
-int32_t engine_decode(struct engine *e, int32_t rows, int32_t *token, int32_t *position, const int32_t *sequence,
-                      int8_t *wanted, double deadline_us) {
+static int32_t decode_rows(struct engine *e, int32_t rows, int32_t *token, float *hidden, int32_t *position,
+                           const int32_t *sequence, int8_t *wanted, double deadline_us) {
   if (rows < 1 || rows > e->batch_capacity) return -1000;
   for (int32_t i = 0; i < rows; i++) {
-    if (token[i] < 0 || token[i] >= e->vocabulary || sequence[i] < 0 || sequence[i] >= e->sequences) return -1000;
+    if (token && (token[i] < 0 || token[i] >= e->vocabulary)) return -1000;
+    if (sequence[i] < 0 || sequence[i] >= e->sequences) return -1000;
     e->row_sequence[i] = sequence[i];
   }
   struct llama_batch batch;
   batch.n_tokens = rows;
   batch.token = token;
-  batch.embd = NULL;
+  batch.embd = hidden;
   batch.pos = position;
   batch.n_seq_id = e->row_sequence_count;
   batch.seq_id = e->row_sequences;
@@ -216,6 +229,12 @@ int32_t engine_decode(struct engine *e, int32_t rows, int32_t *token, int32_t *p
   e->deadline = 0;
   giving_up = false;
   return code;
+}
+
+/* Decodes tokens. */
+int32_t engine_decode(struct engine *e, int32_t rows, int32_t *token, int32_t *position, const int32_t *sequence,
+                      int8_t *wanted, double deadline_us) {
+  return decode_rows(e, rows, token, NULL, position, sequence, wanted, deadline_us);
 }
 
 /*

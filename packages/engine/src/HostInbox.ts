@@ -1,0 +1,75 @@
+/** What came over a host's channel, and the loop that works on it. Owned by the host; the channel's callbacks fill it. */
+import { Effect } from "effect"
+import type { EngineError } from "./EngineError.ts"
+
+/** Represents what a host does with what comes. */
+export interface HostWork {
+  /** Takes what came and does one turn; returns what is wrong with it, if anything. */
+  readonly step: (frames: ReadonlyArray<unknown>) => EngineError | undefined
+  /** There is more to do, whether anything comes or not. */
+  readonly busy: () => boolean
+}
+
+/** Holds frames until they are taken; the other side bounds how many there can be. */
+export class HostInbox {
+  private closed = false
+  /** Called for whatever comes, the close included. */
+  private onArrival: () => void = () => {}
+  #frames: Array<unknown> = []
+
+  /** Adds a frame at the end. */
+  push(frame: unknown): void {
+    this.#frames.push(frame)
+    this.onArrival()
+  }
+
+  /** Takes note that nothing more comes. */
+  close(): void {
+    this.closed = true
+    this.onArrival()
+  }
+
+  /** Takes all frames, the oldest first. */
+  takeAll(): ReadonlyArray<unknown> {
+    if (this.#frames.length === 0) return nothing
+    const frames = this.#frames
+    this.#frames = []
+    return frames
+  }
+
+  /** Waits for the first frame; none where the channel closes first. Those behind it stay. */
+  readonly first: Effect.Effect<unknown> = Effect.async((resume) => {
+    const look = (): void => {
+      if (this.#frames.length > 0) resume(Effect.succeed(this.#frames.shift()))
+      else if (this.closed) resume(Effect.succeed(undefined))
+    }
+    this.onArrival = look
+    look()
+  })
+
+  /**
+   * Works until the channel closes. Between two turns the process looks at its descriptors; without work nothing is
+   * scheduled. This loop is the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all
+   * else in it. What throws in it ends the process, as it must.
+   */
+  serve(work: HostWork): Effect.Effect<void, EngineError> {
+    return Effect.async((resume) => {
+      let scheduled = false
+      const schedule = (): void => {
+        if (!scheduled) setImmediate(tick)
+        scheduled = true
+      }
+      const tick = (): void => {
+        scheduled = false
+        const wrong = this.closed ? undefined : work.step(this.takeAll())
+        if (this.closed) resume(Effect.void)
+        else if (wrong !== undefined) resume(Effect.fail(wrong))
+        else if (work.busy()) schedule()
+      }
+      this.onArrival = schedule
+      schedule()
+    })
+  }
+}
+
+const nothing: ReadonlyArray<unknown> = []
