@@ -66,7 +66,7 @@ export interface Predicted {
   readonly msPerToken: number
 }
 
-/** Room over the bytes of the tensors for the graph, the buffers of a decode and the runtime itself, as for a whole model. */
+/** Room over the bytes of the tensors: for the graph, the buffers of a decode and the runtime, as for a whole model. */
 const roomFactor = 1.1
 /**
  * What a peer that was not measured reads of its weights per millisecond: 2 GB/s is an old laptop with company. Each

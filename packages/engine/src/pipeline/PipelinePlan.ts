@@ -1,7 +1,7 @@
 /**
  * Which peers serve a model, and which layers each: one alone where one can hold it, else the stages of a pipeline. A
- * pure function of a snapshot, owned by whoever forms pipelines: claims of peers flow in, a plan flows out and, for each
- * candidate, why it has the part it has. `PipelineCost.ts` knows what stages cost, `PipelineSearch.ts` finds the best.
+ * pure function of a snapshot, owned by whoever forms pipelines: claims of peers flow in, a plan flows out and, for
+ * each candidate, why it has its part. `PipelineCost.ts` knows what stages cost, `PipelineSearch.ts` finds the best.
  */
 import type { PeerId } from "@weft/mesh/PeerId"
 import {
@@ -66,6 +66,8 @@ export type Verdict =
   | { readonly kind: "slower"; readonly msPerToken: number; readonly chosenMs: number }
   /** In the best place for it the pipeline would take less time, but not by enough to move layers. */
   | { readonly kind: "notWorthMoving"; readonly msPerToken: number; readonly chosenMs: number }
+  /** It could hold a stage, but cannot reach those before and behind it. */
+  | { readonly kind: "outOfReach" }
   /** It can hold none of the ranges, so it would be one more stage; `leastLayers` has the smallest. */
   | { readonly kind: "fewerStages"; readonly leastLayers: number }
   /** One peer alone holds the model, and this one cannot. */
@@ -140,6 +142,8 @@ export const toText = ({ isMeasured, layerMs, layersMax, usableBytes, verdict }:
       return `Struck off: ${verdict.reason}.`
     case "unreachable":
       return "Other peers cannot reach it: look at its firewall, or let it use a relay."
+    case "outOfReach":
+      return "It cannot reach the peers whose neighbour it would be: look at the ways between them."
     case "tooLittleMemory":
       return `Too little memory: the smallest stage needs ${gib(verdict.needBytes)}, it has ${gib(usableBytes)}.`
     case "slower":
@@ -250,7 +254,8 @@ const presentChain = (table: Table, request: PlanRequest): Chain | undefined => 
 
 /**
  * Who can hold a range can hold all that need less, so with the neediest first nobody is given away who is needed
- * later. The spare comes first, then who has most of the range, then who is fastest in its place.
+ * later. Those that reach the neighbours come first, the
+ * spare before all, then who has most of the range, then who is fastest in its place.
  */
 const mend = (table: Table, request: PlanRequest): Chain | undefined => {
   const { capable, cost } = table
@@ -264,14 +269,14 @@ const mend = (table: Table, request: PlanRequest): Chain | undefined => {
   const gone = stages.filter(({ runner }) => runner === undefined)
   const taken = new Map<Range, Runner>()
   for (const range of gone.sort((a, b) => cost.needBytes(b) - cost.needBytes(a))) {
-    const rank = (runner: Runner): ReadonlyArray<number> => [
-      runner.candidate.id === spare ? 0 : 1,
-      -heldLayers(held(runner), range),
-      cost.computeMs(runner, range) + wayMs(cost, stages, range, runner)
-    ]
     const [next] = [...free]
       .filter(({ candidate }) => cost.fits(candidate, range))
-      .map((runner) => ({ runner, rank: rank(runner) }))
+      .map((runner) => {
+        const ms = cost.computeMs(runner, range) + wayMs(cost, stages, range, runner)
+        const isSpare = runner.candidate.id === spare
+        const rank = [ms === Number.POSITIVE_INFINITY ? 1 : 0, isSpare ? 0 : 1, -heldLayers(held(runner), range), ms]
+        return { runner, rank }
+      })
       .sort((a, b) => compareRanks(a.rank, b.rank))
     if (next === undefined) return undefined
     free.delete(next.runner)
@@ -315,13 +320,11 @@ const planned = (
   isExhaustive: boolean
 ): Planned => {
   const best = chain === undefined ? [] : substitutes(table.cost, chain, table.capable)
-  const covers = ({ candidate }: Runner): ReadonlyArray<number> =>
-    (chain?.stages ?? []).flatMap((stage, index) => (table.cost.fits(candidate, stage) ? [index] : []))
   const [spare] = best
-    .filter(({ msPerToken }) => msPerToken < Number.POSITIVE_INFINITY)
-    .map(({ msPerToken, runner }) => {
+    .filter(({ covers }) => covers.length > 0)
+    .map(({ covers, msPerToken, runner }) => {
       const isPresent = runner.candidate.id === present?.spare
-      return { runner, rank: [-covers(runner).length, isPresent ? 0 : 1, msPerToken] }
+      return { runner, covers, rank: [-covers.length, isPresent ? 0 : 1, msPerToken] }
     })
     .sort((a, b) => compareRanks(a.rank, b.rank))
   const bestMs = new Map(best.map(({ msPerToken, runner }) => [runner.candidate.id, msPerToken]))
@@ -330,7 +333,7 @@ const planned = (
     if (out !== undefined) return out
     if (runner.layersMax === 0) return { kind: "tooLittleMemory", needBytes: table.cost.leastBytes }
     if (chain === undefined) return { kind: "noChain", others: table.capable.length - 1, layers: table.cost.layers }
-    if (runner === spare?.runner) return { kind: "spare", covers: covers(runner) }
+    if (runner === spare?.runner) return { kind: "spare", covers: spare.covers }
     return inOrOut(table, chain, runner, bestMs.get(runner.candidate.id))
   }
   const explanations = candidates.flatMap(({ id, usableBytes }) => {
@@ -365,6 +368,7 @@ const inOrOut = ({ all, cost }: Table, chain: Chain, runner: Runner, bestMs: num
       computeMs: cost.computeMs(runner, stage),
       heldLayers: heldLayers(runner.candidate.held, stage)
     }
+  if (bestMs === Number.POSITIVE_INFINITY) return { kind: "outOfReach" }
   if (bestMs !== undefined)
     return { kind: bestMs < chosenMs ? "notWorthMoving" : "slower", msPerToken: bestMs, chosenMs }
   if (stages.length === 1) return { kind: "soloElsewhere", needBytes: cost.needBytes(all) }
