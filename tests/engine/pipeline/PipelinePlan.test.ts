@@ -4,7 +4,7 @@ import type { Stage } from "@weft/engine/pipeline/PipelineCost"
 import { type Planned, type PlanRequest, plan, replan, toText } from "@weft/engine/pipeline/PipelinePlan"
 import { Effect, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
-import { alike, bytesOf, candidate, everyPlan, msOf, peer, plainModel, room, world } from "./worlds.ts"
+import { alike, bytesOf, candidate, everyPlan, missingLayers, msOf, peer, plainModel, room, world } from "./worlds.ts"
 
 /** Sums of doubles in another order differ by far less. */
 const rounding = 1 + 1e-9
@@ -63,6 +63,25 @@ describe("in small worlds", () => {
         const ties = eligible.filter(({ ms }) => ms <= leastMs * 1.05)
         expect(found.predicted.msPerToken).toBeLessThanOrEqual(leastMs * 1.05 * rounding)
         expect(found.stages.length).toBe(Math.min(...ties.map(({ stages }) => stages.length)))
+      }),
+    { runs: 300 }
+  )
+
+  it.prop(
+    "of chains as long as it none is faster when moved layers share what is left of a tie",
+    world,
+    (request) =>
+      Effect.sync(() => {
+        const { plan: found } = plan(request)
+        if (found === undefined || found.stages.length === 1) return
+        const all = everyPlan(request)
+        const alike = all.filter(({ stages }) => stages.length === found.stages.length)
+        const leastMs = Math.min(...all.map(({ ms }) => ms))
+        const priceMs = (leastMs * 1.05 - Math.min(...alike.map(({ ms }) => ms))) / request.model.layerBytes.length
+        const weighed = (stages: ReadonlyArray<Stage>): number =>
+          msOf(request, stages) + priceMs * missingLayers(request, stages)
+        const best = Math.min(...alike.map(({ stages }) => weighed(stages)))
+        expect(weighed(found.stages)).toBeLessThanOrEqual(best * rounding)
       }),
     { runs: 300 }
   )

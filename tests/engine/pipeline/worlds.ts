@@ -133,6 +133,14 @@ export const msOf = ({ candidates, model, roundTrips }: PlanRequest, stages: Rea
   return [...compute, ...ways].reduce((sum, ms) => sum + ms, 0)
 }
 
+/** Layers that their peers would have to fetch. */
+export const missingLayers = ({ candidates }: PlanRequest, stages: ReadonlyArray<Stage>): number =>
+  stages.reduce((sum, { from, peer, to }) => {
+    const held = candidates.find(({ id }) => id === peer)?.held ?? []
+    const layers = Array.from({ length: to - from }, (_, index) => from + index)
+    return sum + layers.filter((layer) => !held.some((range) => range.from <= layer && layer < range.to)).length
+  }, 0)
+
 /** Every plan of the world that keeps the rules, with its time. */
 export const everyPlan = (request: PlanRequest): ReadonlyArray<{ stages: ReadonlyArray<Stage>; ms: number }> => {
   const { candidates, forceSplit, model } = request
