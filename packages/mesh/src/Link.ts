@@ -25,7 +25,7 @@ export interface Link {
 
 /** Represents the first frame of every stream after the hello. */
 export const StreamHeader = Schema.Struct({
-  kind: Schema.Literal("control", "generate"),
+  kind: Schema.Literal("control", "generate", "split", "stage", "edge"),
   version: Schema.Int
 })
 export type StreamHeader = typeof StreamHeader.Type
@@ -152,12 +152,16 @@ export const serve = <R = never>(
 let links = 0
 
 const encodeHeader = Frames.encode(StreamHeader)
+const headerOf = (kind: StreamHeader["kind"]) => encodeHeader({ kind, version: Hello.protocolVersion })
 const decodeHeader = Frames.decode(StreamHeader)
 /** The same few bytes begin every stream of a kind. */
-const headers = {
-  control: encodeHeader({ kind: "control", version: Hello.protocolVersion }),
-  generate: encodeHeader({ kind: "generate", version: Hello.protocolVersion })
-} as const
+const headers: Readonly<Record<StreamHeader["kind"], Uint8Array>> = {
+  control: headerOf("control"),
+  generate: headerOf("generate"),
+  split: headerOf("split"),
+  stage: headerOf("stage"),
+  edge: headerOf("edge")
+}
 const encodeOffer = Frames.encode(Hello.Offer)
 const encodeAccept = Frames.encode(Hello.Accept)
 const encodeProof = Frames.encode(Hello.Proof)
