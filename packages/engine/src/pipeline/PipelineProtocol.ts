@@ -41,7 +41,7 @@ export const Form = Schema.TaggedStruct("Form", {
   model: ModelDescription,
   layers: Layer,
   /** In order, covering all layers once. */
-  stages: Schema.Array(StagePlace).pipe(Schema.itemsBetween(2, stagesMax)),
+  stages: Schema.Array(StagePlace).pipe(Schema.minItems(2), Schema.maxItems(stagesMax)),
   /** In the order in which they take over. */
   spares: Schema.Array(PeerPlace).pipe(Schema.maxItems(sparesMax))
 })
