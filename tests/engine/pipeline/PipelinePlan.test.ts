@@ -376,10 +376,11 @@ it.effect("500 candidates and 200 layers are planned soundly, whatever they hold
           new Map(candidates.map((other, to) => [other.id, 5 + Math.abs(place(from) - place(to))]))
         ])
       )
-      const startedMs = performance.now()
+      const started = process.cpuUsage()
       const planned = plan({ model, candidates, roundTrips })
-      // A tenth of this on an idle machine.
-      expect(performance.now() - startedMs).toBeLessThan(1_000)
+      const { system, user } = process.cpuUsage(started)
+      // 60 ms on an idle machine; processor time, as neighbours may hold the test up.
+      expect((system + user) / 1_000).toBeLessThan(600)
       expect(planned.explanations.length).toBe(500)
       expect(planned.plan).toBeDefined()
       expectSound({ model, candidates, roundTrips }, planned.plan?.stages ?? [])
