@@ -26,6 +26,13 @@ export const textEntry = (key: string, value: string): Uint8Array => entry(key, 
 export const boolsEntry = (key: string, values: ReadonlyArray<boolean>): Uint8Array =>
   concat([arrayHead(key, "bool", values.length), Uint8Array.from(values, Number)])
 
+/** Returns an entry whose value is an array of numbers of 32 bits with a sign. */
+export const int32sEntry = (key: string, values: ReadonlyArray<number>): Uint8Array =>
+  concat([
+    arrayHead(key, "int32", values.length),
+    ...values.map((value) => packed(4, (view) => view.setInt32(0, value, true)))
+  ])
+
 /** Returns the beginning of an entry whose value is an array; its `length` elements are to follow. */
 export const arrayHead = (key: string, elementType: GgufValueType, length: number): Uint8Array =>
   entry(key, "array", concat([u32(valueTypes.indexOf(elementType)), u64(length)]))

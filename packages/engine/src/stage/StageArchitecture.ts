@@ -3,131 +3,15 @@
  * llama.cpp would otherwise take it from the number or the place of its layers. Read from `src/models/*.cpp` of the
  * pinned llama.cpp; the tests run every row. Pure.
  */
-import { Either } from "effect"
-import type { GgufArray, GgufHeader } from "../GgufHeader.ts"
+import type { GgufHeader } from "../GgufHeader.ts"
 import { shown } from "../GgufRejected.ts"
-import type { StageRange } from "./StageKeys.ts"
-import { refuseStage, StageRefused } from "./StageRefused.ts"
+import { refuseStage } from "./StageRefused.ts"
 
-/** Represents the rules for the stages of one model. */
-export interface StageRules {
-  /** Layers that answers run through; those that only draft come behind them and are left out. */
-  readonly layers: number
-  /** For each layer whether it attends to a window only; absent where no layer does. */
-  readonly windows: ReadonlyArray<boolean> | undefined
-  /** Layers that a stage other than the first may begin with, rising. */
-  readonly allowedCuts: ReadonlyArray<number>
-  /** Numbers of layers that no part of the model may have, as llama.cpp takes them for another model. */
-  readonly barredLengths: ReadonlyArray<number>
-  /** Whether llama.cpp wants `output.weight` in each file; it makes one of `token_embd.weight` for the others. */
-  readonly needsHead: boolean
-  /** What hidden states are multiplied by before they enter a stage, as the graph undoes it. */
-  readonly inputScale: number | undefined
-  /** Whether the stages together compute what the whole does to the last bit, in the exact profile. */
-  readonly isExact: boolean
-  /** Keys of the architecture, without its name, that each stage must state. */
-  readonly stated: ReadonlyMap<string, number>
-}
+/** Represents whole numbers to state: of 32 bits without sign, and arrays of them with one. */
+export type Stated = ReadonlyMap<string, number | ReadonlyArray<number>>
 
-/** Represents a cut that was asked for and the one to make. */
-export interface NearestCut {
-  readonly cut: number
-  /** Why it is another one; absent where it is the same. */
-  readonly reason: string | undefined
-}
-
-/** Returns the rules for the stages of the model, or why it cannot be cut. */
-export const rulesOf = (header: GgufHeader): Either.Either<StageRules, StageRefused> =>
-  either(() => unsafeRulesOf(header))
-
-/** Returns the rules as `rulesOf` does; throws `StageRefused`. */
-export const unsafeRulesOf = (header: GgufHeader): StageRules => {
-  const row = rowOf(header)
-  const layers = header.layers - (numberOf(header, "nextn_predict_layers") ?? 0)
-  if (layers < 1) return refuseStage("BadModel", "The model has no layers but those that draft")
-  if (row.fixed?.lengths.includes(layers) === true)
-    return refuseStage(
-      "UnsupportedModel",
-      `With ${layers} layers, ${row.fixed.what}: no part of them would be given it`
-    )
-  const windows = row.windows === undefined ? undefined : windowsOf(header, row.windows, layers)
-  const first = windows?.indexOf(true) ?? 0
-  const inputScale = inputScaleOf(header, row)
-  return {
-    layers,
-    windows,
-    allowedCuts: Array.from({ length: layers - 1 }, (_, index) => index + 1).filter(
-      (cut) => windows === undefined || (windows[cut] === true && cut > first)
-    ),
-    barredLengths: barredLengths(header, row, layers),
-    needsHead: row.needsHead === true,
-    inputScale,
-    isExact: inputScale === undefined || Number.isInteger(Math.log2(inputScale)),
-    stated: row.stated?.(header, layers) ?? new Map()
-  }
-}
-
-/** Returns what must hold for a stage file with this header that says `stage` of itself, or why it cannot be one. */
-export const rulesOfStage = (
-  header: GgufHeader,
-  stage: StageRange & { readonly layers: number }
-): Either.Either<Pick<StageRules, "inputScale" | "needsHead">, StageRefused> =>
-  either(() => {
-    const row = rowOf(header)
-    const length = header.layers
-    if ((numberOf(header, "nextn_predict_layers") ?? 0) !== 0)
-      return refuseStage("BadModel", "The stage has layers that draft")
-    if (
-      row.fixed?.lengths.includes(stage.layers) === true ||
-      (length < stage.layers && barredLengths(header, row, stage.layers).includes(length))
-    )
-      return refuseStage("BadCut", `llama.cpp takes a file of ${length} layers for another model`)
-    const windows = row.windows === undefined ? undefined : windowsOf(header, row.windows, length)
-    const isStated = header.metadata.get(`${header.architecture}.attention.sliding_window_pattern`)?.type === "array"
-    if (windows !== undefined && !(isStated && (stage.from === 0 || windows[0] === true)))
-      return refuseStage("BadCut", "The stage does not begin with a layer that attends to a window")
-    return { inputScale: inputScaleOf(header, row), needsHead: row.needsHead === true }
-  })
-
-/** Returns the allowed cut next to `cut`, the lower of two as near; `undefined` where the model cannot be cut at all. */
-export const nearestCut = (rules: StageRules, cut: number): NearestCut | undefined => {
-  const [first, ...others] = rules.allowedCuts
-  if (first === undefined) return undefined
-  const nearest = others.reduce((best, one) => (Math.abs(one - cut) < Math.abs(best - cut) ? one : best), first)
-  if (nearest === cut) return { cut, reason: undefined }
-  const isInside = Number.isInteger(cut) && cut > 0 && cut < rules.layers
-  return { cut: nearest, reason: isInside ? windowReason(cut) : `a cut lies within 1 to ${rules.layers - 1}` }
-}
-
-/** Returns why the layers of `range` cannot be a stage; `undefined` where they can. */
-export const refusalOf = (rules: StageRules, range: StageRange): StageRefused | undefined => {
-  const { from, to } = range
-  const { allowedCuts, barredLengths, layers } = rules
-  if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to > layers || from >= to)
-    return new StageRefused({
-      reason: "BadRange",
-      detail: `The range is ${from} to ${to}, the model has ${layers} layers`
-    })
-  for (const cut of [from, to])
-    if (cut > 0 && cut < layers && !allowedCuts.includes(cut))
-      return new StageRefused({
-        reason: "BadCut",
-        detail: `No cut may be made before layer ${cut}: ${windowReason(cut)}`
-      })
-  if (to - from < layers && barredLengths.includes(to - from))
-    return new StageRefused({
-      reason: "BadCut",
-      detail: `llama.cpp takes a file of ${to - from} layers for another model of this architecture`
-    })
-  return undefined
-}
-
-// internal
-
-/** A stage without such a layer ends llama.cpp's process, so each begins with one. */
-const windowReason = (cut: number): string => `layer ${cut} does not attend to a window, and each stage begins with one`
-
-interface Row {
+/** Represents what an architecture asks; an empty row is one of plain layers, each alike wherever it stands. */
+export interface StageArchitecture {
   /** Absent: no layer attends to a window only, or llama.cpp does not ask. */
   readonly windows?: Windows
   readonly needsHead?: true
@@ -137,79 +21,131 @@ interface Row {
   readonly fixed?: { readonly lengths: ReadonlyArray<number>; readonly what: string }
   /** Numbers of layers that a part of a model of so many layers must not have. */
   readonly barred?: (header: GgufHeader, layers: number) => ReadonlyArray<number>
-  readonly stated?: (header: GgufHeader, layers: number) => ReadonlyMap<string, number>
+  /** Why the model cannot be cut, where another of the architecture can. */
+  readonly refused?: (header: GgufHeader) => string | undefined
+  readonly stated?: (header: GgufHeader, layers: number) => Stated
 }
 
-interface Windows {
+/** Represents which layers attend to a window only. */
+export interface Windows {
   /** Every how many layers one attends to all, the last of each group, where the file does not say. */
   readonly period: number
   /** Windows are used only where the file states their size. */
   readonly onlyIfSized: boolean
 }
 
-const plain: Row = {}
-
-const rows: ReadonlyMap<string, Row> = new Map([
-  ["llama", plain],
-  ["mistral3", plain],
-  ["qwen2", plain],
-  ["qwen3", plain],
-  ["qwen3moe", plain],
-  ["phi3", plain]
-])
-
-/** Why some architectures are not in the table. */
-const reasons: ReadonlyMap<string, string> = new Map()
-
-const either = <A>(make: () => A): Either.Either<A, StageRefused> =>
-  Either.try({
-    try: make,
-    catch: (error) => {
-      if (error instanceof StageRefused) return error
-      throw error
-    }
-  })
-
-const rowOf = ({ architecture }: GgufHeader): Row => {
+/** Returns the row of the header's architecture; throws `StageRefused` where it cannot be cut. */
+export const architectureOf = ({ architecture }: GgufHeader): StageArchitecture => {
   const row = rows.get(architecture)
   if (row !== undefined) return row
   const why = reasons.get(architecture) ?? "nobody has tried to cut one"
   return refuseStage("UnsupportedArchitecture", `The architecture is ${shown(architecture)}: ${why}`)
 }
 
-const inputScaleOf = ({ embeddingLength }: GgufHeader, row: Row): number | undefined =>
-  row.scalesInput === true ? Math.fround(1 / Math.sqrt(embeddingLength)) : undefined
+/** Largest number that is read: llama.cpp has them in 32 bits, some with a sign. */
+const numberMax = 2 ** 31 - 1
 
-const barredLengths = (header: GgufHeader, row: Row, layers: number): ReadonlyArray<number> => [
-  ...(row.fixed?.lengths ?? []),
-  ...(row.barred?.(header, layers) ?? [])
-]
-
-/** Returns a whole number of the architecture's keys; `undefined` where there is none. */
-const numberOf = (header: GgufHeader, name: string): number | undefined => {
+/** Returns a whole number of the architecture's keys, `name` without the architecture's; throws `StageRefused`. */
+export const numberOf = (header: GgufHeader, name: string): number | undefined => {
   const key = `${header.architecture}.${name}`
   const value = header.metadata.get(key)?.value
   if (value === undefined) return undefined
-  if (typeof value === "number" && Number.isInteger(value) && value >= 0) return value
-  return refuseStage("BadModel", `${shown(key)} is not a whole number`)
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= numberMax) return value
+  return refuseStage("BadModel", `${shown(key)} is not a whole number from 0 to ${numberMax}`)
 }
 
-const windowsOf = (header: GgufHeader, defaults: Windows, layers: number): ReadonlyArray<boolean> | undefined => {
-  if (defaults.onlyIfSized && (numberOf(header, "attention.sliding_window") ?? 0) === 0) return undefined
-  const key = `${header.architecture}.attention.sliding_window_pattern`
-  const entry = header.metadata.get(key)
-  const windows =
-    entry?.type === "array"
-      ? statedWindows(key, entry.value, header.layers, layers)
-      : periodic(numberOf(header, "attention.sliding_window_pattern") ?? defaults.period, layers)
-  return windows.includes(true) ? windows : refuseStage("BadModel", "No layer attends to a window, though there is one")
+// internal
+
+const plain: StageArchitecture = {}
+
+/** llama.cpp takes the scale of the attention from the number of layers. */
+const scaleOfLargest = (layers: number) => ({
+  lengths: [layers],
+  what: "llama.cpp scales the attention as the largest of the family needs it"
+})
+
+/** Whether llama.cpp takes it for one of the small DeepSeeks, whose queries are not compressed. */
+const isSmallDeepseek = ({ vocabularySize }: GgufHeader, layers: number): boolean =>
+  layers === 26 || layers === 27 || (layers === 48 && vocabularySize === 128_256)
+
+/** Numbers of `llama_expert_gating_func_type`. */
+const gating = { softmax: 1, sigmoid: 2 } as const
+
+/** What llama.cpp derives from the number of layers and of tokens where a file does not say. */
+const statedOfDeepseek2 = (header: GgufHeader, layers: number): Stated => {
+  const isGlm = (layers === 47 || layers === 48) && header.vocabularySize === 154_880
+  const experts = numberOf(header, "expert_gating_func") ?? 0
+  return new Map([
+    ...(isSmallDeepseek(header, layers) ? ([["attention.q_lora_rank", 0]] as const) : []),
+    ["expert_gating_func", experts > 0 ? experts : isGlm ? gating.sigmoid : gating.softmax] as const
+  ])
 }
 
-const statedWindows = (key: string, array: GgufArray, all: number, layers: number): ReadonlyArray<boolean> =>
-  array.values !== undefined && (array.length === layers || array.length === all)
-    ? array.values.slice(0, layers).map((value) => value !== 0 && value !== false)
-    : refuseStage("BadModel", `${shown(key)} has ${array.length} elements for ${layers} layers`)
+const sectionsKey = "rope.dimension_sections"
 
-/** As `llama_hparams::set_swa_pattern` has it: a period of 0 is windows everywhere. */
-const periodic = (period: number, layers: number): ReadonlyArray<boolean> =>
-  Array.from({ length: layers }, (_, layer) => period === 0 || layer % period < period - 1)
+/** Whether the heads are turned by the places of images' parts; of a text all of them are the same. */
+const hasSections = ({ architecture, metadata }: GgufHeader): boolean => {
+  const sections = metadata.get(`${architecture}.${sectionsKey}`)?.value
+  if (typeof sections !== "object") return false
+  const [first, second] = sections.values ?? []
+  return Number(first) > 0 && Number(second) > 0
+}
+
+/**
+ * llama.cpp takes hidden states only into a GLM that sees images. For a text of this one it turns the heads by the same
+ * angles then, whatever the sections are.
+ */
+const statedOfGlm4Moe = (header: GgufHeader): Stated => {
+  if (hasSections(header)) return new Map()
+  const turned = numberOf(header, "rope.dimension_count") ?? numberOf(header, "attention.key_length") ?? 0
+  const quarter = Math.floor(turned / 4)
+  if (quarter < 1) return refuseStage("BadModel", "The length of the heads' turned part is not stated")
+  return new Map([[sectionsKey, [quarter, Math.floor(turned / 2) - quarter, 0, 0]]])
+}
+
+/** Here the sections would turn other pairs of elements. */
+const refusedOfGlm4 = (header: GgufHeader): string | undefined =>
+  hasSections(header) ? undefined : "llama.cpp takes hidden states only into those GLM 4 that see images"
+
+const barredOfDeepseek2 = (header: GgufHeader, layers: number): ReadonlyArray<number> => {
+  const isCompressed = (numberOf(header, "attention.q_lora_rank") ?? 0) > 0 && !isSmallDeepseek(header, layers)
+  return isCompressed ? [26, 27, 48] : []
+}
+
+const rows: ReadonlyMap<string, StageArchitecture> = new Map<string, StageArchitecture>([
+  ["llama", plain],
+  ["mistral3", plain],
+  ["qwen2", plain],
+  ["qwen3", plain],
+  ["qwen3moe", plain],
+  ["phi3", plain],
+  ["gemma2", { windows: { period: 2, onlyIfSized: false }, scalesInput: true, fixed: scaleOfLargest(46) }],
+  ["gemma3", { windows: { period: 6, onlyIfSized: true }, fixed: scaleOfLargest(62) }],
+  ["gpt-oss", { windows: { period: 2, onlyIfSized: false }, needsHead: true }],
+  ["olmo2", { windows: { period: 4, onlyIfSized: true }, needsHead: true }],
+  ["cohere2", { windows: { period: 4, onlyIfSized: false } }],
+  ["exaone4", { fixed: { lengths: [64], what: "llama.cpp attends to windows" } }],
+  ["deepseek2", { stated: statedOfDeepseek2, barred: barredOfDeepseek2 }],
+  ["glm4moe", { stated: statedOfGlm4Moe }],
+  ["granite", plain],
+  ["granitemoe", plain],
+  ["qwen2vl", plain],
+  ["qwen3vl", plain],
+  ["glm4", { refused: refusedOfGlm4 }]
+])
+
+/** Why some architectures are not in the table: models of each with random weights were cut, or the source was read. */
+const reasons: ReadonlyMap<string, string> = new Map(
+  [
+    ["its layers see what entered the first one", "bloom talkie cogvlm"],
+    ["its layers need the tokens themselves, or keys of earlier layers", "gemma3n gemma4"],
+    ["what a layer does follows from its place in the model", "smollm3 llama4 afmoe smallthinker muse-glimmer"],
+    ["its scales follow from the number of layers", "minicpm minicpm3"],
+    ["its stages compute something else", "minimax-01 kimi-k3 nemotron_h plamo2 deepseek4 hy_v4 hrm_text qwen4exp"],
+    ["positions are added to what enters", "gpt2 starcoder mpt"],
+    [
+      "a stage needs both of its kinds of layers, and its states cannot be taken back",
+      "qwen3next qwen35 qwen35moe falcon-h1 jamba lfm2 lfm2moe granitehybrid kimi-linear bailingmoe3 mamba mamba2"
+    ]
+  ].flatMap(([why = "", names = ""]) => names.split(" ").map((name) => [name, why] as const))
+)

@@ -3,16 +3,13 @@
  * itself must fit, and the stage must be one that this architecture's rules allow.
  */
 import { Either } from "effect"
-import type { GgufEntry, GgufHeader } from "../GgufHeader.ts"
+import { arrayValuesMax, type GgufEntry, type GgufHeader } from "../GgufHeader.ts"
 import { refuse, shown } from "../GgufRejected.ts"
-import { rulesOfStage } from "./StageArchitecture.ts"
 import { isFirst, isLast, type StageKeys, stageKey, stagePrefix } from "./StageKeys.ts"
+import { rulesOfStage } from "./StageRules.ts"
 import { placeOf, standInRows } from "./StageTensors.ts"
 
 type Entries = ReadonlyMap<string, GgufEntry>
-
-/** Most layers of a whole model; the gate allows no more in a file. */
-const layersMax = 512
 
 /** Returns what the file says of itself as a stage; throws `GgufRejected`. */
 export const stageKeysOf = (entries: Entries): StageKeys => {
@@ -66,6 +63,6 @@ const whole = (entries: Entries, key: string, least: number): number => {
   const entry = entries.get(key)
   if (entry === undefined) return refuse("StageFile", `The key ${key} is missing`)
   const { type, value } = entry
-  if (type === "uint32" && typeof value === "number" && value >= least && value <= layersMax) return value
-  return refuse("StageFile", `The key ${key} is not a number of 32 bits from ${least} to ${layersMax}`)
+  if (type === "uint32" && typeof value === "number" && value >= least && value <= arrayValuesMax) return value
+  return refuse("StageFile", `The key ${key} is not a number of 32 bits from ${least} to ${arrayValuesMax}`)
 }

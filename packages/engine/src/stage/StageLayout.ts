@@ -6,10 +6,10 @@
 import { Either } from "effect"
 import type { GgufHeader } from "../GgufHeader.ts"
 import * as GgufBytes from "./GgufBytes.ts"
-import { refusalOf, type StageRules, unsafeRulesOf } from "./StageArchitecture.ts"
 import type { StageRange } from "./StageKeys.ts"
 import { type MetadataEntry, metadataOf } from "./StageMetadata.ts"
 import { StageRefused } from "./StageRefused.ts"
+import { refusalOf, type StageRules, unsafeRulesOf } from "./StageRules.ts"
 import { type StageTensor, tensorsOf } from "./StageTensors.ts"
 
 /** Represents the next bytes of a stage file. */

@@ -2,9 +2,10 @@
 import type { GgufArray, GgufEntry, GgufHeader } from "../GgufHeader.ts"
 import { shown } from "../GgufRejected.ts"
 import * as GgufBytes from "./GgufBytes.ts"
-import type { StageRules } from "./StageArchitecture.ts"
+import { numberOf } from "./StageArchitecture.ts"
 import { isFirst, isLast, type StageRange, stageKey, stagePrefix } from "./StageKeys.ts"
 import { refuseStage } from "./StageRefused.ts"
+import type { StageRules } from "./StageRules.ts"
 import { standInRows } from "./StageTensors.ts"
 
 /** Represents bytes of a stage file's header: given, or to be read from the model's file. */
@@ -38,6 +39,7 @@ export const metadataOf = (
 const perLayer: ReadonlySet<string> = new Set([
   "attention.head_count",
   "attention.head_count_kv",
+  "attention.sliding_window_pattern",
   "expert_feed_forward_length",
   "expert_used_count",
   "feed_forward_length"
@@ -67,13 +69,17 @@ const changesOf = (
   // Images are not served: the places where theirs would be added would be other layers'.
   drop(`${architecture}.n_deepstack_layers`)
   if (!isFirst(range)) drop(`${architecture}.embedding_scale`)
-  const dense = metadata.get(`${architecture}.leading_dense_block_count`)?.value
-  if (typeof dense === "number") state("leading_dense_block_count", Math.min(Math.max(0, dense - range.from), length))
+  const dense = numberOf(header, "leading_dense_block_count")
+  if (dense !== undefined) state("leading_dense_block_count", Math.min(Math.max(0, dense - range.from), length))
   if (rules.windows !== undefined) {
     const key = `${architecture}.attention.sliding_window_pattern`
     changes.set(key, GgufBytes.boolsEntry(key, rules.windows.slice(range.from, range.to)))
   }
-  for (const [name, value] of rules.stated) state(name, value)
+  for (const [name, value] of rules.stated) {
+    const key = `${architecture}.${name}`
+    if (typeof value === "number") state(name, value)
+    else changes.set(key, GgufBytes.int32sEntry(key, value))
+  }
   if (isFirst(range) || isLast({ ...range, layers: rules.layers })) return changes
   for (const key of metadata.keys()) if (key.startsWith("tokenizer.")) drop(key)
   changes.set("tokenizer.ggml.model", GgufBytes.textEntry("tokenizer.ggml.model", "no_vocab"))

@@ -2,9 +2,9 @@
 import type { GgufHeader, GgufTensor } from "../GgufHeader.ts"
 import { shown } from "../GgufRejected.ts"
 import { type GgufTensorType, tensorType } from "../GgufTypes.ts"
-import type { StageRules } from "./StageArchitecture.ts"
 import { isFirst, isLast, type StageRange } from "./StageKeys.ts"
 import { refuseStage } from "./StageRefused.ts"
+import type { StageRules } from "./StageRules.ts"
 
 /** Rows of the embedding of a stage that neither takes nor draws tokens: llama.cpp wants one, and never reads it. */
 export const standInRows = 32
