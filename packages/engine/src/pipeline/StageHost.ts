@@ -14,7 +14,6 @@ import * as LlamaStage from "../internal/llama/LlamaStage.ts"
 import * as StageFrame from "./StageFrame.ts"
 import * as StageLoop from "./StageLoop.ts"
 import { type StageEvent, StageLoad } from "./StageProtocol.ts"
-import { rowsMax } from "./StageWindow.ts"
 
 /** Runs the host until the supervisor closes the channel; fails where it says what no supervisor says. */
 export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(function* () {
@@ -54,7 +53,7 @@ const decodeLoad = (frame: unknown) =>
 const openStage = (load: StageLoad, onProgress: (fraction: number) => void) =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => LlamaStage.open({ ...load, rowsMax, onProgress }),
+      try: () => LlamaStage.open({ ...load, rowsMax: StageLoop.rowsMax, onProgress }),
       catch: fromOpening
     }),
     (llama) => Effect.sync(llama.close)
@@ -63,7 +62,7 @@ const openStage = (load: StageLoad, onProgress: (fraction: number) => void) =>
 const tuningOptions = ({ calibration, contextTokens, threads }: StageLoad): HostTuning.HostTuningOptions => ({
   profile: "exact",
   threadsMax: threads,
-  prefillTokens: rowsMax,
+  prefillTokens: StageLoop.rowsMax,
   contextTokens,
   calibration
 })

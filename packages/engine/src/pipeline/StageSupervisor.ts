@@ -17,9 +17,9 @@ import type { ModelFile } from "../ModelFile.ts"
 import { isFirst, isLast, type StageKeys } from "../stage/StageKeys.ts"
 import * as StageFrame from "./StageFrame.ts"
 import * as StageLeases from "./StageLeases.ts"
+import { rowsMax } from "./StageLoop.ts"
 import * as StageMemory from "./StageMemory.ts"
 import { StageEvent, type StageLoad } from "./StageProtocol.ts"
-import { rowsMax } from "./StageWindow.ts"
 
 /** Represents what a stage is started with. */
 export interface StageOptions {
