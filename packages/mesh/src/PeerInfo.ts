@@ -2,9 +2,12 @@
 import { Schema } from "effect"
 import { ModelDescription } from "./ModelDescription.ts"
 import { PeerId } from "./PeerId.ts"
+import { StageOffer } from "./StageOffer.ts"
 
 /** Most models that one peer may announce. */
 export const modelsMax = 64
+/** Most models of which one peer may lend layers. */
+export const stageOffersMax = 16
 
 /** Represents a peer's capabilities; all of it is a claim until it was measured. */
 export const PeerInfo = Schema.Struct({
@@ -16,7 +19,9 @@ export const PeerInfo = Schema.Struct({
   /** Memory it lends, in bytes. */
   memoryBytes: Schema.NonNegativeInt,
   threads: Schema.Int.pipe(Schema.positive()),
-  models: Schema.Array(ModelDescription).pipe(Schema.maxItems(modelsMax))
+  models: Schema.Array(ModelDescription).pipe(Schema.maxItems(modelsMax)),
+  /** Models of which it lends layers instead of serving them alone. */
+  stages: Schema.optionalWith(Schema.Array(StageOffer).pipe(Schema.maxItems(stageOffersMax)), { exact: true })
 })
 export type PeerInfo = typeof PeerInfo.Type
 

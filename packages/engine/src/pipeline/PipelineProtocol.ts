@@ -3,7 +3,7 @@
  * the host takes a lease of each stage with a `Reserve` on a `stage` stream; hidden states and tokens go over `edge`
  * streams, which begin with an `Edge` and then carry frames of `StageFrame.ts`. Everything is checked by its reader.
  */
-import { ModelDescription } from "@weft/mesh/ModelDescription"
+import { Layer, ModelDescription } from "@weft/mesh/ModelDescription"
 import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"
 import { widthMax } from "./StageFrame.ts"
@@ -12,14 +12,11 @@ import { widthMax } from "./StageFrame.ts"
 export const stagesMax = 32
 /** Most peers that wait to take a stage over. */
 export const sparesMax = 8
-/** Most layers of a model, as many as llama.cpp's arrays have. */
-const layersMax = 512
 
 /** Number of a pipeline; raised each time it is made again. */
 const Epoch = Schema.Int.pipe(Schema.between(1, 0xffff_ffff))
 /** 128 random bits; names a pipeline in all its epochs. */
 const Group = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/))
-const Layer = Schema.Int.pipe(Schema.between(0, layersMax))
 const Fraction = Schema.Number.pipe(Schema.between(0, 1))
 const Reason = Schema.String.pipe(Schema.maxLength(512))
 const Sha256 = ModelDescription.fields.sha256
