@@ -147,12 +147,10 @@ class Traffic {
 
   send(frame: Uint8Array): Either.Either<void, StageFrame.StageFrameError> {
     return Either.flatMap(StageFrame.peek(frame), (about) => {
-      if (about.isForHost) {
-        const detail = `a ${about.kind} goes to the host, not to a stage`
-        return Either.left(new StageFrame.StageFrameError({ field: "kind", detail }))
-      }
+      if (about.isForHost) return refused("kind", `a ${about.kind} goes to the host, not to a stage`)
+      if (!this.#send(frame)) return refused("payload", `${frame.length} bytes are more than any stage takes`)
+      this.#sent++
       this.#leases = StageLeases.hear(this.#leases, about, this.options.config.slots, this.nowMs())
-      if (this.#send(frame)) this.#sent++
       return Either.void
     })
   }
@@ -195,6 +193,8 @@ class Traffic {
     })
   }
 }
+
+const refused = (field: string, detail: string) => Either.left(new StageFrame.StageFrameError({ field, detail }))
 
 const broken = (detail: string) => new EngineError({ reason: "protocol_broken", detail })
 
