@@ -1,6 +1,6 @@
 /**
- * What the tests of stages share: a model cut into stage files, the answers of the whole model in the exact profile, and
- * a host that makes the windows of answers and takes the tokens that come back, whatever carries the frames.
+ * What the tests of stages share: a model cut into stage files, the answers of the whole model in the exact profile,
+ * and a host that makes the windows of answers and takes the tokens that come back, whatever carries the frames.
  */
 import { join } from "node:path"
 import * as BatchLoop from "@weft/engine/BatchLoop"

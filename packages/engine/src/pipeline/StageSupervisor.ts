@@ -1,7 +1,7 @@
 /**
- * One stage of a model on this computer. Child: one `StageHost` process, started once; when it is lost, so are its jobs,
- * and the pipeline's owner decides what becomes of them. Frames of the stage before go in through `send`, those for the
- * next stage and the host come out at a listener, as bytes.
+ * One stage of a model on this computer. Child: one `StageHost` process, started once; when it is lost, so are its
+ * jobs, and the pipeline's owner decides what becomes of them. Frames of the stage before go in through `send`, those
+ * for the next stage and the host come out at a listener, as bytes.
  */
 import { fileURLToPath } from "node:url"
 import * as PlainDecode from "@weft/mesh/PlainDecode"
@@ -17,9 +17,9 @@ import type { ModelFile } from "../ModelFile.ts"
 import { isFirst, isLast, type StageKeys } from "../stage/StageKeys.ts"
 import * as StageFrame from "./StageFrame.ts"
 import * as StageLeases from "./StageLeases.ts"
-import { rowsMax } from "./StageLoop.ts"
 import * as StageMemory from "./StageMemory.ts"
 import { StageEvent, type StageLoad } from "./StageProtocol.ts"
+import { rowsMax } from "./StageWindow.ts"
 
 /** Represents what a stage is started with. */
 export interface StageOptions {
@@ -48,8 +48,8 @@ export interface Stage {
   /** Most tokens of a job. */
   readonly contextTokens: number
   /**
-   * Hands a frame to the stage, which may fail its job over it. What is not of a kind that goes on is refused here; after
-   * the end nothing happens.
+   * Hands a frame to the stage, which may fail its job over it. What is not of a kind that goes on is refused here;
+   * after the end nothing happens.
    */
   readonly send: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
   /** Jobs that are open. */
