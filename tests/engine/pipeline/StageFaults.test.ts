@@ -3,7 +3,6 @@
  * is stale is dropped, what is wrong fails its own job and no other.
  */
 import { describe, expect } from "bun:test"
-import type * as ModelFile from "@weft/engine/ModelFile"
 import type { Close, JobTerms, Open, StageFrame, Window } from "@weft/engine/pipeline/StageFrame"
 import type { StageLoop } from "@weft/engine/pipeline/StageLoop"
 import { Effect } from "effect"
@@ -16,7 +15,10 @@ const width = 256
 
 /** Returns a stage of a model that is cut in the middle. */
 const stage = (index: 0 | 1, quantization: "Q4_K_M" | "F16" = "Q4_K_M") =>
-  Effect.flatMap(cut(quantization, [3]), ({ stages }) => openLoop(stages[index] as ModelFile.ModelFile)) // there are two
+  Effect.flatMap(cut(quantization, [3]), ({ stages }) => {
+    const file = stages[index]
+    return file === undefined ? Effect.dieMessage("no stage") : openLoop(file)
+  })
 
 const opening = (job: number, changes: Partial<JobTerms> = {}, epoch = 1): Open => ({
   kind: "open",

@@ -1,4 +1,4 @@
-/** Leases of jobs: whoever is heard of keeps its slot, whoever is not loses it, and no flood of frames grows anything. */
+/** Leases of jobs: who is heard of keeps its slot, who is not loses it, and no flood of frames grows anything. */
 import { expect, test } from "bun:test"
 import type { Peeked } from "@weft/engine/pipeline/StageFrame"
 import * as StageLeases from "@weft/engine/pipeline/StageLeases"

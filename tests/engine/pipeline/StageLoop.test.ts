@@ -7,7 +7,7 @@ import { describe, expect } from "bun:test"
 import { Effect } from "effect"
 import { it } from "../../support/effect.ts"
 import { line } from "./looping.ts"
-import { cut, type Draft, drive, host, task, truth } from "./staging.ts"
+import { cut, drafting, drive, host, task, truth } from "./staging.ts"
 
 const tasks = [task(300, 1), task(130, 2), task(129, 3), task(7, 4)]
 
@@ -33,12 +33,6 @@ describe("a model cut into stages gives four answers at once, token for token th
       60_000
     )
 })
-
-/** Drafts from what is known to come: `right` of the first tokens, then wrong ones, `count` in all. */
-const drafting =
-  (wanted: ReadonlyArray<number>, right: (at: number) => number, count: number): Draft =>
-  ({ length }) =>
-    wanted.slice(length, length + count).map((token, index) => (index < right(length) ? token : (token + 1) % 1000))
 
 describe("drafts change no token of four answers at once", () => {
   const manners = {

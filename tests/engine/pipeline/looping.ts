@@ -3,6 +3,7 @@ import { needsPairs } from "@weft/engine/BatchLoop"
 import type * as ModelFile from "@weft/engine/ModelFile"
 import * as StageFrame from "@weft/engine/pipeline/StageFrame"
 import * as StageLoop from "@weft/engine/pipeline/StageLoop"
+import * as StageWindow from "@weft/engine/pipeline/StageWindow"
 import { isFirst, isLast } from "@weft/engine/stage/StageKeys"
 import { Effect, Either } from "effect"
 import * as LlamaStage from "../../../packages/engine/src/internal/llama/LlamaStage.ts"
@@ -21,7 +22,7 @@ const openStage = ({ header, path }: ModelFile.ModelFile) =>
         gpuLayers: 0,
         contextTokens,
         slots,
-        rowsMax: StageLoop.rowsMax,
+        rowsMax: StageWindow.rowsMax,
         threads: 1,
         isFirst: isFirst(stage),
         isLast: isLast(stage),

@@ -1,7 +1,7 @@
 /**
- * The host of a stage: a process of its own that holds one part of a model, so that a fault in native code ends it alone.
- * Stage frames come from the supervisor and go back to it over descriptor 3, as they come; between two turns the host
- * looks for more, and without work it waits and uses no processor time.
+ * The host of a stage: a process of its own that holds one part of a model, so that a fault in native code ends it
+ * alone. Stage frames come from the supervisor and go back to it over descriptor 3, as they come; between two turns the
+ * host looks for more, and without work it waits and uses no processor time.
  */
 import * as PlainDecode from "@weft/mesh/PlainDecode"
 import { Effect, Either, ParseResult, type Scope } from "effect"
@@ -14,6 +14,7 @@ import * as LlamaStage from "../internal/llama/LlamaStage.ts"
 import * as StageFrame from "./StageFrame.ts"
 import * as StageLoop from "./StageLoop.ts"
 import { type StageEvent, StageLoad } from "./StageProtocol.ts"
+import { rowsMax } from "./StageWindow.ts"
 
 /** Runs the host until the supervisor closes the channel; fails where it says what no supervisor says. */
 export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(function* () {
@@ -53,7 +54,7 @@ const decodeLoad = (frame: unknown) =>
 const openStage = (load: StageLoad, onProgress: (fraction: number) => void) =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => LlamaStage.open({ ...load, rowsMax: StageLoop.rowsMax, onProgress }),
+      try: () => LlamaStage.open({ ...load, rowsMax, onProgress }),
       catch: fromOpening
     }),
     (llama) => Effect.sync(llama.close)
@@ -62,7 +63,7 @@ const openStage = (load: StageLoad, onProgress: (fraction: number) => void) =>
 const tuningOptions = ({ calibration, contextTokens, threads }: StageLoad): HostTuning.HostTuningOptions => ({
   profile: "exact",
   threadsMax: threads,
-  prefillTokens: StageLoop.rowsMax,
+  prefillTokens: rowsMax,
   contextTokens,
   calibration
 })
@@ -95,7 +96,7 @@ class Serving implements HostWork {
     return undefined
   }
 
-  /** Hands a frame to the loop; what another peer got wrong fails its job, what the supervisor lets through this host. */
+  /** Hands a frame to the loop. What another peer got wrong fails its job; what the supervisor did ends this host. */
   #take(bytes: Uint8Array): EngineError | undefined {
     this.#taken++
     const peeked = StageFrame.peek(bytes)
