@@ -4,7 +4,19 @@ import type { Stage } from "@weft/engine/pipeline/PipelineCost"
 import { type Planned, type PlanRequest, plan, replan, toText } from "@weft/engine/pipeline/PipelinePlan"
 import { Effect, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
-import { alike, bytesOf, candidate, everyPlan, missingLayers, msOf, peer, plainModel, room, world } from "./worlds.ts"
+import {
+  alike,
+  bytesOf,
+  candidate,
+  everyPlan,
+  isLent,
+  missingLayers,
+  msOf,
+  peer,
+  plainModel,
+  room,
+  world
+} from "./worlds.ts"
 
 /** Sums of doubles in another order differ by far less. */
 const rounding = 1 + 1e-9
@@ -142,11 +154,11 @@ describe("in small worlds", () => {
       if (spare === undefined) return
       expect(stages.every(({ peer }) => peer !== spare)).toBe(true)
       const verdict = planned.explanations.find(({ peer }) => peer === spare)?.verdict
-      const usableBytes = request.candidates.find(({ id }) => id === spare)?.usableBytes ?? 0
+      const { only, usableBytes = 0 } = request.candidates.find(({ id }) => id === spare) ?? {}
       const fitting = stages.flatMap((stage, index) => {
         const instead = stages.map((one) => (one === stage ? { ...one, peer: spare } : one))
         const isWay = msOf(request, instead) < Number.POSITIVE_INFINITY
-        return isWay && bytesOf(request.model, stage) <= usableBytes ? [index] : []
+        return isWay && bytesOf(request.model, stage) <= usableBytes && isLent(only, stage) ? [index] : []
       })
       expect(fitting.length).toBeGreaterThan(0)
       expect(verdict).toEqual({ kind: "spare", covers: fitting })

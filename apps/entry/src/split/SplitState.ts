@@ -3,7 +3,7 @@
  * and `now`, and returns a new state; `Splits.ts` owns the current one and carries out what `look` asks for. A group
  * whose peer fails it costs that peer its place for a while; a model whose groups fail waits longer each time.
  */
-import { type Candidate, type PlannedModel, type RoundTrips } from "@weft/engine/pipeline/PipelineCost"
+import type { Candidate, PlannedModel, RoundTrips } from "@weft/engine/pipeline/PipelineCost"
 import { type Explanation, plan } from "@weft/engine/pipeline/PipelinePlan"
 import type { GroupEvent, PeerPlace, StagePlace } from "@weft/engine/pipeline/PipelineProtocol"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
@@ -53,6 +53,8 @@ export interface ModelOutlook {
   readonly failures: number
   /** No group before this time. */
   readonly waitUntilMs: number
+  /** A group has failed since the last plan, so that the same plan may be tried again. */
+  readonly isToRetry: boolean
 }
 
 /** Represents the splits of one entry. */
@@ -73,7 +75,8 @@ export interface StruckOff {
 /** Represents what is to be done. */
 export type SplitAction =
   | { readonly _tag: "Form"; readonly group: Group }
-  | { readonly _tag: "Disband"; readonly group: string; readonly reason: string }
+  /** A peer serves the whole model now. */
+  | { readonly _tag: "Disband"; readonly group: string }
 
 /** Nothing is split. */
 export const empty: SplitState = { groups: new Map(), outlooks: new Map(), struckOff: new Map() }
@@ -90,49 +93,28 @@ export const strikeMsMax = 3_600_000
 export const groupsMax = 64
 
 /**
- * Returns what is to be done now: a group for each model that needs one and can have one, and the end of groups whose
- * model a peer serves whole. `makeGroup` names a new group. Plans are made only where something changed.
+ * Returns what is to be done now: a group for a model that needs one and can have one, at most one new group a look,
+ * named `group`; and the end of groups whose model a peer serves whole. Plans are made only where something changed.
  */
 export const look = (
   state: SplitState,
   models: ReadonlyArray<SplitModel>,
-  options: { readonly forceSplit: boolean; readonly makeGroup: () => string },
+  options: { readonly forceSplit: boolean; readonly group: string },
   now: number
 ): readonly [ReadonlyArray<SplitAction>, SplitState] => {
-  const actions: Array<SplitAction> = []
-  const groups = new Map(state.groups)
   const struckOff = new Map([...state.struckOff].filter(([, { untilMs }]) => untilMs + strikeMsMax > now))
   const outlooks = new Map([...state.outlooks].filter(([id]) => models.some(({ model }) => model.id === id)))
-  for (const one of models) {
-    const { id } = one.model
-    const group = groups.get(id)
-    if (group !== undefined) {
-      if (one.isServedWhole && !options.forceSplit) {
-        actions.push({ _tag: "Disband", group: group.group, reason: "a peer serves the whole model" })
-      }
-      continue
-    }
-    if ((one.isServedWhole && !options.forceSplit) || groups.size >= groupsMax) continue
-    const out = [...struckOff].filter(([, { untilMs }]) => untilMs > now)
-    const fingerprint = `${one.fingerprint} ${out.map(([peer]) => peer).join(" ")}`
-    const known = outlooks.get(id)
-    const isDue = known === undefined || (known.failures > 0 && now >= known.waitUntilMs)
-    if (!isDue && (known.fingerprint === fingerprint || now < known.waitUntilMs)) continue
-    const candidates = one.candidates.map((candidate) => {
-      const strike = struckOff.get(candidate.id)
-      return strike !== undefined && strike.untilMs > now ? { ...candidate, struckOff: strike.reason } : candidate
-    })
-    const { planned, roundTrips } = one
-    const made = plan({ model: planned, candidates, roundTrips, forceSplit: options.forceSplit })
-    const outlook = { failures: 0, waitUntilMs: 0, ...known, explanations: made.explanations, fingerprint }
-    outlooks.set(id, outlook)
-    const formed = made.plan === undefined ? undefined : groupOf(one, made.plan.stages, made.plan.spare)
-    if (formed === undefined) continue
-    const next = { ...formed, group: options.makeGroup(), sinceMs: now }
-    groups.set(id, next)
-    actions.push({ _tag: "Form", group: next })
-  }
-  return [actions, { groups, outlooks, struckOff }]
+  const kept = { ...state, outlooks, struckOff }
+  const disbanded = models.flatMap(({ isServedWhole, model }): ReadonlyArray<SplitAction> => {
+    const group = state.groups.get(model.id)
+    return group === undefined || !isServedWhole || options.forceSplit ? [] : [{ _tag: "Disband", group: group.group }]
+  })
+  const wanting = models.find(
+    (one) => !state.groups.has(one.model.id) && (!one.isServedWhole || options.forceSplit) && isDue(kept, one, now)
+  )
+  if (wanting === undefined || state.groups.size >= groupsMax) return [disbanded, kept]
+  const [group, next] = planned(kept, wanting, options, now)
+  return [group === undefined ? disbanded : [...disbanded, { _tag: "Form", group }], next]
 }
 
 /** Notes what the host of a group says; words of a group that is over change nothing. */
@@ -170,10 +152,50 @@ export const ended = (state: SplitState, name: string, now: number): SplitState 
   groups.delete(group.model.id)
   const failures = (state.outlooks.get(group.model.id)?.failures ?? 0) + 1
   const waitUntilMs = now + Math.min(failureWaitMsMax, failureWaitMs * 2 ** Math.min(failures - 1, 16))
-  return withOutlook({ ...state, groups }, group.model.id, { failures, waitUntilMs })
+  return withOutlook({ ...state, groups }, group.model.id, { failures, waitUntilMs, isToRetry: true })
 }
 
 // internal
+
+/** Those who get no stages now. */
+const strikes = ({ struckOff }: SplitState, now: number): ReadonlyMap<PeerId, StruckOff> =>
+  new Map([...struckOff].filter(([, { untilMs }]) => untilMs > now))
+
+/** What a plan depends on. */
+const fingerprintOf = (state: SplitState, { fingerprint }: SplitModel, now: number): string =>
+  `${fingerprint} ${[...strikes(state, now).keys()].join(" ")}`
+
+/** A model is planned when it comes, when something changed, and again after a group that failed; never too soon. */
+const isDue = (state: SplitState, one: SplitModel, now: number): boolean => {
+  const known = state.outlooks.get(one.model.id)
+  if (known === undefined) return true
+  return now >= known.waitUntilMs && (known.isToRetry || known.fingerprint !== fingerprintOf(state, one, now))
+}
+
+/** Plans one model; returns its new group where there can be one. */
+const planned = (
+  state: SplitState,
+  one: SplitModel,
+  { forceSplit, group }: { readonly forceSplit: boolean; readonly group: string },
+  now: number
+): readonly [Group | undefined, SplitState] => {
+  const { id } = one.model
+  const out = strikes(state, now)
+  const candidates = one.candidates.map((candidate) => ({ ...candidate, struckOff: out.get(candidate.id)?.reason }))
+  const made = plan({ model: one.planned, candidates, roundTrips: one.roundTrips, forceSplit })
+  const outlook = {
+    failures: state.outlooks.get(id)?.failures ?? 0,
+    waitUntilMs: 0,
+    isToRetry: false,
+    explanations: made.explanations,
+    fingerprint: fingerprintOf(state, one, now)
+  }
+  const outlooks = new Map(state.outlooks).set(id, outlook)
+  const formed = made.plan === undefined ? undefined : groupOf(one, made.plan.stages, made.plan.spare)
+  if (formed === undefined) return [undefined, { ...state, outlooks }]
+  const next = { ...formed, group, sinceMs: now }
+  return [next, { ...state, outlooks, groups: new Map(state.groups).set(id, next) }]
+}
 
 const find = ({ groups }: SplitState, name: string): Group | undefined =>
   [...groups.values()].find(({ group }) => group === name)
