@@ -4,19 +4,9 @@ import type { Stage } from "@weft/engine/pipeline/PipelineCost"
 import { type Planned, type PlanRequest, plan, replan, toText } from "@weft/engine/pipeline/PipelinePlan"
 import { Effect, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
-import {
-  alike,
-  bytesOf,
-  candidate,
-  everyPlan,
-  isLent,
-  missingLayers,
-  msOf,
-  peer,
-  plainModel,
-  room,
-  world
-} from "./worlds.ts"
+import * as Worlds from "./worlds.ts"
+
+const { alike, bytesOf, candidate, everyPlan, isLent, missingLayers, msOf, peer, plainModel, room, world } = Worlds
 
 /** Sums of doubles in another order differ by far less. */
 const rounding = 1 + 1e-9

@@ -10,6 +10,7 @@ import * as ModelFile from "@weft/engine/ModelFile"
 import * as StageFrame from "@weft/engine/pipeline/StageFrame"
 import * as StageLoop from "@weft/engine/pipeline/StageLoop"
 import * as StageSupervisor from "@weft/engine/pipeline/StageSupervisor"
+import * as StageWindow from "@weft/engine/pipeline/StageWindow"
 import * as StageFile from "@weft/engine/stage/StageFile"
 import { isFirst, isLast } from "@weft/engine/stage/StageKeys"
 import * as StageLayout from "@weft/engine/stage/StageLayout"
@@ -57,7 +58,7 @@ const cutAt = Effect.fnUntraced(function* ({ header, path, rules, source }: Prep
 /** Opens a stage in this process; returns its loop. */
 const openStage = Effect.fnUntraced(function* ({ header, path }: ModelFile.ModelFile) {
   const stage = header.stage ?? { from: 0, to: 0, layers: 0, inputScale: undefined }
-  const sizes = { contextTokens, slots: tasks.length, rowsMax: StageLoop.rowsMax, threads: 1 }
+  const sizes = { contextTokens, slots: tasks.length, rowsMax: StageWindow.rowsMax, threads: 1 }
   const ends = { isFirst: isFirst(stage), isLast: isLast(stage) }
   const llama = yield* Effect.acquireRelease(
     Effect.sync(() =>
