@@ -16,6 +16,8 @@ export const PeerInfo = Schema.Struct({
   name: Schema.String.pipe(Schema.maxLength(64)),
   /** Version of the program. */
   version: Schema.String.pipe(Schema.maxLength(32)),
+  /** Where other peers reach it, `HOST:PORT`, as its owner says; where its session comes from, if absent. */
+  address: Schema.optionalWith(Schema.String.pipe(Schema.pattern(/^\S{1,122}:\d{1,5}$/)), { exact: true }),
   /** Memory it lends, in bytes. */
   memoryBytes: Schema.NonNegativeInt,
   threads: Schema.Int.pipe(Schema.positive()),

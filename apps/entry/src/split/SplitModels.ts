@@ -48,14 +48,17 @@ const splitModel = (directory: PeerDirectory, id: string, all: ReadonlyArray<Off
     model,
     planned: plannedOf(least.offer, contextTokens, slots),
     candidates,
-    addresses: new Map(offered.map(({ peer, reach }) => [peer.info.id, reach.address])),
+    addresses: new Map(offered.map((one) => [one.peer.info.id, addressOf(one)])),
     roundTrips: roundTripsOf(offered),
     isServedWhole: serving(directory, id).some((peer) =>
       peer.info.models.some((served) => served.id === id && served.stages === undefined)
     ),
-    fingerprint: JSON.stringify([model, candidates, offered.map(({ reach }) => [reach.address, rttStep(reach.rttMs)])])
+    fingerprint: JSON.stringify([model, candidates, offered.map((one) => [addressOf(one), rttStep(one.reach.rttMs)])])
   }
 }
+
+/** An owner knows what their router forwards; all others are where their session comes from. */
+const addressOf = ({ peer, reach }: Offered): string => peer.info.address ?? reach.address
 
 const mostOffered = (all: ReadonlyArray<Offered>): string => {
   const counts = new Map<string, number>()
