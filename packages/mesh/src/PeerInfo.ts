@@ -5,9 +5,9 @@ import { PeerId } from "./PeerId.ts"
 import { StageOffer } from "./StageOffer.ts"
 
 /** Most models that one peer may announce. */
-export const modelsMax = 64
+export const modelsMax = 32
 /** Most models of which one peer may lend layers. */
-export const stageOffersMax = 16
+export const stageOffersMax = 8
 
 /** Represents a peer's capabilities; all of it is a claim until it was measured. */
 export const PeerInfo = Schema.Struct({
