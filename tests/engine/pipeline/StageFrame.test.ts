@@ -48,9 +48,9 @@ const frame: FastCheck.Arbitrary<StageFrame.StageFrame> = FastCheck.oneof(
   drawn
 )
 
-/** Returns the bytes at an odd place of other memory. */
+/** Returns the bytes at an odd place of other memory, in a Buffer as sockets give them. */
 const shifted = (bytes: Uint8Array, by: number): Uint8Array => {
-  const room = new Uint8Array(bytes.length + by + 3)
+  const room = Buffer.alloc(bytes.length + by + 3)
   room.set(bytes, by)
   return room.subarray(by, by + bytes.length)
 }

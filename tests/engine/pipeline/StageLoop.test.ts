@@ -4,9 +4,11 @@
  * tokens change with the last bit of a logit.
  */
 import { describe, expect } from "bun:test"
+import { needsPairs } from "@weft/engine/BatchLoop"
 import type * as ModelFile from "@weft/engine/ModelFile"
 import * as StageFrame from "@weft/engine/pipeline/StageFrame"
 import * as StageLoop from "@weft/engine/pipeline/StageLoop"
+import { rowsMax } from "@weft/engine/pipeline/StageWindow"
 import { isFirst, isLast } from "@weft/engine/stage/StageKeys"
 import { Effect, Either } from "effect"
 import * as LlamaStage from "../../../packages/engine/src/internal/llama/LlamaStage.ts"
@@ -25,7 +27,7 @@ const openStage = ({ header, path }: ModelFile.ModelFile) =>
         gpuLayers: 0,
         contextTokens,
         slots,
-        rowsMax: StageLoop.rowsMax,
+        rowsMax,
         threads: 1,
         isFirst: isFirst(stage),
         isLast: isLast(stage),
@@ -40,7 +42,7 @@ const line = (files: ReadonlyArray<ModelFile.ModelFile>) =>
   Effect.gen(function* () {
     const opened = yield* Effect.forEach(files, openStage)
     const loops = opened.map((llama, index) => {
-      const pairRows = files[index]?.header.quantization === "F16"
+      const pairRows = needsPairs(files[index]?.header.quantization ?? "")
       return StageLoop.make(llama, {
         contextTokens,
         slots,

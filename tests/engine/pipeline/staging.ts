@@ -75,7 +75,7 @@ export const truth = (whole: ModelFile.ModelFile, tasks: ReadonlyArray<Task>) =>
   Effect.promise(async () => {
     const limits = { contextTokens, slots: 1, prefillTokens: 1, profile: "exact" } as const
     const llama = await openLlama({ ...limits, path: whole.path })
-    const pairRows = whole.header.quantization === "F16"
+    const pairRows = BatchLoop.needsPairs(whole.header.quantization)
     const answers = tasks.map(({ maxTokens, prompt, sampling, seed }) => {
       const request = ask({ _tag: "Tokens", tokens: prompt }, { sampling, maxTokens })
       const loop = BatchLoop.make(llama, { ...limits, pairRows })

@@ -258,7 +258,8 @@ const hiddenOf = (values: Uint8Array, element: number): Window["hidden"] => {
 
 /** Returns the memory of `bytes` as the numbers' constructors take it; copied where it begins at an odd place. */
 const aligned = (bytes: Uint8Array, each: number): readonly [ArrayBufferLike, number, number] => {
-  const whole = bytes.byteOffset % each === 0 ? bytes : bytes.slice()
+  // The `slice` of a Buffer would be no copy.
+  const whole = bytes.byteOffset % each === 0 ? bytes : new Uint8Array(bytes)
   return [whole.buffer, whole.byteOffset, whole.length / each]
 }
 

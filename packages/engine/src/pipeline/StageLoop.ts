@@ -10,7 +10,7 @@ import * as StageDraw from "./StageDraw.ts"
 import type { Close, JobName, JobTerms, Open, StageFrame, Window } from "./StageFrame.ts"
 import * as StageWindow from "./StageWindow.ts"
 
-/** Represents the bounds of a stage loop; the `rowsMax` of its stage is at least `rowsMax` here. */
+/** Represents the bounds of a stage loop; the `rowsMax` of its stage is at least that of `StageWindow.ts`. */
 export interface StageLimits {
   /** Cells of each slot. */
   readonly contextTokens: number
@@ -36,9 +36,6 @@ export interface StageLoop {
    */
   readonly turn: () => ReadonlyArray<StageFrame>
 }
-
-/** Most rows of one decode of a stage. */
-export const rowsMax = StageWindow.promptRowsMax
 
 /** Returns the loop of an open stage; its decodes are plain ones unless said otherwise. */
 export const make = (llama: LlamaStage, limits: StageLimits, decode?: Decode): StageLoop =>
