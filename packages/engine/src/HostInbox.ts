@@ -1,4 +1,4 @@
-/** What came over a host's channel, and the loop that works on it. Owned by the host; the channel's callbacks fill it. */
+/** What came over a host's channel, and the loop that works on it. Owned by the host; the channel fills it. */
 import { Effect, Either } from "effect"
 import type { EngineError } from "./EngineError.ts"
 

@@ -9,7 +9,8 @@ export const loading =
     Effect.timeoutFail(load, {
       duration: deadline,
       onTimeout: () => {
-        const detail = `the model was not loaded within ${Duration.format(deadline)}; raise loadDeadline or use a faster disk`
+        const waited = Duration.format(deadline)
+        const detail = `the model was not loaded within ${waited}; raise loadDeadline or use a faster disk`
         return new EngineError({ reason: "load_timeout", detail })
       }
     })

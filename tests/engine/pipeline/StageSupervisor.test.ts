@@ -14,7 +14,7 @@ import { Duration, Effect, Either, Mailbox, Schedule, Schema } from "effect"
 import { it } from "../../support/effect.ts"
 import { directory } from "../../support/processes.ts"
 import { answer, ask, models } from "../asking.ts"
-import { contextTokens, cut, drive, host, task, truth } from "./staging.ts"
+import { contextTokens, cut, drafting, drive, host, task, truth } from "./staging.ts"
 
 const slots = 4
 
@@ -107,6 +107,27 @@ describe("child processes", () => {
     )
 
   it.live(
+    "give the same with drafts that are all right, all wrong, right in part, and none",
+    () =>
+      Effect.gen(function* () {
+        const { stages, whole } = yield* cut("Q4_K_M", [2, 4])
+        const wanted = yield* truth(whole, tasks)
+        const running = yield* line(stages)
+        const hosts = tasks.map((one, job) => {
+          const known = wanted[job] ?? []
+          const right = [4, 0, 2][job]
+          return host(job, one, known.length, right === undefined ? undefined : drafting(known, () => right, 4))
+        })
+        yield* drive(hosts, running.send, running.received)
+        expect(hosts.map(({ tokens }, job) => tokens.slice(0, wanted[job]?.length))).toEqual(
+          [...wanted].map((all) => [...all])
+        )
+        expect(hosts.map((one) => one.rejections() > 5)).toEqual([false, true, true, false])
+      }),
+    60_000
+  )
+
+  it.live(
     "give what an engine host of the whole model gives in a process of its own",
     () =>
       Effect.gen(function* () {
@@ -127,6 +148,42 @@ describe("child processes", () => {
         expect(hosts.map(({ tokens }) => tokens)).toEqual(wanted.map(({ tokens }) => [...tokens]))
       }),
     60_000
+  )
+})
+
+describe("a stage whose host", () => {
+  const misbehaving = (manner: string, changes: Partial<typeof EngineConfig.Encoded> = {}) =>
+    Effect.gen(function* () {
+      const { stages } = yield* cut("Q4_K_M", [3])
+      const [file] = stages
+      if (file === undefined) throw new Error("no stage")
+      const hostCommand = [process.execPath, join(import.meta.dir, "fixtures", "host.ts"), manner] as const
+      return yield* start(file, { config: config({ hostCommand, ...changes }) })
+    })
+
+  it.live("is stuck with work is given up", () =>
+    Effect.gen(function* () {
+      const stage = yield* misbehaving("stuck", { turnDeadline: Duration.millis(200) })
+      Either.getOrThrow(stage.send(StageFrame.encode(open(0))))
+      expect((yield* Effect.flip(stage.ended)).message).toMatch(/silent for 200ms/)
+    })
+  )
+
+  it.live("says what is no frame, or no event, is given up", () =>
+    Effect.gen(function* () {
+      for (const manner of ["spoilt", "inventive"]) {
+        const ended = Effect.flatMap(misbehaving(manner), (stage) => stage.ended)
+        expect((yield* Effect.flip(ended)).reason).toBe("protocol_broken")
+      }
+    })
+  )
+
+  it.live("is never ready, or dies at the start, says why", () =>
+    Effect.gen(function* () {
+      const slow = misbehaving("neverReady", { loadDeadline: Duration.millis(500) })
+      expect((yield* Effect.flip(slow)).reason).toBe("load_timeout")
+      expect((yield* Effect.flip(misbehaving("asserts"))).message).toMatch(/SIGABRT.*GGML_ASSERT/s)
+    })
   )
 })
 

@@ -1,6 +1,7 @@
 /**
  * What stages say to each other, one frame a message: a fixed little-endian header of 32 bytes, then a payload whose
- * length the header says. Pure. `open`, `window` and `close` go on to the next stage, `tokens` and `failed` to the host.
+ * length the header says. Pure. `open`, `window` and `close` go on to the next stage, `tokens` and `failed` to the
+ * host.
  */
 import * as Msgpack from "@weft/mesh/Msgpack"
 import * as PlainDecode from "@weft/mesh/PlainDecode"

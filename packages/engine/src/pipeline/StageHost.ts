@@ -1,7 +1,7 @@
 /**
- * The host of a stage: a process of its own that holds one part of a model, so that a fault in native code ends it alone.
- * Stage frames come from the supervisor and go back to it over descriptor 3, as they come; between two turns the host
- * looks for more, and without work it waits and uses no processor time.
+ * The host of a stage: a process of its own that holds one part of a model, so that a fault in native code ends it
+ * alone. Stage frames come from the supervisor and go back to it over descriptor 3, as they come; between two turns the
+ * host looks for more, and without work it waits and uses no processor time.
  */
 import * as PlainDecode from "@weft/mesh/PlainDecode"
 import { Effect, Either, ParseResult, type Scope } from "effect"
@@ -96,7 +96,7 @@ class Serving implements HostWork {
     return undefined
   }
 
-  /** Hands a frame to the loop; what another peer got wrong fails its job, what the supervisor lets through this host. */
+  /** Hands a frame to the loop. What another peer got wrong fails its job; what the supervisor did ends this host. */
   #take(bytes: Uint8Array): EngineError | undefined {
     this.#taken++
     const peeked = StageFrame.peek(bytes)

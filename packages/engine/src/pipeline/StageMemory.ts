@@ -23,7 +23,8 @@ export const refusalOf = (loading: StageLoading, memoryBytesMax: number): string
   const needed = bytesNeeded(loading)
   if (needed <= memoryBytesMax) return undefined
   const { contextTokens, slots } = loading
-  return `the stage needs ${mebibytes(needed)} MiB with ${slots} slots of ${contextTokens} tokens, and may use ${mebibytes(memoryBytesMax)}; take fewer layers, slots or tokens`
+  const asked = `${mebibytes(needed)} MiB with ${slots} slots of ${contextTokens} tokens`
+  return `the stage needs ${asked}, and may use ${mebibytes(memoryBytesMax)}; take fewer layers, slots or tokens`
 }
 
 // internal

@@ -1,6 +1,6 @@
 /**
- * What a stage's supervisor and its host say to each other beside stage frames, which go both ways as bytes: one command
- * before all of them, and events. The host's are checked like a stranger's, as it runs a stranger's file.
+ * What a stage's supervisor and its host say to each other beside stage frames, which go both ways as bytes: one
+ * command before all of them, and events. The host's are checked like a stranger's, as it runs a stranger's file.
  */
 import { Schema } from "effect"
 import { Accelerator } from "../EngineConfig.ts"

@@ -1,7 +1,7 @@
 /**
- * One stage of a model on this computer. Child: one `StageHost` process, started once; when it is lost, so are its jobs,
- * and the pipeline's owner decides what becomes of them. Frames of the stage before go in through `send`, those for the
- * next stage and the host come out at a listener, as bytes.
+ * One stage of a model on this computer. Child: one `StageHost` process, started once; when it is lost, so are its
+ * jobs, and the pipeline's owner decides what becomes of them. Frames of the stage before go in through `send`, those
+ * for the next stage and the host come out at a listener, as bytes.
  */
 import { fileURLToPath } from "node:url"
 import * as PlainDecode from "@weft/mesh/PlainDecode"
@@ -48,8 +48,8 @@ export interface Stage {
   /** Most tokens of a job. */
   readonly contextTokens: number
   /**
-   * Hands a frame to the stage, which may fail its job over it. What is not of a kind that goes on is refused here; after
-   * the end nothing happens.
+   * Hands a frame to the stage, which may fail its job over it. What is not of a kind that goes on is refused here;
+   * after the end nothing happens.
    */
   readonly send: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
   /** Jobs that are open. */
@@ -147,12 +147,10 @@ class Traffic {
 
   send(frame: Uint8Array): Either.Either<void, StageFrame.StageFrameError> {
     return Either.flatMap(StageFrame.peek(frame), (about) => {
-      if (about.isForHost) {
-        const detail = `a ${about.kind} goes to the host, not to a stage`
-        return Either.left(new StageFrame.StageFrameError({ field: "kind", detail }))
-      }
+      if (about.isForHost) return refused("kind", `a ${about.kind} goes to the host, not to a stage`)
+      if (!this.#send(frame)) return refused("payload", `${frame.length} bytes are more than any stage takes`)
+      this.#sent++
       this.#leases = StageLeases.hear(this.#leases, about, this.options.config.slots, this.nowMs())
-      if (this.#send(frame)) this.#sent++
       return Either.void
     })
   }
@@ -195,6 +193,8 @@ class Traffic {
     })
   }
 }
+
+const refused = (field: string, detail: string) => Either.left(new StageFrame.StageFrameError({ field, detail }))
 
 const broken = (detail: string) => new EngineError({ reason: "protocol_broken", detail })
 
