@@ -251,7 +251,8 @@ class Jobs implements PipelineJobs {
     const { plan, state } = job
     const { drafter, loop, now } = this.options
     const draft: JobState.DraftOf = (history, most) => drafter.draft(history, most)?.tokens ?? []
-    const pace = (job.pace ??= plan.pace(state.known(), this.#loopTime))
+    const pace = job.pace ?? plan.pace(state.known(), this.#loopTime)
+    job.pace = pace
     const next = () => state.next(now(), pace, draft)
     for (let window = next(); window !== undefined; window = next()) loop.submit(window)
   }
