@@ -4,7 +4,7 @@
  * not, so to learn costs nothing; what sending them has lost is kept below a hundredth of the answer's time.
  */
 import { type Drafter, evidenceMax } from "./Draft.ts"
-import { type Answered, draftWindowsMax, type Pace } from "./JobState.ts"
+import { type Answered, draftWindowsMax, type Pace, still } from "./JobState.ts"
 import * as LoopTime from "./LoopTime.ts"
 
 /** Represents the plan of one answer's drafts. */
@@ -16,9 +16,6 @@ export interface DraftPlan {
   /** Returns how far to guess behind `known`. */
   readonly pace: (known: Int32Array, loop: LoopTime.LoopTime) => Pace
 }
-
-/** No draft. */
-export const plain: Pace = { rows: 1, windows: 1 }
 
 /** Returns the plan of an answer of which nothing is known. */
 export const make = (drafter: Drafter): DraftPlan => new Plan(drafter)
@@ -75,9 +72,9 @@ class Plan implements DraftPlan {
   pace(known: Int32Array, loop: LoopTime.LoopTime): Pace {
     const oneMs = LoopTime.oneRowMs(loop)
     const mayLoseMs = this.#plainMs * lossShare - this.#lossMs
-    if (oneMs === undefined || mayLoseMs < 0 || this.#drafted >= draftedMax) return plain
+    if (oneMs === undefined || mayLoseMs < 0 || this.#drafted >= draftedMax) return still
     const draft = this.drafter.draft(known, 1)
-    if (draft === undefined) return plain
+    if (draft === undefined) return still
     const best = this.#best(draft.evidence, loop)
     return best.perMs * oneMs > gainLeast ? best.pace : trial(loop, oneMs, mayLoseMs)
   }
@@ -91,7 +88,7 @@ class Plan implements DraftPlan {
     const first = this.#rightOf(evidence)
     // Behind a guess that was right the next one is founded better.
     const further = Math.max(first, this.#rightOf(evidenceMax))
-    let best = { pace: plain, perMs: 0 }
+    let best = { pace: still, perMs: 0 }
     for (const rows of rowsTried) {
       const rowsMs = LoopTime.expectedMs(loop, rows) ?? Number.POSITIVE_INFINITY
       for (const windows of windowsTried) {

@@ -36,6 +36,9 @@ export interface Pace {
   readonly windows: number
 }
 
+/** No drafts. */
+export const still: Pace = { rows: 1, windows: 1 }
+
 /** Returns at most so many tokens that may follow `history`. */
 export type DraftOf = (history: Int32Array, most: number) => ReadonlyArray<number>
 
