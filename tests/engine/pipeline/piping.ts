@@ -1,6 +1,6 @@
 /**
- * A pipeline on one computer: the engine of the first stage and the hosts of the others as real child processes, joined by
- * lines of the test's own that take as long as it says. A stage can be replaced while answers are under way.
+ * A pipeline on one computer: the engine of the first stage and the hosts of the others as real child processes,
+ * joined by lines of the test's own that take as long as it says. A stage can be replaced while answers are under way.
  */
 import { EngineConfig } from "@weft/engine/EngineConfig"
 import type * as ModelFile from "@weft/engine/ModelFile"

@@ -1,7 +1,7 @@
 /**
- * How far one answer is guessed ahead: as far as it pays, by how often guesses were right and how long windows take. Sans
- * I/O; owned by the pipeline host, one for each job. Guesses are compared with what is decided whether they were sent or
- * not, so to learn costs nothing; what sending them has lost is kept below a hundredth of the answer's time.
+ * How far one answer is guessed ahead: as far as it pays, by how often guesses were right and how long windows take.
+ * Sans I/O; owned by the pipeline host, one for each job. Guesses are compared with what is decided whether they were
+ * sent or not, so to learn costs nothing; what sending them has lost is kept below a hundredth of the answer's time.
  */
 import { type Drafter, evidenceMax } from "./Draft.ts"
 import { type Answered, draftWindowsMax, type Pace, still } from "./JobState.ts"
@@ -102,7 +102,10 @@ class Plan implements DraftPlan {
   }
 }
 
-/** Returns the longest window that loses no more than it may where its drafts are wrong: times do not stay as they were. */
+/**
+ * Returns the longest window that loses no more than it may where its drafts are wrong: times do not stay as they
+ * were.
+ */
 const trial = (loop: LoopTime.LoopTime, oneMs: number, mayLoseMs: number): Pace => {
   const rows = rowsTried.findLast((rows) => (LoopTime.expectedMs(loop, rows) ?? oneMs * rows) - oneMs <= mayLoseMs) ?? 1
   return { rows, windows: 1 }

@@ -1,8 +1,8 @@
 /**
- * The answers of a pipeline and the turns that drive them. A turn hands the windows that may be sent to the first stage,
- * which is in this process, computes one decode of it, and gives out the frames for the stages behind; what the tail
- * decides comes in between turns and becomes events. Answers beyond the slots wait in order, and all wait while the
- * pipeline is down. All calls are synchronous and belong to the host's one thread.
+ * The answers of a pipeline and the turns that drive them. A turn hands the windows that may be sent to the first
+ * stage, which is in this process, computes one decode of it, and gives out the frames for the stages behind; what the
+ * tail decides comes in between turns and becomes events. Answers beyond the slots wait in order, and all wait while
+ * the pipeline is down. All calls are synchronous and belong to the host's one thread.
  */
 import type { KeyedEvent, PreparedRequest } from "../BatchLoop.ts"
 import * as EngineAnswer from "../EngineAnswer.ts"
@@ -296,7 +296,9 @@ class Jobs implements PipelineJobs {
   }
 }
 
-/** Returns the events of tokens up to the answer's end, their deltas as one; what was decided behind it is of no use. */
+/**
+ * Returns the events of tokens up to the answer's end, their deltas as one; what was decided behind it is of no use.
+ */
 const eventsOf = (answer: EngineAnswer.EngineAnswer, tokens: ReadonlyArray<number>): ReadonlyArray<GenerateEvent> => {
   let text = ""
   const taken: Array<number> = []
