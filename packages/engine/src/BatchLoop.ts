@@ -61,6 +61,9 @@ export const rowsMax = ({
 }: Omit<BatchLoopLimits, "contextTokens" | "pairRows">): number =>
   Math.max(2 * slots, profile === "exact" ? BatchPlan.canonicalTokens : prefillTokens)
 
+/** Returns whether a model of this quantisation, as `GgufHeader` names it, needs `pairRows`. */
+export const needsPairs = (quantization: string): boolean => /^B?F(16|32)$/.test(quantization)
+
 /**
  * Computes the first `rows` rows of the model and returns llama.cpp's code. Where it gives a decode up, it calls
  * `undo` before it goes on: whatever cells came of it are freed; false where they cannot.

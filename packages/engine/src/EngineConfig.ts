@@ -1,4 +1,5 @@
 /** The settings of one engine: how much it holds, how much it computes at once, how long it may take. */
+import { availableParallelism } from "node:os"
 import { Duration, Schema } from "effect"
 import { Profile } from "./Generation.ts"
 
@@ -47,3 +48,6 @@ export const EngineConfig = Schema.Struct({
   environment: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { default: () => ({}) })
 })
 export type EngineConfig = typeof EngineConfig.Type
+
+/** Returns the most threads of a host with these settings. */
+export const threadsMost = ({ threads }: EngineConfig): number => threads ?? Math.max(1, availableParallelism() - 1)

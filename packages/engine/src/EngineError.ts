@@ -26,3 +26,9 @@ export class EngineError extends Data.TaggedError("EngineError")<{
     return `${this.reason}: ${this.detail}`
   }
 }
+
+/** Returns what was thrown while a model was opened; what is not of ours comes from the shim's compiler. */
+export const fromOpening = (error: unknown): EngineError =>
+  error instanceof EngineError
+    ? error
+    : new EngineError({ reason: "library_mismatch", detail: `the shim cannot be compiled: ${error}` })

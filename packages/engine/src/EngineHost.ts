@@ -7,7 +7,7 @@ import * as PlainDecode from "@weft/mesh/PlainDecode"
 import { Effect, Either, ParseResult, Random, type Scope } from "effect"
 import * as BatchLoop from "./BatchLoop.ts"
 import * as ChatTemplate from "./ChatTemplate.ts"
-import { EngineError } from "./EngineError.ts"
+import { EngineError, fromOpening } from "./EngineError.ts"
 import { HostCommand, type HostEvent } from "./EngineProtocol.ts"
 import type { EngineTuning } from "./EngineTuning.ts"
 import type { GenerateFailure, GenerateRequest, Prompt } from "./Generation.ts"
@@ -77,10 +77,7 @@ const openModel = (load: Load, send: (event: HostEvent) => void) =>
           rowsMax: BatchLoop.rowsMax(load),
           onProgress: (fraction) => send({ _tag: "Progress", fraction })
         }),
-      catch: (error) =>
-        error instanceof EngineError
-          ? error
-          : new EngineError({ reason: "library_mismatch", detail: `the shim cannot be compiled: ${error}` })
+      catch: fromOpening
     }),
     (llama) => Effect.sync(llama.close)
   )

@@ -1,5 +1,5 @@
-/** What came over a host's channel, and the loop that works on it. Owned by the host; the channel's callbacks fill it. */
-import { Effect } from "effect"
+/** What came over a host's channel, and the loop that works on it. Owned by the host; the channel fills it. */
+import { Effect, Either } from "effect"
 import type { EngineError } from "./EngineError.ts"
 
 /** Represents what a host does with what comes. */
@@ -40,8 +40,9 @@ export class HostInbox {
   /** Waits for the first frame; none where the channel closes first. Those behind it stay. */
   readonly first: Effect.Effect<unknown> = Effect.async((resume) => {
     const look = (): void => {
-      if (this.#frames.length > 0) resume(Effect.succeed(this.#frames.shift()))
-      else if (this.closed) resume(Effect.succeed(undefined))
+      if (this.#frames.length === 0 && !this.closed) return
+      this.onArrival = () => {}
+      resume(Effect.succeed(this.#frames.shift()))
     }
     this.onArrival = look
     look()
@@ -50,7 +51,7 @@ export class HostInbox {
   /**
    * Works until the channel closes. Between two turns the process looks at its descriptors; without work nothing is
    * scheduled. This loop is the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all
-   * else in it. What throws in it ends the process, as it must.
+   * else in it. What throws in it is a defect, and so ends the process: Bun would go on after it.
    */
   serve(work: HostWork): Effect.Effect<void, EngineError> {
     return Effect.async((resume) => {
@@ -61,9 +62,13 @@ export class HostInbox {
       }
       const tick = (): void => {
         scheduled = false
-        const wrong = this.closed ? undefined : work.step(this.takeAll())
-        if (this.closed) resume(Effect.void)
-        else if (wrong !== undefined) resume(Effect.fail(wrong))
+        if (this.closed) {
+          resume(Effect.void)
+          return
+        }
+        const stepped = Either.try(() => work.step(this.takeAll()))
+        if (Either.isLeft(stepped)) resume(Effect.die(stepped.left))
+        else if (stepped.right !== undefined) resume(Effect.fail(stepped.right))
         else if (work.busy()) schedule()
       }
       this.onArrival = schedule

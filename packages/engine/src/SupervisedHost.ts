@@ -3,20 +3,21 @@
  * Requests go `open → EngineRequests → host`, events come back `host → EngineRequests → listener`; the host's frames
  * are checked like a stranger's, as it runs a stranger's file. Owned by `EngineSupervisor.ts`.
  */
-import { availableParallelism } from "node:os"
 import * as Supervision from "@weft/actors/Supervision"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import * as PlainDecode from "@weft/mesh/PlainDecode"
 import { Deferred, Duration, Effect, Either, Option, ParseResult, type Scope } from "effect"
+import * as BatchLoop from "./BatchLoop.ts"
 import * as CalibrationFile from "./CalibrationFile.ts"
 import type { EngineLoad } from "./Engine.ts"
-import type { EngineConfig } from "./EngineConfig.ts"
+import { type EngineConfig, threadsMost } from "./EngineConfig.ts"
 import { EngineError } from "./EngineError.ts"
 import * as EngineMetrics from "./EngineMetrics.ts"
 import { type HostCommand, HostEvent } from "./EngineProtocol.ts"
 import * as EngineRequests from "./EngineRequests.ts"
 import type { Calibration, EngineTuning } from "./EngineTuning.ts"
 import type { GenerateFailure, Profile } from "./Generation.ts"
+import * as HostWatch from "./HostWatch.ts"
 import * as HostProcess from "./internal/HostProcess.ts"
 
 /** Represents what a host is started with, every time. */
@@ -137,16 +138,17 @@ const startHost = Effect.fnUntraced(function* (supervised: Supervised) {
   const known = Option.getOrUndefined(yield* CalibrationFile.read(config.calibrationPath, subject))
   host.send(loadCommand(supervised, known))
   const lost = Effect.raceFirst(host.ended, Deferred.await(broken))
-  yield* Effect.raceFirst(Deferred.await(ready), lost).pipe(
-    Effect.timeoutFail({ duration: config.loadDeadline, onTimeout: () => loadTimeout(config) })
-  )
+  yield* Effect.raceFirst(Deferred.await(ready), lost).pipe(HostWatch.loading(config.loadDeadline))
   if (status.learnt !== undefined) yield* CalibrationFile.write(config.calibrationPath, subject, status.learnt)
   status.learnt = undefined
   yield* Effect.acquireRelease(
     Effect.sync(() => attach(status, requests, host)),
     () => Effect.sync(() => detach(status, requests))
   )
-  return Effect.raceFirst(lost, watchSilence(config, requests, heard))
+  return Effect.raceFirst(
+    lost,
+    HostWatch.silence(config.turnDeadline, () => ({ hasWork: requests.sent() > 0, heard: heard.frames }))
+  )
 })
 
 const onEvent = (
@@ -174,25 +176,6 @@ const onEvent = (
   }
 }
 
-/** Fails when a host that has work says nothing for the configured time; each turn says something. */
-const watchSilence = Effect.fnUntraced(function* (
-  { turnDeadline }: EngineConfig,
-  requests: EngineRequests.EngineRequests,
-  heard: { readonly frames: number }
-) {
-  let quietLooks = 0
-  while (quietLooks < silentLooks) {
-    const before = heard.frames
-    yield* Effect.sleep(Duration.times(turnDeadline, 1 / silentLooks))
-    quietLooks = requests.sent() > 0 && heard.frames === before ? quietLooks + 1 : 0
-  }
-  const detail = `the engine host was silent for ${Duration.format(turnDeadline)} while it had work`
-  return yield* new EngineError({ reason: "host_lost", detail })
-})
-
-/** Looks per deadline: the deadline is kept to a quarter. */
-const silentLooks = 4
-
 const attach = (status: Status, requests: EngineRequests.EngineRequests, host: HostProcess.HostProcess): void => {
   status.state = "ready"
   status.processId = host.processId
@@ -213,11 +196,9 @@ const stop = (status: Status, requests: EngineRequests.EngineRequests, failure: 
 const calibrationSubject = ({ config, model, profile }: Supervised): CalibrationFile.CalibrationSubject => ({
   sha256: model.sha256,
   profile,
-  threadsMax: threadsMax(config),
+  threadsMax: threadsMost(config),
   prefillTokens: config.prefillTokens
 })
-
-const threadsMax = ({ threads }: EngineConfig): number => threads ?? Math.max(1, availableParallelism() - 1)
 
 const loadCommand = (
   { config, model, path, profile }: Supervised,
@@ -229,10 +210,10 @@ const loadCommand = (
   gpuLayers: config.gpuLayers,
   contextTokens: model.contextTokens,
   slots: model.slots,
-  threads: threadsMax(config),
+  threads: threadsMost(config),
   prefillTokens: config.prefillTokens,
   profile,
-  pairRows: /^B?F(16|32)$/.test(model.quantization),
+  pairRows: BatchLoop.needsPairs(model.quantization),
   ...(calibration === undefined ? {} : { calibration })
 })
 
@@ -240,12 +221,6 @@ const fileChanged = new EngineError({
   reason: "file_rejected",
   detail: "the model file changed since it was checked; start Weft again to have it checked"
 })
-
-const loadTimeout = ({ loadDeadline }: EngineConfig) =>
-  new EngineError({
-    reason: "load_timeout",
-    detail: `the model was not loaded within ${Duration.format(loadDeadline)}; raise loadDeadline or use a faster disk`
-  })
 
 const protocolBroken = (detail: string) => new EngineError({ reason: "protocol_broken", detail })
 

@@ -4,74 +4,10 @@
  * tokens change with the last bit of a logit.
  */
 import { describe, expect } from "bun:test"
-import type * as ModelFile from "@weft/engine/ModelFile"
-import * as StageFrame from "@weft/engine/pipeline/StageFrame"
-import * as StageLoop from "@weft/engine/pipeline/StageLoop"
-import { isFirst, isLast } from "@weft/engine/stage/StageKeys"
-import { Effect, Either } from "effect"
-import * as LlamaStage from "../../../packages/engine/src/internal/llama/LlamaStage.ts"
+import { Effect } from "effect"
 import { it } from "../../support/effect.ts"
-import { contextTokens, cut, type Draft, drive, host, task, truth } from "./staging.ts"
-
-const slots = 4
-
-const openStage = ({ header, path }: ModelFile.ModelFile) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const stage = header.stage ?? { from: 0, to: 1, layers: 1 }
-      return LlamaStage.open({
-        path,
-        accelerator: "cpu",
-        gpuLayers: 0,
-        contextTokens,
-        slots,
-        rowsMax: StageLoop.rowsMax,
-        threads: 1,
-        isFirst: isFirst(stage),
-        isLast: isLast(stage),
-        onProgress: () => {}
-      })
-    }),
-    (llama) => Effect.sync(llama.close)
-  )
-
-/** Returns stages in a row: frames go in at the first, and what is for the host gathers in `out`. */
-const line = (files: ReadonlyArray<ModelFile.ModelFile>) =>
-  Effect.gen(function* () {
-    const opened = yield* Effect.forEach(files, openStage)
-    const loops = opened.map((llama, index) => {
-      const pairRows = files[index]?.header.quantization === "F16"
-      return StageLoop.make(llama, {
-        contextTokens,
-        slots,
-        pairRows,
-        inputScale: files[index]?.header.stage?.inputScale
-      })
-    })
-    const out: Array<StageFrame.StageFrame> = []
-    const decodes = loops.map(() => 0)
-    const give = (index: number, bytes: Uint8Array): void => {
-      const frame = Either.getOrThrow(StageFrame.decode(bytes))
-      if (frame.kind === "tokens" || frame.kind === "failed") out.push(frame)
-      else loops[index]?.submit(frame)
-    }
-    const turn = (index: number): void => {
-      const frames = loops[index]?.turn() ?? []
-      decodes[index] = (decodes[index] ?? 0) + 1
-      for (const frame of frames) give(index + 1, StageFrame.encode(frame))
-    }
-    const run = (): void => {
-      while (loops.some((loop) => !loop.idle())) for (const index of loops.keys()) turn(index)
-    }
-    const send = (frame: StageFrame.StageFrame) => give(0, StageFrame.encode(frame))
-    const received = Effect.sync(() => {
-      if (out.length === 0) run()
-      const [first] = out.splice(0, 1)
-      if (first === undefined) throw new Error("the stages are idle")
-      return first
-    })
-    return { send, received, run, out, decodes, loops }
-  })
+import { line } from "./looping.ts"
+import { cut, drafting, drive, host, task, truth } from "./staging.ts"
 
 const tasks = [task(300, 1), task(130, 2), task(129, 3), task(7, 4)]
 
@@ -97,12 +33,6 @@ describe("a model cut into stages gives four answers at once, token for token th
       60_000
     )
 })
-
-/** Drafts from what is known to come: `right` of the first tokens, then wrong ones, `count` in all. */
-const drafting =
-  (wanted: ReadonlyArray<number>, right: (at: number) => number, count: number): Draft =>
-  ({ length }) =>
-    wanted.slice(length, length + count).map((token, index) => (index < right(length) ? token : (token + 1) % 1000))
 
 describe("drafts change no token of four answers at once", () => {
   const manners = {

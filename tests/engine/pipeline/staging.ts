@@ -1,6 +1,6 @@
 /**
- * What the tests of stages share: a model cut into stage files, the answers of the whole model in the exact profile, and
- * a host that makes the windows of answers and takes the tokens that come back, whatever carries the frames.
+ * What the tests of stages share: a model cut into stage files, the answers of the whole model in the exact profile,
+ * and a host that makes the windows of answers and takes the tokens that come back, whatever carries the frames.
  */
 import { join } from "node:path"
 import * as BatchLoop from "@weft/engine/BatchLoop"
@@ -75,7 +75,7 @@ export const truth = (whole: ModelFile.ModelFile, tasks: ReadonlyArray<Task>) =>
   Effect.promise(async () => {
     const limits = { contextTokens, slots: 1, prefillTokens: 1, profile: "exact" } as const
     const llama = await openLlama({ ...limits, path: whole.path })
-    const pairRows = whole.header.quantization === "F16"
+    const pairRows = BatchLoop.needsPairs(whole.header.quantization)
     const answers = tasks.map(({ maxTokens, prompt, sampling, seed }) => {
       const request = ask({ _tag: "Tokens", tokens: prompt }, { sampling, maxTokens })
       const loop = BatchLoop.make(llama, { ...limits, pairRows })
@@ -87,6 +87,12 @@ export const truth = (whole: ModelFile.ModelFile, tasks: ReadonlyArray<Task>) =>
 
 /** Proposes tokens to follow an answer. */
 export type Draft = (answer: ReadonlyArray<number>) => ReadonlyArray<number>
+
+/** Returns drafts made of what is known to come: `right` of the first tokens, then wrong ones, `count` in all. */
+export const drafting =
+  (wanted: ReadonlyArray<number>, right: (at: number) => number, count: number): Draft =>
+  ({ length }) =>
+    wanted.slice(length, length + count).map((token, index) => (index < right(length) ? token : (token + 1) % 1000))
 
 /** Represents the host's side of one job. */
 export interface Host {

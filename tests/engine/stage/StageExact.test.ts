@@ -5,19 +5,22 @@
  */
 import { expect } from "bun:test"
 import { join } from "node:path"
+import { EngineConfig } from "@weft/engine/EngineConfig"
 import * as ModelFile from "@weft/engine/ModelFile"
 import * as StageFrame from "@weft/engine/pipeline/StageFrame"
 import * as StageLoop from "@weft/engine/pipeline/StageLoop"
+import * as StageSupervisor from "@weft/engine/pipeline/StageSupervisor"
+import * as StageWindow from "@weft/engine/pipeline/StageWindow"
 import * as StageFile from "@weft/engine/stage/StageFile"
 import { isFirst, isLast } from "@weft/engine/stage/StageKeys"
 import * as StageLayout from "@weft/engine/stage/StageLayout"
 import { nearestCut, type StageRules } from "@weft/engine/stage/StageRules"
 import * as Shape from "@weft/infra/bench/model/Shape"
-import { Effect, Either } from "effect"
+import { Duration, Effect, Either, Mailbox, Schema } from "effect"
 import * as LlamaStage from "../../../packages/engine/src/internal/llama/LlamaStage.ts"
 import { it } from "../../support/effect.ts"
 import { directory } from "../../support/processes.ts"
-import { stageModels } from "../../support/stageModels.ts"
+import { stageModel, stageModels } from "../../support/stageModels.ts"
 import { endToken, greedy } from "../asking.ts"
 import { writeModel } from "../looping.ts"
 import { contextTokens, drive, host, task, truth, warm } from "../pipeline/staging.ts"
@@ -39,29 +42,36 @@ const cutsOf = (rules: StageRules): ReadonlyArray<ReadonlyArray<number>> => {
   return [...new Map(sets.map((set) => [set.join(), set])).values()]
 }
 
-/** Cuts the model and opens its stages; returns their loops. */
-const openStages = Effect.fnUntraced(function* (
-  { header, path, rules, source }: Prepared,
-  cuts: ReadonlyArray<number>
-) {
+/** Cuts the model; returns the checked files of its stages. */
+const cutAt = Effect.fnUntraced(function* ({ header, path, rules, source }: Prepared, cuts: ReadonlyArray<number>) {
   const bounds = [0, ...cuts, rules.layers]
-  const loops: Array<StageLoop.StageLoop> = []
-  for (const [index, to] of bounds.slice(1).entries()) {
-    const range = { from: bounds[index] ?? 0, to }
-    const out = `${path}.${range.from}-${to}`
-    yield* StageFile.write(source, yield* StageLayout.make(header, range), out)
-    const { inputScale } = (yield* ModelFile.open(out, { kind: "stage" })).header.stage ?? {}
-    const sizes = { contextTokens, slots: tasks.length, rowsMax: StageLoop.rowsMax, threads: 1 }
-    const ends = { isFirst: isFirst(range), isLast: isLast({ to, layers: rules.layers }) }
-    const llama = yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        LlamaStage.open({ path: out, accelerator: "cpu", gpuLayers: 0, ...sizes, ...ends, onProgress: () => {} })
-      ),
-      ({ close }) => Effect.sync(close)
-    )
-    loops.push(StageLoop.make(llama, { contextTokens, slots: tasks.length, pairRows: false, inputScale }))
-  }
-  return loops
+  return yield* Effect.forEach(bounds.slice(1), (to, index) =>
+    Effect.gen(function* () {
+      const range = { from: bounds[index] ?? 0, to }
+      const out = `${path}.${range.from}-${to}`
+      yield* StageFile.write(source, yield* StageLayout.make(header, range), out)
+      return yield* ModelFile.open(out, { kind: "stage" })
+    })
+  )
+})
+
+/** Opens a stage in this process; returns its loop. */
+const openStage = Effect.fnUntraced(function* ({ header, path }: ModelFile.ModelFile) {
+  const stage = header.stage ?? { from: 0, to: 0, layers: 0, inputScale: undefined }
+  const sizes = { contextTokens, slots: tasks.length, rowsMax: StageWindow.rowsMax, threads: 1 }
+  const ends = { isFirst: isFirst(stage), isLast: isLast(stage) }
+  const llama = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      LlamaStage.open({ path, accelerator: "cpu", gpuLayers: 0, ...sizes, ...ends, onProgress: () => {} })
+    ),
+    ({ close }) => Effect.sync(close)
+  )
+  return StageLoop.make(llama, {
+    contextTokens,
+    slots: tasks.length,
+    pairRows: false,
+    inputScale: stage.inputScale
+  })
 })
 
 /** Returns what the stages answer to each task, of which `counts` says how many tokens there are. */
@@ -92,7 +102,7 @@ const isExact = Effect.fnUntraced(function* (whole: Prepared) {
   expect(new Set(wanted.flat()).size).toBeGreaterThan(12)
   for (const cuts of cutsOf(whole.rules)) {
     const given = yield* Effect.scoped(
-      Effect.flatMap(openStages(whole, cuts), (loops) =>
+      Effect.flatMap(Effect.flatMap(cutAt(whole, cuts), Effect.forEach(openStage)), (loops) =>
         answers(
           loops,
           wanted.map((tokens) => tokens.length)
@@ -124,3 +134,36 @@ it.live(
     }),
   60_000
 )
+
+/** Those whose stages a host must treat otherwise: scaled input, zeros for a head, positions of several parts. */
+for (const name of ["gemma2", "gpt-oss", "glm4moe"])
+  it.live(
+    `${name} answers the same out of child processes`,
+    () =>
+      Effect.gen(function* () {
+        const whole = yield* prepare(yield* directory, stageModel(name))
+        const wanted = yield* truth(yield* ModelFile.open(whole.path), tasks)
+        const back = yield* Mailbox.make<StageFrame.StageFrame>()
+        const stages: Array<StageSupervisor.Stage> = []
+        const give = (index: number, frame: Uint8Array) => Either.getOrThrow(stages[index]?.send(frame) ?? Either.void)
+        for (const [index, file] of (yield* cutAt(whole, [2, 4])).entries())
+          stages.push(
+            yield* StageSupervisor.make({
+              file,
+              config: Schema.decodeSync(EngineConfig)({ contextTokens, slots: tasks.length, threads: 1 }),
+              memoryBytesMax: 1e9,
+              lease: Duration.seconds(60),
+              onFrame: (frame, { isForHost }) => {
+                if (isForHost) back.unsafeOffer(Either.getOrThrow(StageFrame.decode(frame)))
+                else give(index + 1, frame)
+              }
+            })
+          )
+        const hosts = tasks.map((one, job) => host(job, one, wanted[job]?.length ?? 0))
+        const ended = Effect.raceAll(stages.map((stage) => stage.ended))
+        const received = Effect.orDie(Effect.raceFirst(back.take, ended))
+        yield* drive(hosts, (frame) => give(0, StageFrame.encode(frame)), received)
+        expect(hosts.map(({ tokens }) => tokens)).toEqual(wanted.map((tokens) => [...tokens]))
+      }),
+    60_000
+  )

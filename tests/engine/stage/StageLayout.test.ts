@@ -61,15 +61,15 @@ for (const model of stageModels)
         const names = header.tensors.map(({ name }) => name)
         expect([...held, ...drafting(header, rules)].toSorted()).toEqual([...names, ...more].toSorted())
         for (const layout of layouts) yield* checkLayout(layout, source)
-        const layersBytes = layouts.reduce((sum, layout) => sum + layerBytesOf(layout), 0)
-        expect(layersBytes).toBe(sizes.layersBytes.reduce((sum, bytes) => sum + bytes, 0))
+        const layerBytes = layouts.reduce((sum, layout) => sum + blockBytesOf(layout), 0)
+        expect(layerBytes).toBe(sizes.layerBytes.reduce((sum, bytes) => sum + bytes, 0))
       })
       const choices = FastCheck.sample(FastCheck.nat(2 ** 31 - 1), { numRuns: 8, seed: 7 })
       yield* Effect.forEach([0, 2 ** 31 - 1, ...choices], check)
     })
   )
 
-const layerBytesOf = ({ tensors }: StageLayout.StageLayout): number =>
+const blockBytesOf = ({ tensors }: StageLayout.StageLayout): number =>
   tensors.reduce((sum, { name, sizeBytes }) => sum + (name.startsWith("blk.") ? sizeBytes : 0), 0)
 
 const checkLayout = Effect.fnUntraced(function* (layout: StageLayout.StageLayout, source: GgufSource.ByteSource) {
@@ -134,11 +134,11 @@ const only = (name: string) => Effect.flatMap(directory, (folder) => prepare(fol
 it.live("the parts of a model have the sizes that its stages have", () =>
   Effect.gen(function* () {
     const { header, rules } = yield* only("llama")
-    const { embeddingBytes, headBytes, layersBytes, sharedBytes } = yield* layerSizes(header)
-    expect(layersBytes.length).toBe(6)
+    const { embeddingBytes, headBytes, layerBytes, sharedBytes } = yield* layerSizes(header)
+    expect(layerBytes.length).toBe(6)
     const dataBytes = (range: StageRange) =>
       Effect.map(StageLayout.make(header, range), ({ dataOffset, sizeBytes }) => sizeBytes - dataOffset)
-    const [layer = 0] = layersBytes
+    const [layer = 0] = layerBytes
     const standIn = (standInRows * header.embeddingLength * 84) / 256
     expect(yield* dataBytes({ from: 0, to: 2 })).toBe(embeddingBytes + 2 * layer + sharedBytes)
     expect(yield* dataBytes({ from: 2, to: 4 })).toBe(standIn + 2 * layer + sharedBytes)
@@ -147,7 +147,7 @@ it.live("the parts of a model have the sizes that its stages have", () =>
     const tied = yield* layerSizes((yield* only("llama-tied")).header)
     expect(tied.headBytes).toBe(tied.embeddingBytes)
     const drafts = yield* layerSizes((yield* only("deepseek2")).header)
-    expect(drafts.layersBytes.length).toBe(6)
+    expect(drafts.layerBytes.length).toBe(6)
   })
 )
 

@@ -1,7 +1,7 @@
 /**
- * The draws of one job at the tail: the tokens that its sequence holds, and a sampler that has seen those of the answer.
- * A window that changes tokens which the sampler has seen makes a new one, so what is drawn at a place depends on the
- * tokens before it and the seed alone. Owned by the stage loop.
+ * The draws of one job at the tail: the tokens that its sequence holds, and a sampler that has seen those of the
+ * answer. A window that changes tokens which the sampler has seen makes a new one, so what is drawn at a place depends
+ * on the tokens before it and the seed alone. Owned by the stage loop.
  */
 
 import type { Sampler } from "../internal/llama/LlamaSampler.ts"

@@ -1,6 +1,7 @@
 /**
  * What stages say to each other, one frame a message: a fixed little-endian header of 32 bytes, then a payload whose
- * length the header says. Pure. `open`, `window` and `close` go on to the next stage, `tokens` and `failed` to the host.
+ * length the header says. Pure. `open`, `window` and `close` go on to the next stage, `tokens` and `failed` to the
+ * host.
  */
 import * as Msgpack from "@weft/mesh/Msgpack"
 import * as PlainDecode from "@weft/mesh/PlainDecode"
@@ -258,7 +259,8 @@ const hiddenOf = (values: Uint8Array, element: number): Window["hidden"] => {
 
 /** Returns the memory of `bytes` as the numbers' constructors take it; copied where it begins at an odd place. */
 const aligned = (bytes: Uint8Array, each: number): readonly [ArrayBufferLike, number, number] => {
-  const whole = bytes.byteOffset % each === 0 ? bytes : bytes.slice()
+  // The `slice` of a Buffer would be no copy.
+  const whole = bytes.byteOffset % each === 0 ? bytes : new Uint8Array(bytes)
   return [whole.buffer, whole.byteOffset, whole.length / each]
 }
 

@@ -1,7 +1,8 @@
 /**
- * The jobs of one stage and the turns that compute them. A turn is one decode: of waiting windows of several answers, or
- * of one window of a prompt; where both wait they take turns. A job holds a slot from its `open` to its `close`. What
- * goes on to the next stage or back to the host comes out of `turn`. All calls are synchronous and belong to one thread.
+ * The jobs of one stage and the turns that compute them. A turn is one decode: of waiting windows of several answers,
+ * or of one window of a prompt; where both wait they take turns. A job holds a slot from its `open` to its `close`.
+ * What goes on to the next stage or back to the host comes out of `turn`. All calls are synchronous and belong to one
+ * thread.
  */
 import type { Decode } from "../BatchLoop.ts"
 import { DecodeFault } from "../BatchLoop.ts"
@@ -10,7 +11,7 @@ import * as StageDraw from "./StageDraw.ts"
 import type { Close, JobName, JobTerms, Open, StageFrame, Window } from "./StageFrame.ts"
 import * as StageWindow from "./StageWindow.ts"
 
-/** Represents the bounds of a stage loop; the `rowsMax` of its stage is at least `rowsMax` here. */
+/** Represents the bounds of a stage loop; the `rowsMax` of its stage is at least that of `StageWindow`. */
 export interface StageLimits {
   /** Cells of each slot. */
   readonly contextTokens: number
@@ -36,9 +37,6 @@ export interface StageLoop {
    */
   readonly turn: () => ReadonlyArray<StageFrame>
 }
-
-/** Most rows of one decode of a stage. */
-export const rowsMax = StageWindow.promptRowsMax
 
 /** Returns the loop of an open stage; its decodes are plain ones unless said otherwise. */
 export const make = (llama: LlamaStage, limits: StageLimits, decode?: Decode): StageLoop =>

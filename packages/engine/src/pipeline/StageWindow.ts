@@ -7,6 +7,9 @@ export const promptRowsMax = BatchPlan.canonicalTokens
 /** Most rows of one decode of answers, and of each window in it: from 64 on llama.cpp computes attention in tiles. */
 export const answerRowsMax = 63
 
+/** Most rows of one decode: those of a prompt's chunk, as answers have fewer. */
+export const rowsMax = promptRowsMax
+
 /** Represents what a stage knows of its model. */
 export interface StageBounds {
   /** The rows are tokens without hidden states. */

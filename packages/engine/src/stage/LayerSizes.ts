@@ -12,7 +12,7 @@ import { placeOf } from "./StageTensors.ts"
  */
 export interface LayerSizes {
   /** One for each layer that answers run through, in their order. */
-  readonly layersBytes: ReadonlyArray<number>
+  readonly layerBytes: ReadonlyArray<number>
   /** What turns tokens into hidden states: in the first stage. */
   readonly embeddingBytes: number
   /** What turns hidden states into logits: in the last stage. Where it is the embedding again, its bytes again. */
@@ -36,15 +36,15 @@ export const layerSizes = (header: GgufHeader): Either.Either<LayerSizes, StageR
 // internal
 
 const sum = (header: GgufHeader, layers: number): LayerSizes => {
-  const layersBytes = new Array<number>(layers).fill(0)
+  const layerBytes = new Array<number>(layers).fill(0)
   let [embeddingBytes, headBytes, sharedBytes] = [0, 0, 0]
   for (const tensor of header.tensors) {
     const place = placeOf(tensor)
     if (place._tag === "Embedding") embeddingBytes += tensor.sizeBytes
     else if (place._tag === "Head") headBytes += tensor.sizeBytes
     else if (place._tag === "Shared") sharedBytes += tensor.sizeBytes
-    else if (place.layer < layers) layersBytes[place.layer] = (layersBytes[place.layer] ?? 0) + tensor.sizeBytes
+    else if (place.layer < layers) layerBytes[place.layer] = (layerBytes[place.layer] ?? 0) + tensor.sizeBytes
   }
   const isTied = !header.tensors.some(({ name }) => name === "output.weight")
-  return { layersBytes, embeddingBytes, headBytes: headBytes + (isTied ? embeddingBytes : 0), sharedBytes }
+  return { layerBytes, embeddingBytes, headBytes: headBytes + (isTied ? embeddingBytes : 0), sharedBytes }
 }

@@ -1,9 +1,11 @@
 /**
- * A part of a model and its context in this process, as `Llama.ts` is of a whole one: tokens or hidden states in, hidden
- * states or tokens out. It computes in the exact profile alone, as only so the parts give together what the whole gives.
+ * A part of a model and its context in this process, as `Llama.ts` is of a whole one: tokens or hidden states in,
+ * hidden states or tokens out. It computes in the exact profile alone, as only so the parts give together what the
+ * whole gives.
  */
 import { cc, type Pointer } from "bun:ffi"
 import { join } from "node:path"
+import { EngineError } from "../../EngineError.ts"
 import { type LlamaCells, type LlamaSizes, makeRows } from "./Llama.ts"
 import * as LlamaSampler from "./LlamaSampler.ts"
 import * as LlamaText from "./LlamaText.ts"
@@ -81,6 +83,8 @@ export const open = (options: LlamaStageOptions): LlamaStage => {
 
 const signatures = {
   ...Native.signatures,
+  stage_fits: { args: ["ptr"], returns: "bool" },
+  stage_drop: { args: ["ptr"], returns: "void" },
   stage_open: { args: ["ptr", "i32", "i32", "i32", "i32", "i32", "bool", "bool"], returns: "ptr" },
   stage_close: { args: ["ptr"], returns: "void" },
   stage_width: { args: ["ptr"], returns: "i32" },
@@ -91,8 +95,14 @@ const compile = () => cc({ source: join(import.meta.dir, "stage.c"), symbols: si
 
 const openStage = (native: ReturnType<typeof compile>["symbols"], options: LlamaStageOptions): Pointer => {
   const { contextTokens, isFirst, isLast, rowsMax, slots, threads } = options
+  const model = Native.openModel(native, { ...options, profile: "exact" })
+  if (!native.stage_fits(model)) {
+    native.stage_drop(model)
+    const detail = "layers of this model take more in than others give out; let one peer serve it whole"
+    throw new EngineError({ reason: "model_unloadable", detail })
+  }
   const handle = native.stage_open(
-    Native.openModel(native, { ...options, profile: "exact" }),
+    model,
     Native.int(contextTokens),
     Native.int(slots),
     Native.int(rowsMax),

@@ -103,8 +103,8 @@ export const noRoom = (slots: number, contextTokens: number): EngineError => {
   return new EngineError({ reason: "model_unloadable", detail })
 }
 
-/** Returns a pointer as the number it is: 64-bit systems use 48 bits. */
-export const numeric = (pointer: Pointer | bigint): Pointer => Number(pointer) as Pointer // a brand without a constructor
+/** Returns a pointer as the number it is, as 64-bit systems use 48 bits; cast, as the brand has no constructor. */
+export const numeric = (pointer: Pointer | bigint): Pointer => Number(pointer) as Pointer
 
 /**
  * Returns a whole number as Bun's calls into C need it: where the engine happens to keep one as a double (3.0, or

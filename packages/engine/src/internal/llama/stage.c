@@ -42,25 +42,26 @@ void stage_close(struct engine *e) {
   engine_close(e);
 }
 
-/* Takes the model over, also where it fails; null then. */
+/* Whether a row is as wide on its way in as between layers: otherwise it is not what another stage gives out. */
+bool stage_fits(struct llama_model *model) {
+  return llama_model_n_embd(model) > 0 && llama_model_n_layer(model) > 0 &&
+         llama_model_n_embd_inp(model) == llama_model_n_embd(model);
+}
+
+void stage_drop(struct llama_model *model) { llama_model_free(model); }
+
+/* Takes the model over, which fits, also where it fails; null then. */
 void *stage_open(struct llama_model *model, int32_t context_tokens, int32_t sequences, int32_t batch, int32_t threads,
                  int32_t cell_type, bool takes_hidden, bool gives_hidden) {
-  const int32_t width = llama_model_n_embd(model);
-  const int32_t layers = llama_model_n_layer(model);
   const int rope = llama_model_rope_type(model);
-  /* A row that is wider on its way in than between layers is not what another stage gave out. */
-  if (width < 1 || layers < 1 || llama_model_n_embd_inp(model) != width) {
-    llama_model_free(model);
-    return NULL;
-  }
   struct engine *e = engine_watched(model, context_tokens, sequences, batch, threads, cell_type,
                                     gives_hidden ? catch_hidden : NULL);
   if (e == NULL) return NULL;
   struct edges *edges = calloc(1, sizeof *edges);
-  edges->width = width;
+  edges->width = llama_model_n_embd(model);
   edges->takes_hidden = takes_hidden;
   edges->gives_hidden = gives_hidden;
-  snprintf(edges->last_output, sizeof edges->last_output, "l_out-%d", layers - 1);
+  snprintf(edges->last_output, sizeof edges->last_output, "l_out-%d", llama_model_n_layer(model) - 1);
   if (takes_hidden && (rope == ROPE_MULTIPLE || rope == ROPE_MULTIPLE_INTERLEAVED))
     edges->positions = calloc((size_t)batch * POSITION_PARTS, sizeof *edges->positions);
   e->edges = edges;

@@ -1,0 +1,114 @@
+/**
+ * The host of a stage: a process of its own that holds one part of a model, so that a fault in native code ends it
+ * alone. Stage frames come from the supervisor and go back to it over descriptor 3, as they come; between two turns the
+ * host looks for more, and without work it waits and uses no processor time.
+ */
+import * as PlainDecode from "@weft/mesh/PlainDecode"
+import { Effect, Either, ParseResult, type Scope } from "effect"
+import { EngineError, fromOpening } from "../EngineError.ts"
+import { channelDescriptor } from "../EngineHost.ts"
+import { HostInbox, type HostWork } from "../HostInbox.ts"
+import * as HostTuning from "../HostTuning.ts"
+import * as FrameSocket from "../internal/FrameSocket.ts"
+import * as LlamaStage from "../internal/llama/LlamaStage.ts"
+import * as StageFrame from "./StageFrame.ts"
+import * as StageLoop from "./StageLoop.ts"
+import { type StageEvent, StageLoad } from "./StageProtocol.ts"
+import { rowsMax } from "./StageWindow.ts"
+
+/** Runs the host until the supervisor closes the channel; fails where it says what no supervisor says. */
+export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(function* () {
+  const inbox = new HostInbox()
+  const socket = yield* FrameSocket.open(channelDescriptor, {
+    onFrame: (frame) => inbox.push(frame),
+    onClose: () => inbox.close()
+  })
+  const send = (message: StageEvent | Uint8Array): void => void socket.send(message)
+  const first = yield* inbox.first
+  if (first === undefined) return
+  const load = yield* decodeLoad(first)
+  const opened = yield* Effect.either(openStage(load, (fraction) => send({ _tag: "Progress", fraction })))
+  if (Either.isLeft(opened)) {
+    const { detail, reason } = opened.left
+    return send({ _tag: "Refused", reason, detail: detail.slice(0, detailCharactersMax) })
+  }
+  const llama = opened.right
+  const tuning = HostTuning.make(llama, tuningOptions(load), () => performance.now())
+  send({ _tag: "Ready", width: llama.width, calibration: tuning.calibration })
+  const loop = StageLoop.make(llama, { ...load, inputScale: load.inputScale }, tuning.decode)
+  return yield* inbox.serve(new Serving(loop, send))
+})
+
+// internal
+
+/** Most characters of a refusal: the bound of its schema. */
+const detailCharactersMax = 1024
+
+const broken = (detail: string) => new EngineError({ reason: "protocol_broken", detail })
+
+const decodeStageLoad = PlainDecode.decoder(StageLoad)
+
+const decodeLoad = (frame: unknown) =>
+  Either.mapLeft(decodeStageLoad(frame), (issue) => broken(ParseResult.TreeFormatter.formatIssueSync(issue)))
+
+const openStage = (load: StageLoad, onProgress: (fraction: number) => void) =>
+  Effect.acquireRelease(
+    Effect.try({
+      try: () => LlamaStage.open({ ...load, rowsMax, onProgress }),
+      catch: fromOpening
+    }),
+    (llama) => Effect.sync(llama.close)
+  )
+
+const tuningOptions = ({ calibration, contextTokens, threads }: StageLoad): HostTuning.HostTuningOptions => ({
+  profile: "exact",
+  threadsMax: threads,
+  prefillTokens: rowsMax,
+  contextTokens,
+  calibration
+})
+
+/** The frames of a host, from the channel to the loop and back. */
+class Serving implements HostWork {
+  #taken = 0
+
+  constructor(
+    private readonly loop: StageLoop.StageLoop,
+    private readonly send: (message: StageEvent | Uint8Array) => void
+  ) {}
+
+  busy(): boolean {
+    return !this.loop.idle()
+  }
+
+  step(frames: ReadonlyArray<unknown>): EngineError | undefined {
+    for (const frame of frames) {
+      if (!(frame instanceof Uint8Array)) return broken("a second command")
+      const wrong = this.#take(frame)
+      if (wrong !== undefined) return wrong
+    }
+    const computes = this.loop.waiting() > 0
+    if (!computes && this.loop.idle() && frames.length === 0) return undefined
+    const startedMs = performance.now()
+    for (const frame of this.loop.turn()) this.send(StageFrame.encode(frame))
+    const took = computes ? { decodeSeconds: (performance.now() - startedMs) / 1000 } : {}
+    this.send({ _tag: "Turn", taken: this.#taken, waiting: this.loop.waiting(), ...took })
+    return undefined
+  }
+
+  /** Hands a frame to the loop. What another peer got wrong fails its job; what the supervisor did ends this host. */
+  #take(bytes: Uint8Array): EngineError | undefined {
+    this.#taken++
+    const peeked = StageFrame.peek(bytes)
+    if (Either.isLeft(peeked)) return broken(peeked.left.message)
+    const frame = StageFrame.decode(bytes)
+    if (Either.isLeft(frame)) {
+      const { epoch, job } = peeked.right
+      this.send(StageFrame.encode({ kind: "failed", epoch, job, reason: frame.left.message }))
+      return undefined
+    }
+    if (frame.right.kind === "tokens" || frame.right.kind === "failed") return broken(`a ${frame.right.kind} frame`)
+    this.loop.submit(frame.right)
+    return undefined
+  }
+}
