@@ -203,6 +203,7 @@ class Taking implements EdgeIn, StreamListener {
 
   detach(): void {
     this.#taker = undefined
+    this.#feed = new Frames.FrameFeed(0)
   }
 
   reset(): void {
