@@ -117,15 +117,17 @@ describe("a group", () => {
   test("begins a new epoch after a fault, and gives up at the fourth within five minutes", () => {
     let [state] = serving(0)
     for (let fault = 0; fault < 3; fault++) {
-      state = take(state, [{ _tag: "Faulted", reason: "silent" }])[0]
+      state = take(state, [{ _tag: "Faulted", epoch: fault + 1, reason: "silent" }])[0]
       expect([state.phase, state.epoch]).toEqual(["healing", fault + 2])
       state = take(
         state,
         [0, 1, 2].map((lease) => ready(lease, fault + 2))
       )[0]
     }
-    expect(take(state, [{ _tag: "Faulted", reason: "silent" }])[0].phase).toBe("disbanded")
-    const late = take(state, [{ _tag: "Faulted", reason: "silent" }], now + 301_000)[0]
+    expect(take(state, [{ _tag: "Faulted", epoch: 4, reason: "silent" }])[0].phase).toBe("disbanded")
+    // Said of an epoch that is over.
+    expect(take(state, [{ _tag: "Faulted", epoch: 3, reason: "silent" }])[1]).toEqual([])
+    const late = take(state, [{ _tag: "Faulted", epoch: 4, reason: "silent" }], now + 301_000)[0]
     expect([late.phase, late.faults]).toEqual(["healing", 1])
   })
 

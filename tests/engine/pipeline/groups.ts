@@ -107,7 +107,7 @@ export class World {
       this.#chance.pick<GroupHappening>([
         { _tag: "Lost", lease: Math.max(1, lease), reason: "died" },
         { _tag: "Parted", lease, epoch: epoch - this.#chance.below(2), peer, reason: "no way" },
-        { _tag: "Faulted", reason: "silent" }
+        { _tag: "Faulted", epoch, reason: "silent" }
       ])
     )
   }

@@ -69,7 +69,7 @@ export type GroupHappening =
   /** The lease is over, said by the stage or seen by the end of its stream. */
   | { readonly _tag: "Lost"; readonly lease: number; readonly reason: string }
   /** An answer came to a halt, and no stage is known to be at fault. */
-  | { readonly _tag: "Faulted"; readonly reason: string }
+  | { readonly _tag: "Faulted"; readonly epoch: number; readonly reason: string }
   /** Time passes; to be said every second. */
   | { readonly _tag: "Looked" }
   /** The entry wants the group no more. */

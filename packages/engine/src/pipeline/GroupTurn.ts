@@ -80,7 +80,7 @@ class Turn {
   take(happening: GroupHappening): void {
     switch (happening._tag) {
       case "Faulted":
-        return void this.#faulted(happening.reason)
+        return void this.#faulted(happening.epoch, happening.reason)
       case "Looked":
         return void this.#looked()
       case "Dissolved":
@@ -150,8 +150,8 @@ class Turn {
 
   // What the host sees
 
-  #faulted(reason: string): void {
-    if (this.#state.phase !== "serving") return
+  #faulted(epoch: number, reason: string): void {
+    if (this.#state.phase !== "serving" || epoch !== this.#state.epoch) return
     const isLate = this.#now - this.#state.faultMs > faultsMs
     this.#state.faults = isLate ? 1 : this.#state.faults + 1
     this.#state.faultMs = this.#now

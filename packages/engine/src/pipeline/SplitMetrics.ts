@@ -1,8 +1,8 @@
 /** What the peers of pipelines count; one registry for the process, served with the peer's own figures. */
 import { Counter, Gauge } from "prom-client"
 
-/** Counts the leases of stages that this peer gave; minus `leasesEnded` they are those that live. */
-export const leases = new Counter({ name: "weft_split_leases_total", help: "Stages that were reserved at this peer" })
+/** Counts the streams on which hosts asked for a stage; minus `leasesEnded` they are those that live. */
+export const leases = new Counter({ name: "weft_split_leases_total", help: "Stages that hosts asked this peer for" })
 
 /** Counts the ends of leases; `released` is the good one. */
 export const leasesEnded = new Counter({
@@ -11,11 +11,20 @@ export const leasesEnded = new Counter({
   labelNames: ["reason"] as const
 })
 
-/** Shows the groups that this peer hosts. */
-export const groups = new Gauge({
+/** Shows the groups that this peer hosts, as `phases` says them. */
+export const observeGroups = (phases: () => ReadonlyArray<string>): void => {
+  hosted.phases = phases
+}
+const hosted: { phases: () => ReadonlyArray<string> } = { phases: () => [] }
+new Gauge({
   name: "weft_split_groups",
   help: "Pipelines that this peer hosts, by state",
-  labelNames: ["state"] as const
+  labelNames: ["state"] as const,
+  collect() {
+    this.reset()
+    for (const state of ["forming", "serving", "healing"])
+      this.set({ state }, hosted.phases().filter((phase) => phase === state).length)
+  }
 })
 
 /** Counts what went wrong in groups that this peer hosts. */
