@@ -19,13 +19,12 @@ afterAll(() => llama.close())
 /** Returns the events of an answer that consists of `tokens`, up to its end. */
 const feed = (tokens: ReadonlyArray<number>, stop: ReadonlyArray<string> = [], maxTokens?: number) => {
   const request = ask("hello", { stop, ...(maxTokens === undefined ? {} : { maxTokens }) })
-  const answer = EngineAnswer.make(llama, { request, prompt: [1, 4, 5], seed: 0, contextTokens, cachedTokens: 0 })
+  const answer = EngineAnswer.make(llama, { request, promptTokens: 3, contextTokens, cachedTokens: 0 })
   const events: Array<GenerateEvent> = []
   for (const token of tokens) {
     events.push(...answer.add(token))
     if (events.at(-1)?._tag === "Finished") break
   }
-  answer.sampler.close()
   return events
 }
 

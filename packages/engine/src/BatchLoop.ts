@@ -8,6 +8,7 @@ import * as BatchPlan from "./BatchPlan.ts"
 import * as EngineAnswer from "./EngineAnswer.ts"
 import type { GenerateEvent, GenerateRequest, Profile } from "./Generation.ts"
 import type { Llama } from "./internal/llama/Llama.ts"
+import type { Sampler } from "./internal/llama/LlamaSampler.ts"
 import * as SlotChoice from "./SlotChoice.ts"
 
 /** Represents an event and the answer it belongs to. */
@@ -90,6 +91,8 @@ interface Slot {
   key: number
   prompt: number
   answer: EngineAnswer.EngineAnswer | undefined
+  /** Has seen the answer's tokens; there with it. */
+  sampler: Sampler | undefined
 }
 
 /** The share of a slot in the next decode of prompts. */
@@ -168,12 +171,19 @@ class Loop implements BatchLoop {
       }
       for (const event of begun) events.push([key, event])
       if (last === "Failed" || last === "Finished") this.#release(slot)
-      else this.#prompts.push(slot)
+      else this.#begin(slot, prepared)
     }
   }
 
+  #begin(slot: Slot, { prompt, request, seed }: PreparedRequest): void {
+    const sampler = this.llama.openSampler(request.sampling, seed, prompt)
+    for (const token of request.resume?.tokens ?? []) sampler.accept(token)
+    slot.sampler = sampler
+    this.#prompts.push(slot)
+  }
+
   /** Gives a request its slot with the cells that are of use to it; none where all are taken. */
-  #take(key: number, { prompt, request, seed }: PreparedRequest): Slot | undefined {
+  #take(key: number, { prompt, request }: PreparedRequest): Slot | undefined {
     const { contextTokens, profile } = this.limits
     const resumed = request.resume?.tokens ?? []
     const tokens = Int32Array.from([...prompt, ...resumed]).subarray(0, contextTokens)
@@ -193,7 +203,8 @@ class Loop implements BatchLoop {
     slot.usedAt = ++this.#uses
     slot.key = key
     const cachedTokens = Math.min(kept, prompt.length)
-    slot.answer = EngineAnswer.make(this.llama, { request, prompt, seed, contextTokens, cachedTokens })
+    const promptTokens = prompt.length
+    slot.answer = EngineAnswer.make(this.llama, { request, promptTokens, contextTokens, cachedTokens })
     return slot
   }
 
@@ -291,8 +302,8 @@ class Loop implements BatchLoop {
     )
 
   #draw(row: number, slot: Slot, events: Array<KeyedEvent>): void {
-    if (slot.answer === undefined) return
-    const token = slot.answer.sampler.draw(row)
+    if (slot.answer === undefined || slot.sampler === undefined) return
+    const token = slot.sampler.draw(row)
     const drawn = slot.answer.add(token)
     for (const event of drawn) events.push([slot.key, event])
     if (drawn.at(-1)?._tag === "Finished") this.#release(slot)
@@ -301,7 +312,8 @@ class Loop implements BatchLoop {
 
   /** Ends the answer of a slot; its cells stay. */
   #release(slot: Slot): void {
-    slot.answer?.sampler.close()
+    slot.sampler?.close()
+    slot.sampler = undefined
     slot.answer = undefined
     for (const list of [this.#prompts, this.#answering]) {
       const at = list.indexOf(slot)
@@ -319,7 +331,8 @@ const emptySlot = (index: number, contextTokens: number): Slot => ({
   usedAt: 0,
   key: 0,
   prompt: 0,
-  answer: undefined
+  answer: undefined,
+  sampler: undefined
 })
 
 /**

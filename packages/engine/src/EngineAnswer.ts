@@ -1,17 +1,17 @@
 /**
- * One answer while it is made: how its tokens are drawn and the text that comes of them. Owned by the batch loop;
- * tokens flow in one by one, events out. An answer that was begun elsewhere is replayed first, and what its client
- * has of it is not given out again.
+ * One answer while it is made: the text that comes of its tokens, and where it ends. Owned by who draws the tokens, or
+ * has them drawn; they flow in one by one, events out. An answer that was begun elsewhere is replayed first, and what
+ * its client has of it is not given out again.
  */
 import type { GenerateEvent, GenerateFailure, GenerateRequest } from "./Generation.ts"
-import type { Llama } from "./internal/llama/Llama.ts"
-import type { Sampler } from "./internal/llama/LlamaSampler.ts"
+import type { LlamaText } from "./internal/llama/LlamaText.ts"
 import * as StopMatcher from "./StopMatcher.ts"
 import * as Utf8Assembler from "./Utf8Assembler.ts"
 
 /** Represents a running answer. */
 export interface EngineAnswer {
-  readonly sampler: Sampler
+  /** Most tokens it may have, those begun elsewhere included. */
+  readonly tokensMax: number
   /**
    * Returns the events of what was given elsewhere: mostly none. The last is `Finished` where the answer had come to
    * its end there, and `Failed` where the request does not fit itself. Called once, before the first `add`.
@@ -21,58 +21,58 @@ export interface EngineAnswer {
   readonly add: (token: number) => ReadonlyArray<GenerateEvent>
 }
 
+/** Represents what an answer needs of a vocabulary. */
+export type AnswerText = Pick<LlamaText, "vocabularyTokens" | "piece" | "endsAnswer">
+
 /** Represents what an answer is made from. */
 export interface EngineAnswerOptions {
   readonly request: GenerateRequest
-  readonly prompt: ArrayLike<number>
-  readonly seed: number
+  /** Tokens of the prompt. */
+  readonly promptTokens: number
   readonly contextTokens: number
   /** Tokens of the prompt whose cells were there; for the usage. */
   readonly cachedTokens: number
 }
 
-/** Returns the answer to a request; its sampler stays open until the batch loop closes it. */
-export const make = (llama: Llama, options: EngineAnswerOptions): EngineAnswer => new Answer(llama, options)
+/** Returns the answer to a request. */
+export const make = (text: AnswerText, options: EngineAnswerOptions): EngineAnswer => new Answer(text, options)
 
 // internal
 
 class Answer implements EngineAnswer {
-  readonly sampler: Sampler
+  readonly tokensMax: number
   readonly #characters = Utf8Assembler.make()
   readonly #stops: StopMatcher.StopMatcher
-  readonly #lengthMax: number
   #length = 0
   /** UTF-16 units that the client has and the replay has not reached yet. */
   #known: number
 
   constructor(
-    private readonly llama: Llama,
+    private readonly text: AnswerText,
     private readonly options: EngineAnswerOptions
   ) {
-    const { contextTokens, prompt, request, seed } = options
-    this.sampler = llama.openSampler(request.sampling, seed, prompt)
+    const { contextTokens, promptTokens, request } = options
     this.#stops = StopMatcher.make(request.stop)
-    this.#lengthMax = Math.min(request.maxTokens ?? contextTokens, contextTokens - prompt.length)
+    this.tokensMax = Math.min(request.maxTokens ?? contextTokens, contextTokens - promptTokens)
     this.#known = request.resume?.textLength ?? 0
   }
 
   begin(): ReadonlyArray<GenerateEvent> {
     const { resume } = this.options.request
     if (resume === undefined) return []
-    if (resume.tokens.length > this.#lengthMax) return misfit("more tokens than the answer may have")
+    if (resume.tokens.length > this.tokensMax) return misfit("more tokens than the answer may have")
     let text = ""
     for (const token of resume.tokens) {
-      if (token < 0 || token >= this.llama.vocabularyTokens || this.llama.endsAnswer(token))
+      if (token < 0 || token >= this.text.vocabularyTokens || this.text.endsAnswer(token))
         return misfit(`token ${token}, which no answer of this model holds`)
-      this.sampler.accept(token)
       this.#length++
-      const step = this.#stops.push(this.#characters.push(this.llama.piece(token)))
+      const step = this.#stops.push(this.#characters.push(this.text.piece(token)))
       text += step.emit
       if (!step.stopped) continue
       if (this.#length < resume.tokens.length) return misfit("tokens after a stop string")
       return this.#resumed(this.#finish(text, [], "stop"))
     }
-    if (this.#length === this.#lengthMax) return this.#resumed(this.#finishWithRest(text, [], "length"))
+    if (this.#length === this.tokensMax) return this.#resumed(this.#finishWithRest(text, [], "length"))
     // Text is held back up to the end of an answer: who has it all has seen that end.
     if (resume.textLength > text.length) return this.#resumed(this.#finishWithRest(text, [], "stop"))
     const owed = this.#unknown(text)
@@ -80,11 +80,11 @@ class Answer implements EngineAnswer {
   }
 
   add(token: number): ReadonlyArray<GenerateEvent> {
-    if (this.llama.endsAnswer(token)) return this.#finishWithRest("", [], "stop")
+    if (this.text.endsAnswer(token)) return this.#finishWithRest("", [], "stop")
     this.#length++
-    const step = this.#stops.push(this.#characters.push(this.llama.piece(token)))
+    const step = this.#stops.push(this.#characters.push(this.text.piece(token)))
     if (step.stopped) return this.#finish(step.emit, [token], "stop")
-    if (this.#length >= this.#lengthMax) return this.#finishWithRest(step.emit, [token], "length")
+    if (this.#length >= this.tokensMax) return this.#finishWithRest(step.emit, [token], "length")
     return [{ _tag: "Delta", text: step.emit, tokens: [token] }]
   }
 
@@ -97,8 +97,8 @@ class Answer implements EngineAnswer {
   }
 
   #finish(text: string, drawn: ReadonlyArray<number>, finishReason: "stop" | "length"): ReadonlyArray<GenerateEvent> {
-    const { cachedTokens, prompt } = this.options
-    const usage = { promptTokens: prompt.length, completionTokens: this.#length, cachedTokens }
+    const { cachedTokens, promptTokens } = this.options
+    const usage = { promptTokens, completionTokens: this.#length, cachedTokens }
     const finished: GenerateEvent = { _tag: "Finished", finishReason, usage }
     const unknown = this.#unknown(text)
     return unknown === "" && drawn.length === 0

@@ -4,18 +4,16 @@
  * per turn. Between turns the host looks for commands; without work it waits and uses no processor time.
  */
 import * as PlainDecode from "@weft/mesh/PlainDecode"
-import { Effect, Either, ParseResult, Random, type Scope } from "effect"
+import { Effect, Either, ParseResult, type Scope } from "effect"
 import * as BatchLoop from "./BatchLoop.ts"
-import * as ChatTemplate from "./ChatTemplate.ts"
 import { EngineError, fromOpening } from "./EngineError.ts"
 import { HostCommand, type HostEvent } from "./EngineProtocol.ts"
 import type { EngineTuning } from "./EngineTuning.ts"
-import type { GenerateFailure, GenerateRequest, Prompt } from "./Generation.ts"
 import { HostInbox, type HostWork } from "./HostInbox.ts"
 import * as HostTuning from "./HostTuning.ts"
+import * as IncomingRequests from "./IncomingRequests.ts"
 import * as FrameSocket from "./internal/FrameSocket.ts"
 import * as Llama from "./internal/llama/Llama.ts"
-import * as PromptTokens from "./PromptTokens.ts"
 
 /** Descriptor of the channel in the host's process, the first after the standard ones. */
 export const channelDescriptor = 3
@@ -85,24 +83,22 @@ const openModel = (load: Load, send: (event: HostEvent) => void) =>
 /** The requests of a host, from their frames to their events. */
 class Serving implements HostWork {
   readonly #loop: BatchLoop.BatchLoop
-  readonly #template: Effect.Effect<ChatTemplate.ChatTemplate, GenerateFailure>
-  /** Requests whose prompts are not tokenised yet, oldest first. */
-  readonly #incoming = new Map<number, GenerateRequest>()
+  readonly #incoming: IncomingRequests.IncomingRequests
   #told: EngineTuning
 
   constructor(
-    private readonly llama: Llama.Llama,
+    llama: Llama.Llama,
     private readonly tuning: HostTuning.HostTuning,
-    private readonly load: Load,
+    load: Load,
     private readonly send: (event: HostEvent) => void
   ) {
     this.#loop = BatchLoop.make(llama, { ...load, prefillTokens: tuning.prefillTokens }, tuning.decode)
-    this.#template = Effect.runSync(Effect.cached(compileTemplate(llama)))
+    this.#incoming = IncomingRequests.make(llama, load.contextTokens)
     this.#told = tuning.tuning()
   }
 
   busy(): boolean {
-    return this.#incoming.size > 0 || !this.#loop.idle()
+    return !this.#incoming.isEmpty() || !this.#loop.idle()
   }
 
   /** Follows commands and computes one turn; returns what is wrong with a command. */
@@ -114,7 +110,7 @@ class Serving implements HostWork {
       if (command.right._tag === "Load") return broken("a second Load")
       this.#follow(command.right, cancelled)
     }
-    const refused = this.#incoming.size > 0 ? this.#prepareSome() : []
+    const refused = this.#incoming.prepareSome((key, prepared) => this.#loop.submit(key, prepared))
     if (this.#loop.idle()) {
       if (cancelled.length > 0 || refused.length > 0) this.send({ _tag: "Turn", cancelled, events: refused })
       return undefined
@@ -131,72 +127,11 @@ class Serving implements HostWork {
 
   #follow(command: Exclude<HostCommand, Load>, cancelled: Array<number>): void {
     if (command._tag === "Generate") {
-      this.#incoming.set(command.key, command.request)
+      this.#incoming.add(command.key, command.request)
       return
     }
-    this.#incoming.delete(command.key)
+    this.#incoming.drop(command.key)
     this.#loop.cancel(command.key)
     cancelled.push(command.key)
   }
-
-  /** Tokenises prompts, oldest first, as many as a turn has time for; returns the failures. */
-  #prepareSome(): ReadonlyArray<BatchLoop.KeyedEvent> {
-    const refused: Array<BatchLoop.KeyedEvent> = []
-    let characters = 0
-    for (const [key, request] of this.#incoming) {
-      if (characters >= preparedCharactersMax) break
-      this.#incoming.delete(key)
-      characters += promptCharacters(request.prompt)
-      const preparing = prepareRequest(request, this.llama, this.#template, this.load.contextTokens)
-      const prepared = Effect.runSync(Effect.either(preparing))
-      if (Either.isRight(prepared)) this.#loop.submit(key, prepared.right)
-      else refused.push([key, { _tag: "Failed", failure: prepared.left }])
-    }
-    return refused
-  }
 }
-
-/** Prompt characters after which a turn tokenises no further prompt: llama.cpp takes some 10 ms for as many. */
-const preparedCharactersMax = 64 * 1024
-
-const promptCharacters = (prompt: Prompt): number => {
-  switch (prompt._tag) {
-    case "Chat":
-      return prompt.messages.reduce((sum, { content }) => sum + content.length, 0)
-    case "Text":
-      return prompt.text.length
-    case "Tokens":
-      return prompt.tokens.length
-  }
-}
-
-const compileTemplate = (llama: Llama.Llama) =>
-  ChatTemplate.compile(llama.chatTemplate, {
-    bosToken: llama.beginText,
-    eosToken: llama.endText,
-    controlTokens: llama.controlTokens.map(({ text }) => text)
-  }).pipe(
-    Effect.mapError(
-      (error): GenerateFailure => ({
-        code: "invalid_request",
-        message: error.message.slice(0, 1024),
-        param: "messages"
-      })
-    )
-  )
-
-const prepareRequest = Effect.fnUntraced(function* (
-  request: GenerateRequest,
-  llama: Llama.Llama,
-  template: Effect.Effect<ChatTemplate.ChatTemplate, GenerateFailure>,
-  contextTokens: number
-) {
-  const stranger = request.sampling.logitBias.find(([token]) => token < 0 || token >= llama.vocabularyTokens)
-  if (stranger !== undefined) {
-    const message = `logit_bias names token ${stranger[0]}; this model has ${llama.vocabularyTokens} tokens.`
-    return yield* Effect.fail<GenerateFailure>({ code: "invalid_request", message, param: "logit_bias" })
-  }
-  const prompt = yield* PromptTokens.make(request.prompt, llama, template, contextTokens)
-  const seed = request.sampling.seed ?? (yield* Random.nextIntBetween(0, 0xffff_ffff))
-  return { request, prompt, seed } satisfies BatchLoop.PreparedRequest
-})

@@ -15,6 +15,26 @@ const turnEventsMax = 5000
 
 const AnswerKey = Schema.NonNegativeInt
 
+/** Represents a request for an answer. */
+export const GenerateCommand = Schema.TaggedStruct("Generate", { key: AnswerKey, request: GenerateRequest })
+/** Represents that nobody waits for an answer any more. */
+export const CancelCommand = Schema.TaggedStruct("Cancel", { key: AnswerKey })
+/** Represents how much of a model is loaded. */
+export const ProgressEvent = Schema.TaggedStruct("Progress", { fraction: Schema.Number.pipe(Schema.between(0, 1)) })
+/** Represents why a model is not loaded; the host ends behind it. */
+export const RefusedEvent = Schema.TaggedStruct("Refused", {
+  reason: EngineErrorReason,
+  detail: Schema.String.pipe(Schema.maxLength(1024))
+})
+/** Represents what came of one turn. */
+export const TurnEvent = Schema.TaggedStruct("Turn", {
+  /** Seconds the decode took; absent where nothing was computed. */
+  decodeSeconds: Schema.optional(Schema.Number.pipe(Schema.nonNegative())),
+  events: Schema.Array(Schema.Tuple(AnswerKey, GenerateEvent)).pipe(Schema.maxItems(turnEventsMax)),
+  /** Answers that were let go before this turn; their slots may be taken again in it. */
+  cancelled: Schema.Array(AnswerKey).pipe(Schema.maxItems(turnEventsMax))
+})
+
 /** Represents what the supervisor tells the host: `Load` once and first, then any of the others. */
 export const HostCommand = Schema.Union(
   Schema.TaggedStruct("Load", {
@@ -29,24 +49,18 @@ export const HostCommand = Schema.Union(
     pairRows: Schema.Boolean,
     calibration: Schema.optional(Calibration)
   }),
-  Schema.TaggedStruct("Generate", { key: AnswerKey, request: GenerateRequest }),
-  Schema.TaggedStruct("Cancel", { key: AnswerKey })
+  GenerateCommand,
+  CancelCommand
 )
 export type HostCommand = typeof HostCommand.Type
 
 /** Represents what the host reports. An answer ends with its `Finished` or `Failed`, or in `cancelled`. */
 export const HostEvent = Schema.Union(
-  Schema.TaggedStruct("Progress", { fraction: Schema.Number.pipe(Schema.between(0, 1)) }),
+  ProgressEvent,
   Schema.TaggedStruct("Ready", {}),
   /** What the host uses from now on; `calibration` is there where it was measured just now. */
   Schema.TaggedStruct("Tuned", { tuning: EngineTuning, calibration: Schema.optional(Calibration) }),
-  Schema.TaggedStruct("Refused", { reason: EngineErrorReason, detail: Schema.String.pipe(Schema.maxLength(1024)) }),
-  Schema.TaggedStruct("Turn", {
-    /** Seconds the decode took; absent where nothing was computed. */
-    decodeSeconds: Schema.optional(Schema.Number.pipe(Schema.nonNegative())),
-    events: Schema.Array(Schema.Tuple(AnswerKey, GenerateEvent)).pipe(Schema.maxItems(turnEventsMax)),
-    /** Answers that were let go before this turn; their slots may be taken again in it. */
-    cancelled: Schema.Array(AnswerKey).pipe(Schema.maxItems(turnEventsMax))
-  })
+  RefusedEvent,
+  TurnEvent
 )
 export type HostEvent = typeof HostEvent.Type

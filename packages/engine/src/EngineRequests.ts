@@ -4,7 +4,7 @@
  * host that ran a hostile file may say anything. Synchronous throughout; every request ends with one `Finished` or
  * `Failed`, or is closed.
  */
-import type { AnswerListener } from "./Engine.ts"
+import type { AnswerListener, CancelAnswer } from "./Engine.ts"
 import type { HostCommand, HostEvent } from "./EngineProtocol.ts"
 import { type GenerateEvent, type GenerateFailure, type GenerateRequest, isLast } from "./Generation.ts"
 
@@ -54,6 +54,25 @@ export interface EngineRequests {
 /** Returns an engine's requests, none open and no host up. */
 export const make = (limits: EngineRequestsLimits, handlers: EngineRequestsHandlers): EngineRequests =>
   new Requests(limits, handlers)
+
+/** Asks for one answer; returns what cancels it. */
+export const ask = (requests: EngineRequests, request: GenerateRequest, listen: AnswerListener): CancelAnswer => {
+  const key = requests.open(request, listen)
+  return () => requests.close(key)
+}
+
+/** Returns the failure of a request for another model. */
+export const modelNotFound = ({ model }: GenerateRequest): GenerateFailure => ({
+  code: "model_not_found",
+  message: `This engine does not hold the model ${model}.`,
+  param: "model"
+})
+
+/** The failure of requests whose engine ends with its owner. */
+export const shuttingDown: GenerateFailure = {
+  code: "shutting_down",
+  message: "This engine is shutting down. Send the request again to reach another one."
+}
 
 // internal
 

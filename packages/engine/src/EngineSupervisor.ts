@@ -7,11 +7,11 @@ import { availableParallelism } from "node:os"
 import { basename, resolve } from "node:path"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import { Effect, FiberId, FiberSet, RcRef, Schema } from "effect"
-import type { AnswerListener, CancelAnswer, Engine } from "./Engine.ts"
+import type { AnswerListener, Engine } from "./Engine.ts"
 import { EngineConfig } from "./EngineConfig.ts"
 import { EngineError } from "./EngineError.ts"
 import * as EngineMetrics from "./EngineMetrics.ts"
-import type { EngineRequests, RequestCounts } from "./EngineRequests.ts"
+import * as EngineRequests from "./EngineRequests.ts"
 import { type GenerateFailure, type GenerateRequest, isLast, type Profile } from "./Generation.ts"
 import * as ModelFile from "./ModelFile.ts"
 import * as SupervisedHost from "./SupervisedHost.ts"
@@ -61,10 +61,11 @@ export const make = Effect.fn("EngineSupervisor.make")(function* (options: Engin
   const run = yield* FiberSet.makeRuntime<never>()
   const generate: Engine["generate"] = (request, listen) => {
     if (request.model !== model.id) {
-      listen([{ _tag: "Failed", failure: notFound(request) }])
+      listen([{ _tag: "Failed", failure: EngineRequests.modelNotFound(request) }])
       return () => {}
     }
-    if (request.profile !== "exact" || config.profile === "exact") return open(main.requests, request, listen)
+    if (request.profile !== "exact" || config.profile === "exact")
+      return EngineRequests.ask(main.requests, request, listen)
     let isCancelled = false
     const tell: AnswerListener = (events) => {
       if (!isCancelled) listen(events)
@@ -91,15 +92,10 @@ export const make = Effect.fn("EngineSupervisor.make")(function* (options: Engin
 
 // internal
 
-const open = (requests: EngineRequests, request: GenerateRequest, listen: AnswerListener): CancelAnswer => {
-  const key = requests.open(request, listen)
-  return () => requests.close(key)
-}
-
 /** Answers as long as the host that does is held. */
-const untilAnswered = (requests: EngineRequests, request: GenerateRequest, listen: AnswerListener) =>
+const untilAnswered = (requests: EngineRequests.EngineRequests, request: GenerateRequest, listen: AnswerListener) =>
   Effect.async<void>((resume) => {
-    const cancel = open(requests, request, (events) => {
+    const cancel = EngineRequests.ask(requests, request, (events) => {
       listen(events)
       if (events.some(isLast)) resume(Effect.void)
     })
@@ -108,13 +104,13 @@ const untilAnswered = (requests: EngineRequests, request: GenerateRequest, liste
 
 /** Adds up the requests of a model's hosts. */
 const makeCounts = (model: string) => {
-  const known = new Map<Profile, RequestCounts>()
-  const sum = (): RequestCounts =>
+  const known = new Map<Profile, EngineRequests.RequestCounts>()
+  const sum = (): EngineRequests.RequestCounts =>
     [...known.values()].reduce(
       (all, { active, queued }) => ({ active: all.active + active, queued: all.queued + queued }),
       { active: 0, queued: 0 }
     )
-  const setter = (profile: Profile) => (counts: RequestCounts) => {
+  const setter = (profile: Profile) => (counts: EngineRequests.RequestCounts) => {
     known.set(profile, counts)
     const { active, queued } = sum()
     EngineMetrics.activeSequences.set({ model }, active)
@@ -150,9 +146,3 @@ const rejected = (error: ModelFile.ModelFileRejected) =>
   new EngineError({ reason: "file_rejected", detail: error.message, cause: error })
 
 const configInvalid = (detail: string) => new EngineError({ reason: "config_invalid", detail })
-
-const notFound = ({ model }: GenerateRequest): GenerateFailure => ({
-  code: "model_not_found",
-  message: `This engine does not hold the model ${model}.`,
-  param: "model"
-})

@@ -57,7 +57,7 @@ export const make = Effect.fn("SupervisedHost.make")(function* (
   )
   const status: Status = { state: "loading", starts: 0, processId: undefined, tuning: undefined, learnt: undefined }
   yield* supervise({ ...options, requests, status })
-  yield* Effect.addFinalizer(() => Effect.sync(() => stop(status, requests, shuttingDown)))
+  yield* Effect.addFinalizer(() => Effect.sync(() => stop(status, requests, EngineRequests.shuttingDown)))
   return {
     requests,
     state: () => status.state,
@@ -228,11 +228,6 @@ const decodeHostEvent = PlainDecode.decoder(HostEvent)
 
 const decodeEvent = (frame: unknown): Either.Either<HostEvent, EngineError> =>
   Either.mapLeft(decodeHostEvent(frame), (issue) => protocolBroken(ParseResult.TreeFormatter.formatIssueSync(issue)))
-
-const shuttingDown: GenerateFailure = {
-  code: "shutting_down",
-  message: "This engine is shutting down. Send the request again to reach another one."
-}
 
 const gaveUp: GenerateFailure = {
   code: "engine_lost",

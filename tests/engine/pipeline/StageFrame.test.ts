@@ -30,11 +30,11 @@ const window = FastCheck.record({
   })
 )
 
-const drawn = FastCheck.integer({ min: 1, max: 64 }).chain((rows) =>
+const drawn = FastCheck.integer({ min: 0, max: 64 }).chain((rows) =>
   FastCheck.record({
     kind: FastCheck.constant("tokens" as const),
     ...place,
-    drawn: FastCheck.integer({ min: rows, max: 512 }),
+    drawn: rows === 0 ? FastCheck.constant(0) : FastCheck.integer({ min: rows, max: 512 }),
     tokens: tokens(rows)
   })
 )

@@ -46,7 +46,8 @@ export const line = (files: ReadonlyArray<ModelFile.ModelFile>) =>
     const out: Array<StageFrame.StageFrame> = []
     const give = (index: number, bytes: Uint8Array): void => {
       const frame = Either.getOrThrow(StageFrame.decode(bytes))
-      if (frame.kind === "tokens" || frame.kind === "failed") out.push(frame)
+      if (frame.kind === "failed" || (frame.kind === "tokens" && frame.drawn > 0)) out.push(frame)
+      else if (frame.kind === "tokens") return
       else loops[index]?.submit(frame)
     }
     const turn = (index: number): void => {

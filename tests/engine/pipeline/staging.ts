@@ -137,6 +137,7 @@ export const host = (job: number, { prompt, sampling, seed }: Task, count: numbe
     take: (frame) => {
       if (frame.kind === "failed") failed = frame.reason
       if (frame.kind === "failed") return [{ kind: "close", ...name }]
+      if (frame.drawn === 0) return []
       tokens.push(...frame.tokens)
       if (tokens.length >= count) return [{ kind: "close", ...name }]
       if (frame.tokens.length < frame.drawn) {

@@ -68,12 +68,12 @@ export interface Window extends WindowPlace {
   readonly hidden: Float32Array | Float16Array | undefined
 }
 
-/** Represents what the tail drew for the window of the same place, from its first drawn row on. */
+/** Represents what the tail drew for the window of the same place, from its first drawn row on; it says so of each. */
 export interface Tokens extends WindowPlace {
   readonly kind: "tokens"
   /** `drawn` of the window. */
   readonly drawn: number
-  /** 1 to `drawn`; all but the last are the window's own drafts. */
+  /** 1 to `drawn`, none where that is 0; all but the last are the window's own drafts. */
   readonly tokens: Int32Array
 }
 
@@ -226,7 +226,8 @@ const countsOf = (kind: "window" | "tokens", view: DataView, payload: number) =>
   const element = view.getUint8(at.element)
   const valueBytes = elementBytes[element]
   if (valueBytes === undefined) return wrong("element", `${element} is none`)
-  if (rows < 1 || rows > rowsMax) return wrong("rows", `${rows}, not 1 to ${rowsMax}`)
+  const rowsMin = kind === "tokens" && drawn === 0 ? 0 : 1
+  if (rows < rowsMin || rows > rowsMax) return wrong("rows", `${rows}, not ${rowsMin} to ${rowsMax}`)
   if (kind === "window" && drawn > rows) return wrong("drawn", `${drawn} of ${rows} rows`)
   if (kind === "tokens" && (drawn < rows || drawn > rowsMax)) return wrong("drawn", `${drawn} for ${rows} tokens`)
   if (kind === "tokens" && valueBytes > 0) return wrong("element", "tokens have elements")

@@ -5,16 +5,14 @@
  */
 import * as PlainDecode from "@weft/mesh/PlainDecode"
 import { Effect, Either, ParseResult, type Scope } from "effect"
-import { EngineError, fromOpening } from "../EngineError.ts"
+import { EngineError } from "../EngineError.ts"
 import { channelDescriptor } from "../EngineHost.ts"
 import { HostInbox, type HostWork } from "../HostInbox.ts"
-import * as HostTuning from "../HostTuning.ts"
 import * as FrameSocket from "../internal/FrameSocket.ts"
-import * as LlamaStage from "../internal/llama/LlamaStage.ts"
 import * as StageFrame from "./StageFrame.ts"
-import * as StageLoop from "./StageLoop.ts"
+import type { StageLoop } from "./StageLoop.ts"
+import * as StageOpening from "./StageOpening.ts"
 import { type StageEvent, StageLoad } from "./StageProtocol.ts"
-import { rowsMax } from "./StageWindow.ts"
 
 /** Runs the host until the supervisor closes the channel; fails where it says what no supervisor says. */
 export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(function* () {
@@ -27,15 +25,13 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   const first = yield* inbox.first
   if (first === undefined) return
   const load = yield* decodeLoad(first)
-  const opened = yield* Effect.either(openStage(load, (fraction) => send({ _tag: "Progress", fraction })))
+  const opened = yield* Effect.either(StageOpening.open(load, (fraction) => send({ _tag: "Progress", fraction })))
   if (Either.isLeft(opened)) {
     const { detail, reason } = opened.left
     return send({ _tag: "Refused", reason, detail: detail.slice(0, detailCharactersMax) })
   }
-  const llama = opened.right
-  const tuning = HostTuning.make(llama, tuningOptions(load), () => performance.now())
-  send({ _tag: "Ready", width: llama.width, calibration: tuning.calibration })
-  const loop = StageLoop.make(llama, { ...load, inputScale: load.inputScale }, tuning.decode)
+  const { calibration, llama, loop } = opened.right
+  send({ _tag: "Ready", width: llama.width, calibration })
   return yield* inbox.serve(new Serving(loop, send))
 })
 
@@ -51,29 +47,12 @@ const decodeStageLoad = PlainDecode.decoder(StageLoad)
 const decodeLoad = (frame: unknown) =>
   Either.mapLeft(decodeStageLoad(frame), (issue) => broken(ParseResult.TreeFormatter.formatIssueSync(issue)))
 
-const openStage = (load: StageLoad, onProgress: (fraction: number) => void) =>
-  Effect.acquireRelease(
-    Effect.try({
-      try: () => LlamaStage.open({ ...load, rowsMax, onProgress }),
-      catch: fromOpening
-    }),
-    (llama) => Effect.sync(llama.close)
-  )
-
-const tuningOptions = ({ calibration, contextTokens, threads }: StageLoad): HostTuning.HostTuningOptions => ({
-  profile: "exact",
-  threadsMax: threads,
-  prefillTokens: rowsMax,
-  contextTokens,
-  calibration
-})
-
 /** The frames of a host, from the channel to the loop and back. */
 class Serving implements HostWork {
   #taken = 0
 
   constructor(
-    private readonly loop: StageLoop.StageLoop,
+    private readonly loop: StageLoop,
     private readonly send: (message: StageEvent | Uint8Array) => void
   ) {}
 

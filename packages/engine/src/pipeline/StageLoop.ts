@@ -272,7 +272,6 @@ class Loop implements StageLoop {
       return
     }
     job.draw.take(window)
-    if (window.drawn === 0) return
     const { drawn, epoch, position, round } = window
     const tokens = job.draw.verify(window, from)
     this.#due.push({ kind: "tokens", epoch, job: job.job, round, window: window.window, position, drawn, tokens })

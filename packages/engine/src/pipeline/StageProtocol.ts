@@ -4,7 +4,7 @@
  */
 import { Schema } from "effect"
 import { Accelerator } from "../EngineConfig.ts"
-import { EngineErrorReason } from "../EngineError.ts"
+import { ProgressEvent, RefusedEvent } from "../EngineProtocol.ts"
 import { Calibration } from "../EngineTuning.ts"
 import { widthMax } from "./StageFrame.ts"
 
@@ -25,12 +25,17 @@ export const StageLoad = Schema.TaggedStruct("Load", {
 })
 export type StageLoad = typeof StageLoad.Type
 
+/** Represents that frames are taken from now on; hidden states have `width` values. */
+export const ReadyEvent = Schema.TaggedStruct("Ready", {
+  width: Schema.Int.pipe(Schema.between(1, widthMax)),
+  calibration: Calibration
+})
+
 /** Represents what a stage's host reports. */
 export const StageEvent = Schema.Union(
-  Schema.TaggedStruct("Progress", { fraction: Schema.Number.pipe(Schema.between(0, 1)) }),
-  /** Frames are taken from now on; hidden states have `width` values. */
-  Schema.TaggedStruct("Ready", { width: Schema.Int.pipe(Schema.between(1, widthMax)), calibration: Calibration }),
-  Schema.TaggedStruct("Refused", { reason: EngineErrorReason, detail: Schema.String.pipe(Schema.maxLength(1024)) }),
+  ProgressEvent,
+  ReadyEvent,
+  RefusedEvent,
   /** Comes behind the frames of each turn. */
   Schema.TaggedStruct("Turn", {
     /** Frames taken since the start. */

@@ -6,20 +6,17 @@
 import { fileURLToPath } from "node:url"
 import * as PlainDecode from "@weft/mesh/PlainDecode"
 import { Deferred, Duration, Effect, Either, Option, ParseResult, Schedule, type Scope } from "effect"
-import { needsPairs } from "../BatchLoop.ts"
 import * as CalibrationFile from "../CalibrationFile.ts"
-import { type EngineConfig, threadsMost } from "../EngineConfig.ts"
+import type { EngineConfig } from "../EngineConfig.ts"
 import { EngineError } from "../EngineError.ts"
-import type { Calibration } from "../EngineTuning.ts"
 import * as HostWatch from "../HostWatch.ts"
 import * as HostProcess from "../internal/HostProcess.ts"
 import type { ModelFile } from "../ModelFile.ts"
-import { isFirst, isLast, type StageKeys } from "../stage/StageKeys.ts"
+import type { StageKeys } from "../stage/StageKeys.ts"
 import * as StageFrame from "./StageFrame.ts"
+import * as StageLaunch from "./StageLaunch.ts"
 import * as StageLeases from "./StageLeases.ts"
-import * as StageMemory from "./StageMemory.ts"
-import { StageEvent, type StageLoad } from "./StageProtocol.ts"
-import { rowsMax } from "./StageWindow.ts"
+import { StageEvent } from "./StageProtocol.ts"
 
 /** Represents what a stage is started with. */
 export interface StageOptions {
@@ -62,14 +59,8 @@ export interface Stage {
 export const make = Effect.fn("StageSupervisor.make")(function* (
   options: StageOptions
 ): Effect.fn.Return<Stage, EngineError, Scope.Scope> {
-  const { config, file } = options
-  const keys = file.header.stage
-  if (keys === undefined)
-    return yield* new EngineError({ reason: "file_rejected", detail: `${file.path} is no stage file; cut one` })
-  const contextTokens = Math.min(config.contextTokens, file.header.contextTokens)
-  const loading = { header: file.header, sizeBytes: file.sizeBytes, slots: config.slots, contextTokens }
-  const refusal = StageMemory.refusalOf(loading, options.memoryBytesMax)
-  if (refusal !== undefined) return yield* new EngineError({ reason: "model_unloadable", detail: refusal })
+  const { config } = options
+  const { contextTokens, keys, load, subject } = yield* StageLaunch.make(options)
   const clock = yield* Effect.clock
   const ready = yield* Deferred.make<Ready, EngineError>()
   const lost = yield* Deferred.make<never, EngineError>()
@@ -80,9 +71,8 @@ export const make = Effect.fn("StageSupervisor.make")(function* (
     onFrame: (frame) => traffic.onMessage(frame)
   })
   yield* Effect.forkScoped(Effect.catchAllCause(host.ended, (cause) => Deferred.failCause(lost, cause)))
-  const subject = calibrationSubject(options)
   const known = Option.getOrUndefined(yield* CalibrationFile.read(config.calibrationPath, subject))
-  host.send(loadCommand(options, keys, contextTokens, known))
+  host.send(load(known))
   const { calibration, width } = yield* Effect.raceFirst(Deferred.await(ready), Deferred.await(lost)).pipe(
     HostWatch.loading(config.loadDeadline)
   )
@@ -202,30 +192,3 @@ const decodeStageEvent = PlainDecode.decoder(StageEvent)
 
 const decodeEvent = (message: unknown) =>
   Either.mapLeft(decodeStageEvent(message), (issue) => broken(ParseResult.TreeFormatter.formatIssueSync(issue)))
-
-const calibrationSubject = ({ config, file }: StageOptions): CalibrationFile.CalibrationSubject => ({
-  sha256: file.sha256,
-  profile: "exact",
-  threadsMax: threadsMost(config),
-  prefillTokens: rowsMax
-})
-
-const loadCommand = (
-  { config, file }: StageOptions,
-  keys: StageKeys,
-  contextTokens: number,
-  calibration: Calibration | undefined
-): StageLoad => ({
-  _tag: "Load",
-  path: file.path,
-  accelerator: config.accelerator,
-  gpuLayers: config.gpuLayers,
-  contextTokens,
-  slots: config.slots,
-  threads: threadsMost(config),
-  isFirst: isFirst(keys),
-  isLast: isLast(keys),
-  pairRows: needsPairs(file.header.quantization),
-  ...(keys.inputScale === undefined ? {} : { inputScale: keys.inputScale }),
-  ...(calibration === undefined ? {} : { calibration })
-})

@@ -1,0 +1,137 @@
+/**
+ * The host of a pipeline: the process of its first stage, which drives the answers of all stages. Commands and the frames
+ * of later stages come from the engine over descriptor 3, events and the frames for the next stage go back the same way.
+ * Between turns the host looks for more; without work it waits and uses no processor time.
+ */
+import * as PlainDecode from "@weft/mesh/PlainDecode"
+import { Effect, Either, ParseResult, type Scope } from "effect"
+import { EngineError } from "../EngineError.ts"
+import { channelDescriptor } from "../EngineHost.ts"
+import { HostInbox, type HostWork } from "../HostInbox.ts"
+import * as IncomingRequests from "../IncomingRequests.ts"
+import * as FrameSocket from "../internal/FrameSocket.ts"
+import type { LlamaText } from "../internal/llama/LlamaText.ts"
+import * as Draft from "./Draft.ts"
+import { PipelineCommand, type PipelineEvent, type PipelineLoad } from "./PipelineHostProtocol.ts"
+import * as PipelineJobs from "./PipelineJobs.ts"
+import * as StageFrame from "./StageFrame.ts"
+import type { StageLoop } from "./StageLoop.ts"
+import * as StageOpening from "./StageOpening.ts"
+
+/** Runs the host until the engine closes the channel; fails where it says what no engine says, or llama.cpp fails. */
+export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(function* () {
+  const inbox = new HostInbox()
+  const socket = yield* FrameSocket.open(channelDescriptor, {
+    onFrame: (frame) => inbox.push(frame),
+    onClose: () => inbox.close()
+  })
+  const send = (message: PipelineEvent | Uint8Array): void => void socket.send(message)
+  const first = yield* inbox.first
+  if (first === undefined) return
+  const load = yield* decodeCommand(first)
+  if (load._tag !== "Load") return yield* broken(`the first command is ${load._tag}`)
+  const opened = yield* Effect.either(StageOpening.open(load, (fraction) => send({ _tag: "Progress", fraction })))
+  if (Either.isLeft(opened)) {
+    const { detail, reason } = opened.left
+    return send({ _tag: "Refused", reason, detail: detail.slice(0, detailCharactersMax) })
+  }
+  const { calibration, llama, loop } = opened.right
+  if (llama.text === undefined) return yield* broken("the stage is not the first one")
+  send({ _tag: "Ready", width: llama.width, calibration })
+  return yield* inbox.serve(new Serving(load, loop, llama.text, send))
+})
+
+// internal
+
+/** Most characters of a refusal: the bound of its schema. */
+const detailCharactersMax = 1024
+
+const broken = (detail: string) => new EngineError({ reason: "protocol_broken", detail })
+
+const decodePipelineCommand = PlainDecode.decoder(PipelineCommand)
+
+const decodeCommand = (frame: unknown) =>
+  Either.mapLeft(decodePipelineCommand(frame), (issue) => broken(ParseResult.TreeFormatter.formatIssueSync(issue)))
+
+/** What the engine sends, on its way to the jobs, and what they give on its way back. */
+class Serving implements HostWork {
+  readonly #incoming: IncomingRequests.IncomingRequests
+  readonly #jobs: PipelineJobs.PipelineJobs
+  #cancelled: Array<number> = []
+
+  constructor(
+    load: PipelineLoad,
+    loop: StageLoop,
+    text: LlamaText,
+    private readonly send: (message: PipelineEvent | Uint8Array) => void
+  ) {
+    this.#incoming = IncomingRequests.make(text, load.contextTokens)
+    const drafter = load.speculates ? Draft.lookup : Draft.none
+    this.#jobs = PipelineJobs.make({ ...load, loop, text, drafter, now: () => performance.now() })
+  }
+
+  busy(): boolean {
+    return !this.#incoming.isEmpty() || !this.#jobs.idle()
+  }
+
+  step(frames: ReadonlyArray<unknown>): EngineError | undefined {
+    let isLook = false
+    for (const frame of frames) {
+      const command = frame instanceof Uint8Array ? this.#receive(frame) : decodeCommand(frame)
+      if (command !== undefined && Either.isLeft(command)) return command.left
+      const wrong = command === undefined ? undefined : this.#follow(command.right)
+      if (wrong !== undefined) return wrong
+      isLook ||= command?.right._tag === "Look"
+    }
+    const refused = this.#incoming.prepareSome((key, prepared) => this.#jobs.submit(key, prepared))
+    if (isLook) this.#jobs.look()
+    const turn = this.#jobs.turn()
+    for (const frame of turn.frames) this.send(StageFrame.encode(frame))
+    this.#report(turn, refused)
+    if (isLook) this.send({ _tag: "Seen", stats: this.#jobs.stats() })
+    return undefined
+  }
+
+  /** Takes a frame of a later stage, which the engine has checked. */
+  #receive(bytes: Uint8Array): Either.Either<never, EngineError> | undefined {
+    const frame = StageFrame.decode(bytes)
+    if (Either.isLeft(frame)) return Either.left(broken(frame.left.message))
+    const { kind } = frame.right
+    if (frame.right.kind !== "tokens" && frame.right.kind !== "failed") return Either.left(broken(`a ${kind} frame`))
+    this.#jobs.receive(frame.right)
+    return undefined
+  }
+
+  #follow(command: PipelineCommand): EngineError | undefined {
+    switch (command._tag) {
+      case "Load":
+        return broken("a second Load")
+      case "Generate":
+        this.#incoming.add(command.key, command.request)
+        return undefined
+      case "Cancel":
+        this.#incoming.drop(command.key)
+        this.#jobs.cancel(command.key)
+        this.#cancelled.push(command.key)
+        return undefined
+      case "Connect":
+        this.#jobs.connect(command.epoch)
+        return undefined
+      case "Disconnect":
+        this.#jobs.disconnect()
+        return undefined
+      case "Look":
+        return undefined
+    }
+  }
+
+  #report(turn: PipelineJobs.PipelineTurn, refused: PipelineJobs.PipelineTurn["events"]): void {
+    for (const fault of turn.faults) this.send({ _tag: "Fault", ...fault })
+    const { decodeSeconds } = turn
+    const cancelled = this.#cancelled
+    const events = refused.length > 0 ? [...refused, ...turn.events] : turn.events
+    this.#cancelled = []
+    if (cancelled.length === 0 && events.length === 0 && decodeSeconds === undefined) return
+    this.send({ _tag: "Turn", cancelled, events, ...(decodeSeconds === undefined ? {} : { decodeSeconds }) })
+  }
+}

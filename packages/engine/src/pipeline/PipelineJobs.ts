@@ -1,0 +1,323 @@
+/**
+ * The answers of a pipeline and the turns that drive them. A turn hands the windows that may be sent to the first stage,
+ * which is in this process, computes one decode of it, and gives out the frames for the stages behind; what the tail
+ * decides comes in between turns and becomes events. Answers beyond the slots wait in order, and all wait while the
+ * pipeline is down. All calls are synchronous and belong to the host's one thread.
+ */
+import type { KeyedEvent, PreparedRequest } from "../BatchLoop.ts"
+import * as EngineAnswer from "../EngineAnswer.ts"
+import type { GenerateEvent, GenerateFailure } from "../Generation.ts"
+import type { Drafter } from "./Draft.ts"
+import * as DraftPlan from "./DraftPlan.ts"
+import * as JobState from "./JobState.ts"
+import * as LoopTime from "./LoopTime.ts"
+import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
+import type { Failed, StageFrame, Tokens } from "./StageFrame.ts"
+import type { StageLoop } from "./StageLoop.ts"
+
+/** Represents what the answers of a pipeline are made with. */
+export interface PipelineJobsOptions {
+  readonly loop: StageLoop
+  readonly text: EngineAnswer.AnswerText
+  readonly slots: number
+  /** Cells of a slot of every stage. */
+  readonly contextTokens: number
+  /** Silence beyond the time that was measured, after which a job's window counts as lost. */
+  readonly stallMs: number
+  readonly drafter: Drafter
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number
+}
+
+/** Represents what came of a turn. */
+export interface PipelineTurn {
+  readonly events: ReadonlyArray<KeyedEvent>
+  /** For the next stage; hidden states in them hold until the next turn. */
+  readonly frames: ReadonlyArray<StageFrame>
+  readonly faults: ReadonlyArray<PipelineFault>
+  /** Absent where nothing was computed. */
+  readonly decodeSeconds: number | undefined
+}
+
+/** Represents the answers of a pipeline. */
+export interface PipelineJobs {
+  /** The next turn would do nothing, unless something comes in before it. */
+  readonly idle: () => boolean
+  /** Puts a request at the end of the queue; its prompt is shorter than the context. */
+  readonly submit: (key: number, prepared: PreparedRequest) => void
+  /** Drops an answer and frees its slot on all stages; nothing happens where it has ended. */
+  readonly cancel: (key: number) => void
+  /** The pipeline is up under this number: all answers begin there anew. An older number is of no effect. */
+  readonly connect: (epoch: number) => void
+  /** The pipeline is down: answers wait. */
+  readonly disconnect: () => void
+  /** Takes a frame of a later stage; what is stale is dropped. */
+  readonly receive: (frame: Tokens | Failed) => void
+  /** Looks for windows that nothing was heard of for too long; the fault comes with the next turn, once an epoch. */
+  readonly look: () => void
+  readonly turn: () => PipelineTurn
+  readonly stats: () => PipelineStats
+}
+
+/** Returns the answers of a pipeline that is down, none yet. */
+export const make = (options: PipelineJobsOptions): PipelineJobs => new Jobs(options)
+
+// internal
+
+/** Refusals by stages after which an answer is given up, if none of its tokens came in between: another peer's turn. */
+const refusalsMax = 3
+/** Silence that is borne where nothing was measured: a stage reads its weights from a disk at its first window. */
+const unmeasuredMs = 30_000
+/** A u32 names a job. */
+const jobsMax = 2 ** 32
+
+interface Job {
+  readonly key: number
+  readonly number: number
+  readonly prepared: PreparedRequest
+  readonly answer: EngineAnswer.EngineAnswer
+  readonly state: JobState.JobState
+  readonly plan: DraftPlan.DraftPlan
+  /** What the plan said of the tokens known now. */
+  pace: JobState.Pace | undefined
+  /** It is open on the stages of this epoch. */
+  isOpen: boolean
+  refusals: number
+  /** When something of it last came in or went out. */
+  movedMs: number
+}
+
+class Jobs implements PipelineJobs {
+  /** Oldest first. */
+  readonly #waiting = new Map<number, PreparedRequest>()
+  /** Those that hold a slot, by their number. */
+  readonly #jobs = new Map<number, Job>()
+  #jobNext = 0
+  #epoch = 0
+  #isConnected = false
+  /** The stall of this epoch was told. */
+  #isStalled = false
+  #loopTime = LoopTime.none
+  #drafted = 0
+  #accepted = 0
+  #events: Array<KeyedEvent> = []
+  #faults: Array<PipelineFault> = []
+
+  constructor(private readonly options: PipelineJobsOptions) {}
+
+  idle(): boolean {
+    return this.options.loop.idle() && this.#events.length === 0 && this.#faults.length === 0 && !this.#mayAdmit()
+  }
+
+  submit(key: number, prepared: PreparedRequest): void {
+    this.#waiting.set(key, prepared)
+  }
+
+  cancel(key: number): void {
+    this.#waiting.delete(key)
+    this.#events = this.#events.filter(([of]) => of !== key)
+    const job = this.#jobs.values().find((one) => one.key === key)
+    if (job !== undefined) this.#end(job)
+  }
+
+  connect(epoch: number): void {
+    if (epoch <= this.#epoch) return
+    this.#epoch = epoch
+    this.#isConnected = true
+    this.#isStalled = false
+    this.#loopTime = LoopTime.none
+    for (const job of this.#jobs.values()) this.#open(job)
+  }
+
+  disconnect(): void {
+    for (const job of this.#jobs.values()) this.#close(job)
+    this.#isConnected = false
+  }
+
+  receive(frame: Tokens | Failed): void {
+    const job = this.#jobs.get(frame.job)
+    if (!this.#isConnected || frame.epoch !== this.#epoch || job?.isOpen !== true) return
+    if (frame.kind === "failed") this.#refused(job, frame.reason)
+    else this.#take(job, frame)
+  }
+
+  look(): void {
+    if (this.#isStalled || !this.#isConnected) return
+    const rows = Math.max(0, ...this.#jobs.values().map(({ state }) => state.rowsUnderWay()))
+    const { now, stallMs } = this.options
+    // A window waits behind those of all other jobs at most.
+    const expectedMs = (LoopTime.expectedMs(this.#loopTime, rows) ?? unmeasuredMs) * (this.#jobs.size + 1)
+    const quietMsMax = stallMs + expectedMs
+    const nowMs = now()
+    const stuck = this.#jobs.values().find(({ movedMs, state }) => {
+      return state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
+    })
+    if (stuck === undefined) return
+    this.#isStalled = true
+    const seconds = ((nowMs - stuck.movedMs) / 1000).toFixed(1)
+    this.#fault(`no stage was heard of for ${seconds} s with windows under way`)
+  }
+
+  turn(): PipelineTurn {
+    this.#admit()
+    for (const job of this.#jobs.values()) this.#send(job)
+    const { loop, now } = this.options
+    const computes = loop.waiting() > 0
+    const startedMs = now()
+    const given = loop.turn()
+    const tookMs = now() - startedMs
+    for (const frame of given) this.#give(frame, tookMs)
+    const frames = given.filter(({ epoch }) => this.#isConnected && epoch === this.#epoch).filter(isForStages)
+    const turn = { frames, events: this.#events, faults: this.#faults }
+    this.#events = []
+    this.#faults = []
+    return { ...turn, decodeSeconds: computes ? tookMs / 1000 : undefined }
+  }
+
+  stats(): PipelineStats {
+    const loopMs = LoopTime.oneRowMs(this.#loopTime)
+    const { ownMs } = this.#loopTime
+    return { ...(loopMs === undefined ? {} : { loopMs }), ownMs, drafted: this.#drafted, accepted: this.#accepted }
+  }
+
+  #mayAdmit(): boolean {
+    return this.#isConnected && this.#waiting.size > 0 && this.#jobs.size < this.options.slots
+  }
+
+  #admit(): void {
+    for (const [key, prepared] of this.#waiting) {
+      if (!this.#mayAdmit()) return
+      this.#waiting.delete(key)
+      const job = this.#jobOf(key, prepared)
+      const begun = job.answer.begin()
+      const last = begun.at(-1)?._tag
+      if (last !== "Failed")
+        this.#tell(job, { _tag: "Started", promptTokens: prepared.prompt.length, seed: prepared.seed })
+      for (const event of begun) this.#tell(job, event)
+      if (last === "Failed" || last === "Finished") continue
+      this.#jobs.set(job.number, job)
+      this.#open(job)
+    }
+  }
+
+  #jobOf(key: number, prepared: PreparedRequest): Job {
+    const { contextTokens, drafter, text } = this.options
+    const { prompt, request } = prepared
+    const answer = EngineAnswer.make(text, { request, promptTokens: prompt.length, contextTokens, cachedTokens: 0 })
+    const resumed = request.resume?.tokens.slice(0, answer.tokensMax) ?? []
+    const { vocabularyTokens } = text
+    const state = JobState.make({ prompt, resumed, tokensMax: answer.tokensMax, vocabularyTokens })
+    this.#jobNext = (this.#jobNext + 1) % jobsMax
+    const plan = DraftPlan.make(drafter)
+    const number = this.#jobNext
+    return { key, number, prepared, answer, state, plan, pace: undefined, isOpen: false, refusals: 0, movedMs: 0 }
+  }
+
+  #tell({ key }: Job, event: GenerateEvent): void {
+    this.#events.push([key, event])
+  }
+
+  #fault(reason: string): void {
+    this.#faults.push({ epoch: this.#epoch, reason: reason.slice(0, reasonCharactersMax) })
+  }
+
+  /** Opens a job on all stages of this epoch, from its beginning. */
+  #open(job: Job): void {
+    const { prompt, request, seed } = job.prepared
+    const name = { epoch: this.#epoch, job: job.number }
+    const promptTokens = prompt.length
+    const terms = { seed, sampling: request.sampling, promptTokens, contextTokens: promptTokens + job.answer.tokensMax }
+    job.isOpen = true
+    job.pace = undefined
+    job.movedMs = this.options.now()
+    job.state.begin(name)
+    this.options.loop.submit({ kind: "open", ...name, terms })
+  }
+
+  /** Frees the slot of a job on all stages; it may be opened again. */
+  #close(job: Job): void {
+    job.state.pause()
+    if (job.isOpen) this.options.loop.submit({ kind: "close", epoch: this.#epoch, job: job.number })
+    job.isOpen = false
+  }
+
+  #end(job: Job): void {
+    this.#close(job)
+    this.#jobs.delete(job.number)
+  }
+
+  /** Hands the windows that may be sent to the first stage. */
+  #send(job: Job): void {
+    const { plan, state } = job
+    const { drafter, loop, now } = this.options
+    const draft: JobState.DraftOf = (history, most) => drafter.draft(history, most)?.tokens ?? []
+    const pace = job.pace ?? plan.pace(state.known(), this.#loopTime)
+    job.pace = pace
+    const next = () => state.next(now(), pace, draft)
+    for (let window = next(); window !== undefined; window = next()) loop.submit(window)
+  }
+
+  /** Takes note of a frame that the first stage gives out. */
+  #give(frame: StageFrame, tookMs: number): void {
+    const job = this.#jobs.get(frame.job)
+    if (frame.kind === "failed" || frame.kind === "tokens") this.receive(frame)
+    if (frame.kind !== "window" || job === undefined) return
+    job.movedMs = this.options.now()
+    const promptTokens = job.prepared.prompt.length
+    if (frame.position >= promptTokens) this.#loopTime = LoopTime.observeOwn(this.#loopTime, tookMs)
+  }
+
+  #take(job: Job, frame: Tokens): void {
+    const { accepted, answered, dropped, fault, tokens } = job.state.received(frame, this.options.now())
+    if (fault !== undefined) this.#refused(job, `the last stage gave out ${fault}`)
+    if (answered === undefined) return
+    job.movedMs = this.options.now()
+    if (answered.isAlone) this.#loopTime = LoopTime.observe(this.#loopTime, answered.rows, answered.tookMs)
+    this.#drafted += answered.drafts
+    this.#accepted += accepted
+    job.plan.account(answered, tokens.length, dropped, this.#loopTime)
+    if (tokens.length === 0) return
+    job.pace = undefined
+    job.refusals = 0
+    const known = job.state.known()
+    job.plan.learn(known, known.length - tokens.length)
+    const events = eventsOf(job.answer, tokens)
+    for (const event of events) this.#tell(job, event)
+    if (events.at(-1)?._tag === "Finished") this.#end(job)
+  }
+
+  /** A stage does not go on with a job: it waits for the pipeline to be made again, or is given up. */
+  #refused(job: Job, reason: string): void {
+    this.#close(job)
+    this.#fault(reason)
+    if (++job.refusals < refusalsMax) return
+    this.#tell(job, { _tag: "Failed", failure: refusedTooOften })
+    this.#end(job)
+  }
+}
+
+/** Returns the events of tokens up to the answer's end, their deltas as one; what was decided behind it is of no use. */
+const eventsOf = (answer: EngineAnswer.EngineAnswer, tokens: ReadonlyArray<number>): ReadonlyArray<GenerateEvent> => {
+  let text = ""
+  const taken: Array<number> = []
+  for (const token of tokens) {
+    for (const event of answer.add(token)) {
+      if (event._tag !== "Delta") return text === "" && taken.length === 0 ? [event] : [delta(text, taken), event]
+      text += event.text
+      taken.push(...event.tokens)
+    }
+  }
+  return [delta(text, taken)]
+}
+
+const delta = (text: string, tokens: ReadonlyArray<number>): GenerateEvent => ({ _tag: "Delta", text, tokens })
+
+/** Most characters of a reason: the bound of its schema. */
+const reasonCharactersMax = 1024
+
+const isForStages = ({ kind }: StageFrame): boolean => kind !== "tokens" && kind !== "failed"
+
+const refusedTooOften: GenerateFailure = {
+  code: "engine_lost",
+  message: "Stages of the pipeline refused this answer again and again. Send the request again."
+}
