@@ -24,7 +24,7 @@ interface Split {
     readonly state: string
     readonly epoch: number
     readonly stages: ReadonlyArray<{ readonly peer: string; readonly from: number; readonly to: number }>
-    readonly spares: ReadonlyArray<string>
+    readonly spares: ReadonlyArray<{ readonly peer: string; readonly state?: string }>
   }
   readonly peers: ReadonlyArray<{ readonly peer: string; readonly verdict: string; readonly why: string }>
 }

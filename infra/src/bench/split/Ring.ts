@@ -3,8 +3,8 @@
  * delays what other peers send to it. The entry itself is near all of them, as nothing of a token goes through it.
  */
 import { createSocket } from "node:dgram"
-import { UdpProxy } from "@weft/infra/wan/UdpProxy"
 import { Effect, Exit, Scope } from "effect"
+import * as UdpProxy from "../../wan/UdpProxy.ts"
 import * as Mesh from "../Mesh.ts"
 
 /** Represents what a ring is made of. */

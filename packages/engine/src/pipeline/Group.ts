@@ -16,7 +16,14 @@ import type { SupervisedEngine } from "../EngineSupervisor.ts"
 import type { ModelFile } from "../ModelFile.ts"
 import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
-import { type Form, type GroupEvent, type StagePlace, StageReply, StageRequest } from "./PipelineProtocol.ts"
+import {
+  type Form,
+  type GroupEvent,
+  type PeerPlace,
+  type StagePlace,
+  StageReply,
+  StageRequest
+} from "./PipelineProtocol.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageEdge from "./StageEdge.ts"
 import * as StageFrame from "./StageFrame.ts"
@@ -73,6 +80,8 @@ export interface Group {
   readonly id: string
   /** Takes an edge to the host; false where it is of no use. */
   readonly takeEdge: (edge: StageEdge.EdgeIn, from: PeerId) => boolean
+  /** Takes note of who may take a stage over. */
+  readonly offer: (spares: ReadonlyArray<PeerPlace>) => void
   readonly dissolve: (reason: string) => void
   readonly status: () => GroupStatus
   /** Completes when the group is disbanded. */
@@ -98,6 +107,7 @@ export const make = (options: GroupOptions): Effect.Effect<Group, never, Scope.S
     return {
       id: options.form.group,
       takeEdge: (edge, from) => group.takeEdge(edge, from),
+      offer: (spares) => group.take({ _tag: "Offered", spares }),
       dissolve: (reason) => group.take({ _tag: "Dissolved", reason }),
       status: () => group.status(),
       disbanded: Deferred.await(over)

@@ -70,6 +70,8 @@ export type GroupHappening =
   | { readonly _tag: "Lost"; readonly lease: number; readonly reason: string }
   /** An answer came to a halt, and no stage is known to be at fault. */
   | { readonly _tag: "Faulted"; readonly epoch: number; readonly reason: string }
+  /** Who may take a stage over now; others than those no more. */
+  | { readonly _tag: "Offered"; readonly spares: ReadonlyArray<PeerPlace> }
   /** Time passes; to be said every second. */
   | { readonly _tag: "Looked" }
   /** The entry wants the group no more. */

@@ -81,6 +81,8 @@ class Turn {
     switch (happening._tag) {
       case "Faulted":
         return void this.#faulted(happening.epoch, happening.reason)
+      case "Offered":
+        return void this.#offered(happening.spares)
       case "Looked":
         return void this.#looked()
       case "Dissolved":
@@ -148,7 +150,18 @@ class Turn {
     this.#lose(about, reason)
   }
 
-  // What the host sees
+  // What the entry and the host see
+
+  /** Those who have a part keep it; what was learnt of a spare holds. */
+  #offered(spares: ReadonlyArray<PeerPlace>): void {
+    const { epoch, hot, members, spares: before } = this.#state
+    const busy = new Set([...members, ...(hot === undefined ? [] : [hot])].map(({ place }) => place.peer))
+    const layersOf = (peer: PeerId) => before.find((spare) => spare.peer === peer)?.layersMax ?? Number.MAX_SAFE_INTEGER
+    this.#state.spares = spares
+      .filter(({ peer }) => !busy.has(peer))
+      .map(({ address, peer }) => ({ peer, address, layersMax: layersOf(peer) }))
+    if (members.every(({ readyEpoch }) => readyEpoch === epoch)) this.#keepHot()
+  }
 
   #faulted(epoch: number, reason: string): void {
     if (this.#state.phase !== "serving" || epoch !== this.#state.epoch) return
