@@ -1,11 +1,12 @@
 /** What a signed announcement is worth: to one entry, from one peer, once, within a minute, and not a bit otherwise. */
 import { expect } from "bun:test"
 import * as Announcement from "@weft/mesh/Announcement"
+import * as Frames from "@weft/mesh/Frames"
 import { Identity } from "@weft/mesh/Identity"
 import * as Mesh from "@weft/mesh/MeshProtocol"
 import * as Msgpack from "@weft/mesh/Msgpack"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { modelsMax, PeerInfo } from "@weft/mesh/PeerInfo"
+import { modelsMax, PeerInfo, stageOffersMax } from "@weft/mesh/PeerInfo"
 import { Arbitrary, Effect, Either, FastCheck, Schema } from "effect"
 import { it } from "../support/effect.ts"
 import { peerId, peerInfo } from "./peers.ts"
@@ -121,21 +122,40 @@ it.effect("whatever capabilities a peer has come through as they were said", () 
 
 it.effect("the largest capabilities that a peer may have fit an announcement that travels", () =>
   Effect.sync(() => {
-    const [model] = honest.info.models
-    const long = (length: number) => "\u20ac".repeat(length)
-    const models = Array.from({ length: modelsMax }, () => ({
-      ...model,
-      id: long(256),
+    const text = (length: number) => "\u20ac".repeat(length)
+    const stage = { peer: identity.id, from: 300, to: 512 }
+    const model = {
+      id: text(256),
       sha256: "0".repeat(64),
       sizeBytes: Number.MAX_SAFE_INTEGER,
-      architecture: long(64),
-      quantization: long(32),
+      architecture: text(64),
+      quantization: text(32),
       contextTokens: Number.MAX_SAFE_INTEGER,
-      slots: Number.MAX_SAFE_INTEGER
-    }))
-    const info = { ...honest.info, name: long(64), version: long(32), models }
-    const signed = Announcement.sign(identity, { ...honest, info })
-    expect(Schema.is(Mesh.SignedAnnouncement)(signed)).toBe(true)
-    expect(Either.isRight(Announcement.open(signed, expected))).toBe(true)
+      slots: Number.MAX_SAFE_INTEGER,
+      stages: Array.from({ length: 16 }, () => stage)
+    }
+    const offer = {
+      model,
+      layers: 512,
+      layerBytes: Array.from({ length: 512 }, () => Number.MAX_SAFE_INTEGER),
+      embeddingBytes: Number.MAX_SAFE_INTEGER,
+      headBytes: Number.MAX_SAFE_INTEGER,
+      cellBytesPerTokenLayer: Number.MAX_SAFE_INTEGER,
+      cuts: Array.from({ length: 512 }, () => 512),
+      held: Array.from({ length: 64 }, () => ({ from: 300, to: 512 })),
+      only: { from: 300, to: 512 }
+    }
+    const info = {
+      ...honest.info,
+      name: text(64),
+      version: text(32),
+      models: Array.from({ length: modelsMax }, () => model),
+      stages: Array.from({ length: stageOffersMax }, () => offer)
+    }
+    const said = { ...honest, info }
+    const signed = Announcement.sign(identity, said)
+    expect(Either.isRight(Schema.decodeEither(Mesh.SignedAnnouncement)(signed))).toBe(true)
+    expect(signed.bytes.length + 1024).toBeLessThan(Frames.frameBytesMax)
+    expect(Either.getOrThrow(Announcement.open(signed, expected))).toEqual(said)
   })
 )

@@ -9,7 +9,7 @@ import * as Msgpack from "./Msgpack.ts"
 import * as PlainDecode from "./PlainDecode.ts"
 import type { MeshStream } from "./Transport.ts"
 
-/** Largest frame where the reader names no other bound: the largest control message. */
+/** Largest frame where the reader names no other bound: the largest control message, an announcement. */
 export const frameBytesMax = 256 * 1024
 
 /** A frame that began must go on: time for a lost packet and its repeats, plus its length at 64 KiB/s (0.5 Mbit/s). */

@@ -20,8 +20,11 @@ export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegis
   }
 }
 
-/** Most bytes of an announcement: 64 models of 1.8 KB each, with names and texts as long as they may be in UTF-8. */
-const announcementBytesMax = 128 * 1024
+/**
+ * Most bytes of an announcement: 32 models of 3.1 KB each, with names and texts as long as they may be in UTF-8 and all
+ * their stages, and 8 offers of 11 KB each.
+ */
+const announcementBytesMax = 224 * 1024
 
 /** Represents capabilities as their owner signed them: the exact bytes and the signature over them. */
 export const SignedAnnouncement = Schema.Struct({

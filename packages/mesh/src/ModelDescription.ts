@@ -1,5 +1,15 @@
 /** What a peer says of a model it holds. */
 import { Schema } from "effect"
+import { PeerId } from "./PeerId.ts"
+
+/** Most layers of a model, as many as llama.cpp's arrays have. */
+export const layersMax = 512
+/** A layer's number, or the one behind the last. */
+export const Layer = Schema.Int.pipe(Schema.between(0, layersMax))
+
+/** Represents layers `from` up to, and without, `to` at a peer that computes them. */
+export const ServedStage = Schema.Struct({ peer: PeerId, from: Layer, to: Layer })
+export type ServedStage = typeof ServedStage.Type
 
 /** Represents one loaded model as the directory and `/v1/models` show it. */
 export const ModelDescription = Schema.Struct({
@@ -14,6 +24,11 @@ export const ModelDescription = Schema.Struct({
   /** Most tokens of prompt and answer together in one sequence. */
   contextTokens: Schema.Int.pipe(Schema.positive()),
   /** Sequences that run at once. */
-  slots: Schema.Int.pipe(Schema.positive())
+  slots: Schema.Int.pipe(Schema.positive()),
+  /**
+   * Who computes which layers, in order, where the peer that says this is the first of several; absent where it holds
+   * the whole model. With more than 16 the loop alone takes longer than anybody waits for a token.
+   */
+  stages: Schema.optionalWith(Schema.Array(ServedStage).pipe(Schema.minItems(2), Schema.maxItems(16)), { exact: true })
 })
 export type ModelDescription = typeof ModelDescription.Type

@@ -5,7 +5,7 @@
 import { Option } from "effect"
 import { Packr } from "msgpackr"
 
-/** Deepest nesting; the deepest message of Weft (an announcement's models) has 4. */
+/** Deepest nesting; the deepest message of Weft (an announcement's offers with a model's stages) has 7. */
 export const depthMax = 32
 
 // moreTypes and records are extensions of msgpackr's own, which nobody else reads; 64-bit numbers stay numbers.

@@ -3,28 +3,31 @@
  * the host takes a lease of each stage with a `Reserve` on a `stage` stream; hidden states and tokens go over `edge`
  * streams, which begin with an `Edge` and then carry frames of `StageFrame.ts`. Everything is checked by its reader.
  */
-import { ModelDescription } from "@weft/mesh/ModelDescription"
+import { Layer, ModelDescription } from "@weft/mesh/ModelDescription"
 import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"
 import { widthMax } from "./StageFrame.ts"
 
 /** Most stages of a pipeline: with more of them the loop alone takes longer than anybody waits for a token. */
-export const stagesMax = 32
+export const stagesMax = 16
 /** Most peers that wait to take a stage over. */
 export const sparesMax = 8
-/** Most layers of a model, as many as llama.cpp's arrays have. */
-const layersMax = 512
+
+/** Most characters of a reason; `reasonOf` cuts longer ones. */
+const reasonCharactersMax = 512
 
 /** Number of a pipeline; raised each time it is made again. */
 const Epoch = Schema.Int.pipe(Schema.between(1, 0xffff_ffff))
 /** 128 random bits; names a pipeline in all its epochs. */
 const Group = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/))
-const Layer = Schema.Int.pipe(Schema.between(0, layersMax))
 const Fraction = Schema.Number.pipe(Schema.between(0, 1))
-const Reason = Schema.String.pipe(Schema.maxLength(512))
+const Reason = Schema.String.pipe(Schema.maxLength(reasonCharactersMax))
 const Sha256 = ModelDescription.fields.sha256
 const ContextTokens = Schema.Int.pipe(Schema.between(2, 2 ** 26))
 const SlotCount = Schema.Int.pipe(Schema.between(1, 256))
+
+/** Returns a text as a reason. */
+export const reasonOf = (text: string): string => text.slice(0, reasonCharactersMax)
 
 /** Represents a peer and where others reach it, `HOST:PORT`. */
 export const PeerPlace = Schema.Struct({ peer: PeerId, address: Schema.String.pipe(Schema.maxLength(128)) })
@@ -57,9 +60,9 @@ export const GroupEvent = Schema.Union(
   /** Answers flow through these stages. */
   Schema.TaggedStruct("Serving", { epoch: Epoch, stages: Schema.Array(StagePlace).pipe(Schema.maxItems(stagesMax)) }),
   /** A stage is lost; answers wait while the host heals the pipeline. */
-  Schema.TaggedStruct("Broken", { peer: Schema.optional(PeerId), reason: Reason }),
+  Schema.TaggedStruct("Broken", { peer: Schema.optionalWith(PeerId, { exact: true }), reason: Reason }),
   /** The last word. */
-  Schema.TaggedStruct("Disbanded", { peer: Schema.optional(PeerId), reason: Reason })
+  Schema.TaggedStruct("Disbanded", { peer: Schema.optionalWith(PeerId, { exact: true }), reason: Reason })
 )
 export type GroupEvent = typeof GroupEvent.Type
 
@@ -101,8 +104,10 @@ export const StageReply = Schema.Union(
   }),
   /** It does not lend the layers; the last word. */
   Schema.TaggedStruct("Refused", { reason: Reason }),
-  /** The lease is over; `peer` is who could not be reached, where it was not the stage itself. */
-  Schema.TaggedStruct("Lost", { peer: Schema.optional(PeerId), reason: Reason })
+  /** Frames do not pass between it and `peer` in this epoch; its layers stay loaded and wait for a `Rewire`. */
+  Schema.TaggedStruct("Parted", { epoch: Epoch, peer: PeerId, reason: Reason }),
+  /** The lease is over. */
+  Schema.TaggedStruct("Lost", { reason: Reason })
 )
 export type StageReply = typeof StageReply.Type
 

@@ -1,0 +1,102 @@
+/**
+ * The stages that this peer lends: takes `stage` streams of hosts, runs a lease for each, and hands edges to the lease
+ * that they belong to. An edge may be here before the lease that it is for, so it waits a while.
+ */
+import * as Frames from "@weft/mesh/Frames"
+import * as Link from "@weft/mesh/Link"
+import type { PeerId } from "@weft/mesh/PeerId"
+import type { PeerLinks } from "@weft/mesh/PeerLinks"
+import type { MeshStream } from "@weft/mesh/Transport"
+import { Effect, FiberSet, Option, type Scope } from "effect"
+import { StageRequest } from "./PipelineProtocol.ts"
+import * as SplitMetrics from "./SplitMetrics.ts"
+import type { EdgeIn } from "./StageEdge.ts"
+import { farewell, LeaseEnded, requestBytesMax, StageLease, type StageLeaseStatus } from "./StageLease.ts"
+import type { StageStock } from "./StageStock.ts"
+
+/** Represents what a lender is made of. */
+export interface StageLenderOptions {
+  readonly stock: StageStock
+  readonly links: PeerLinks["Type"]
+  /** Most leases at once; the same by default as an announcement has offers. */
+  readonly leasesMax?: number
+}
+
+/** Represents the leases of one peer. */
+export interface StageLender {
+  /** Serves a `stage` stream to its end. */
+  readonly serve: (stream: MeshStream, link: Link.Link) => Effect.Effect<void>
+  /** Takes an edge to a stage, which is reset where no lease comes that it is for. */
+  readonly takeEdge: (edge: EdgeIn, from: PeerId) => void
+  readonly status: () => ReadonlyArray<StageLeaseStatus>
+}
+
+/** Leases that fit a peer with room for many: each is a process. */
+const leasesMaxDefault = 16
+/** Edges that wait for their lease; each holds a stream and what one frame has. */
+const edgesWaitingMax = 64
+/** A `Reserve` is on its way while the stage before has loaded already. */
+const edgeWait = "30 seconds"
+/** The `Reserve` comes with the stream. */
+const reserveDeadline = "10 seconds"
+
+/** Returns a lender without leases; its edges stop waiting with the scope. */
+export const make = (options: StageLenderOptions): Effect.Effect<StageLender, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { leasesMax = leasesMaxDefault, links, stock } = options
+    const run = yield* FiberSet.makeRuntime<never>()
+    const leases = new Set<StageLease>()
+    const waiting = new Map<EdgeIn, PeerId>()
+
+    const offer = (edge: EdgeIn, from: PeerId): boolean =>
+      [...leases].some((lease) => lease.group === edge.edge.group && lease.takeEdge(edge, from))
+    const enter = (lease: StageLease): void => {
+      leases.add(lease)
+      for (const [edge, from] of waiting) if (offer(edge, from)) waiting.delete(edge)
+    }
+    const lend = (lease: StageLease): Effect.Effect<never, LeaseEnded> =>
+      Effect.scoped(
+        Effect.zipRight(
+          Effect.acquireRelease(
+            Effect.sync(() => enter(lease)),
+            () => Effect.sync(() => leases.delete(lease))
+          ),
+          lease.run
+        )
+      )
+    const begin = Effect.fnUntraced(function* (stream: MeshStream, link: Link.Link) {
+      const frames = Frames.reader(stream, { sizeBytesMax: requestBytesMax })
+      const first = yield* frames.read(StageRequest).pipe(
+        Effect.timeout(reserveDeadline),
+        Effect.mapError(({ message }) => new LeaseEnded({ reason: "malformed", message }))
+      )
+      const reserve = Option.getOrUndefined(first)
+      if (reserve?._tag !== "Reserve" || reserve.host !== link.peer)
+        return yield* new LeaseEnded({ reason: "malformed", message: "a lease begins with its host's Reserve" })
+      if (leases.size >= leasesMax)
+        return yield* new LeaseEnded({ reason: "refused", message: "it lends enough stages" })
+      return yield* lend(new StageLease({ reserve, link, stream, frames, stock, links }))
+    })
+
+    const counted = Effect.sync(() => SplitMetrics.leases.inc())
+    const serve = (stream: MeshStream, link: Link.Link): Effect.Effect<void> =>
+      Effect.catchAll(Effect.zipRight(counted, begin(stream, link)), (ended) => {
+        SplitMetrics.leasesEnded.inc({ reason: ended.reason })
+        const last = ended.reason === "malformed" ? stream.reset(Link.ResetCode.malformed) : farewell(stream, ended)
+        return Effect.zipRight(
+          Effect.logInfo(`a lease of ${link.peer} ended (${ended.reason}): ${ended.message}`),
+          last
+        )
+      }).pipe(Effect.annotateLogs({ module: "StageLender" }))
+
+    const takeEdge = (edge: EdgeIn, from: PeerId): void => {
+      if (offer(edge, from)) return
+      if (waiting.size >= edgesWaitingMax) return void edge.reset()
+      waiting.set(edge, from)
+      const late = Effect.sync(() => {
+        if (waiting.delete(edge)) edge.reset()
+      })
+      run(Effect.interruptible(Effect.delay(late, edgeWait)))
+    }
+    return { serve, takeEdge, status: () => [...leases].map((lease) => lease.status()) }
+  })

@@ -1,0 +1,195 @@
+/**
+ * What a peer can lend of its models: whose layers, within which range and how much memory. Hands out checked stage
+ * files with their settings, and counts the memory of those that are out.
+ */
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
+import type { StageOffer } from "@weft/mesh/StageOffer"
+import { Data, Effect, Either, Schedule, Schema, type Scope } from "effect"
+import { EngineConfig } from "../EngineConfig.ts"
+import type { ModelFile } from "../ModelFile.ts"
+import { type LayerSizes, layerSizes } from "../stage/LayerSizes.ts"
+import type { StageRange } from "../stage/StageKeys.ts"
+import * as StageLayout from "../stage/StageLayout.ts"
+import type { StageRefused } from "../stage/StageRefused.ts"
+import { refusalOf, rulesOf, type StageRules } from "../stage/StageRules.ts"
+import type { StageShelf } from "../stage/StageShelf.ts"
+import * as StageMemory from "./StageMemory.ts"
+
+/** Represents a model of which layers are lent. */
+export interface LentModel {
+  readonly file: ModelFile
+  readonly description: ModelDescription
+  readonly rules: StageRules
+  readonly sizes: LayerSizes
+  /** Layers of this range only; of all where absent. */
+  readonly only: StageRange | undefined
+}
+
+/** Represents what is asked of a stock. */
+export interface StageTerms extends StageRange {
+  readonly model: Pick<ModelDescription, "id" | "sha256">
+  /** Of the whole model, as the asking side has counted them. */
+  readonly layers: number
+  readonly contextTokens: number
+  readonly slots: number
+}
+
+/** Represents a stage that can be loaded. */
+export interface StockedStage {
+  readonly file: ModelFile
+  readonly config: EngineConfig
+  /** What it may take, which is counted as taken. */
+  readonly memoryBytes: number
+}
+
+/** Represents what a stock does not hand out; the message says why. */
+export class NotInStock extends Data.TaggedError("NotInStock")<{
+  readonly reason: "model" | "range" | "memory" | "settings" | "file"
+  readonly message: string
+}> {}
+
+/** Represents the models of one peer and the memory for their stages. */
+export interface StageStock {
+  readonly models: ReadonlyArray<LentModel>
+  /** Returns the stage; its file and its memory are held for as long as the scope lives. */
+  readonly take: (
+    terms: StageTerms,
+    onProgress: (fraction: number) => void
+  ) => Effect.Effect<StockedStage, NotInStock, Scope.Scope>
+  /** What the peer says of its models when it registers. */
+  readonly offers: Effect.Effect<ReadonlyArray<StageOffer>>
+  /** Bytes that nothing of this stock has taken. */
+  readonly freeBytes: () => number
+}
+
+/** Represents what a stock is made of. */
+export interface StageStockOptions {
+  readonly models: ReadonlyArray<LentModel>
+  readonly shelf: StageShelf
+  /** For all stages together. */
+  readonly memoryBytes: number
+  /** Of the engine of each stage, besides what is asked for. */
+  readonly config: Partial<typeof EngineConfig.Encoded>
+}
+
+/** Returns a model to lend, or why it cannot be cut. */
+export const lend = (
+  file: ModelFile,
+  description: ModelDescription,
+  only: StageRange | undefined
+): Either.Either<LentModel, StageRefused> =>
+  Either.map(Either.all({ rules: rulesOf(file.header), sizes: layerSizes(file.header) }), ({ rules, sizes }) => ({
+    file,
+    description,
+    rules,
+    sizes,
+    only
+  }))
+
+/** Returns the stock. */
+export const make = (options: StageStockOptions): StageStock => {
+  const { memoryBytes, models, shelf } = options
+  let takenBytes = 0
+  const hold = (bytes: number): Effect.Effect<void, NotInStock, Scope.Scope> =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.suspend(() => {
+          if (takenBytes + bytes > memoryBytes) return new NotInStock(tooLarge(bytes, memoryBytes - takenBytes))
+          takenBytes += bytes
+          return Effect.void
+        }),
+        () =>
+          Effect.sync(() => {
+            takenBytes -= bytes
+          })
+      )
+    ).pipe(Effect.retry(releaseWait))
+  return {
+    models,
+    freeBytes: () => memoryBytes - takenBytes,
+    take: Effect.fn("StageStock.take")(function* (terms, onProgress) {
+      const model = yield* find(models, terms)
+      const { contextTokens, slots } = terms
+      const config = yield* Either.mapLeft(
+        Schema.decodeEither(EngineConfig)({ ...options.config, contextTokens, slots }),
+        ({ message }) => new NotInStock({ reason: "settings", message })
+      )
+      const layout = yield* Either.mapLeft(
+        StageLayout.make(model.file.header, terms, { source: model.file.sha256 }),
+        ({ message }) => new NotInStock({ reason: "range", message })
+      )
+      const estimate = estimateBytes(model, layout.sizeBytes, terms)
+      yield* hold(estimate)
+      const file = yield* Effect.mapError(
+        shelf.take(model.file, terms, onProgress),
+        ({ message }) => new NotInStock({ reason: "file", message })
+      )
+      const { header, sizeBytes } = file
+      const needed = StageMemory.bytesNeeded({
+        header,
+        sizeBytes,
+        slots,
+        contextTokens: Math.min(contextTokens, header.contextTokens)
+      })
+      yield* hold(Math.max(0, needed - estimate))
+      return { file, config, memoryBytes: Math.max(needed, estimate) }
+    }),
+    offers: Effect.forEach(models, (model) => Effect.map(shelf.held(model.file.sha256), (held) => offerOf(model, held)))
+  }
+}
+
+/** Returns the bytes of one token's cells in one layer, as the exact profile has them. */
+export const cellBytesPerTokenLayer = ({ header }: ModelFile): number =>
+  Math.ceil(
+    StageMemory.bytesNeeded({ header, sizeBytes: 0, slots: 1, contextTokens: manyTokens }) / manyTokens / header.layers
+  )
+
+// internal
+
+/** Enough for the rounding of a sum to vanish in it. */
+const manyTokens = 1_024
+/** Ranges that an announcement has room for. */
+const heldMax = 64
+/** A stage that was given back a moment ago still holds its memory until its process is gone. */
+const releaseWait = Schedule.spaced("200 millis").pipe(Schedule.upTo("5 seconds"))
+
+const find = (models: ReadonlyArray<LentModel>, terms: StageTerms): Either.Either<LentModel, NotInStock> => {
+  const { from, layers, model, to } = terms
+  const known = models.find(({ description }) => description.sha256 === model.sha256 && description.id === model.id)
+  if (known === undefined)
+    return Either.left(new NotInStock({ reason: "model", message: "this peer has no such model with this SHA-256" }))
+  const wrong = (message: string) => Either.left(new NotInStock({ reason: "range", message }))
+  if (known.rules.layers !== layers) return wrong(`the model has ${known.rules.layers} layers, not ${layers}`)
+  const { only, rules } = known
+  if (only !== undefined && (from < only.from || to > only.to))
+    return wrong(`this peer lends layers ${only.from} to ${only.to} only`)
+  const refusal = refusalOf(rules, terms)
+  return refusal === undefined ? Either.right(known) : wrong(refusal.message)
+}
+
+const estimateBytes = ({ file }: LentModel, sizeBytes: number, terms: StageTerms): number => {
+  const { header } = file
+  const contextTokens = Math.min(terms.contextTokens, header.contextTokens)
+  const bare = StageMemory.bytesNeeded({ header, sizeBytes, slots: terms.slots, contextTokens: 0 })
+  return bare + cellBytesPerTokenLayer(file) * contextTokens * terms.slots * (terms.to - terms.from)
+}
+
+const tooLarge = (bytes: number, freeBytes: number) => {
+  const mib = (amount: number): number => Math.ceil(amount / 2 ** 20)
+  return {
+    reason: "memory",
+    message: `the stage needs ${mib(bytes)} MiB, and ${mib(Math.max(0, freeBytes))} MiB are free`
+  } as const
+}
+
+const offerOf = (model: LentModel, held: ReadonlyArray<StageRange>): StageOffer => ({
+  model: model.description,
+  layers: model.rules.layers,
+  layerBytes: model.sizes.layerBytes,
+  embeddingBytes: model.sizes.embeddingBytes + model.sizes.sharedBytes,
+  headBytes: model.sizes.headBytes,
+  cellBytesPerTokenLayer: cellBytesPerTokenLayer(model.file),
+  cuts: model.rules.allowedCuts,
+  held: held.filter(({ from, to }) => from < to && to <= model.rules.layers).slice(0, heldMax),
+  ...(model.only === undefined ? {} : { only: model.only })
+})
