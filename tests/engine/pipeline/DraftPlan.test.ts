@@ -84,14 +84,14 @@ const run = (
     if (answered.isAlone) loop = LoopTime.observe(loop, answered.rows, answered.tookMs)
     sum.accepted += accepted
     sum.drafted += answered.drafts
-    plan.account(answered, tokens.length, dropped, loop)
+    plan.account(answered, tokens.length, dropped, { loop, others: 0 })
     decided += tokens.length
     plan.learn(job.known(), job.known().length - tokens.length)
     if (decided < count) send()
   }
   const send = (): void => {
     const draft: JobState.DraftOf = (history, most) => drafter.draft(history, most)?.tokens ?? []
-    const pace = plan.pace(job.known(), loop)
+    const pace = plan.pace(job.known(), { loop, others: 0 })
     const next = () => job.next(agenda.nowMs, pace, draft)
     for (let window = next(); window !== undefined; window = next()) pass(window, 0)
   }
@@ -141,6 +141,40 @@ describe("guessing ahead", () => {
   test("is left off where rows cost as much as decodes and texts are wild", () => {
     const idle = run(Draft.lookup, world({ hopMs: 0, baseMs: 0, rowMs: 10, stages: 1, oracle: hashing(3) }))
     expect(idle.drafted).toBeLessThan(40)
+  })
+})
+
+describe("the plan of drafts", () => {
+  const known = Int32Array.from({ length: 30 }, (_, at) => at % 3)
+  /** Returns how far it goes where a row takes `rowMs` of a loop of 100 ms. */
+  const paceOf = (rowMs: number, others: number): JobState.Pace => {
+    const samples = [1, 2, 4, 32].map((rows) => ({ rows, ms: 100 + rowMs * (rows - 1) }))
+    return DraftPlan.make(Draft.lookup).pace(known, { loop: { samples, ownMs: rowMs }, others })
+  }
+
+  test("goes less far where others wait for the stages", () => {
+    expect(paceOf(1, 0).rows * paceOf(1, 0).windows).toBeGreaterThan(4)
+    expect(paceOf(1, 3).rows * paceOf(1, 3).windows).toBeGreaterThan(2)
+    expect(paceOf(40, 0).rows * paceOf(40, 0).windows).toBeGreaterThan(1)
+    expect(paceOf(40, 3)).toEqual(JobState.still)
+  })
+
+  test("goes nowhere without a measured row, nor without a guess", () => {
+    const loop = { samples: [{ rows: 30, ms: 100 }], ownMs: 1 }
+    expect(DraftPlan.make(Draft.lookup).pace(known, { loop, others: 0 })).toEqual(JobState.still)
+    const measured = LoopTime.observe(loop, 1, 90)
+    expect(DraftPlan.make(Draft.none).pace(known, { loop: measured, others: 0 })).toEqual(JobState.still)
+  })
+
+  test("learns from what was decided whether it was guessed or not", () => {
+    const samples = [1, 2].map((rows) => ({ rows, ms: 60 + 40 * rows }))
+    const traffic = { loop: { samples, ownMs: 20 }, others: 0 }
+    // What follows is never what followed before.
+    const wild = Int32Array.from({ length: 59 }, (_, at) => (at % 3 === 2 ? at : at % 3))
+    expect(DraftPlan.make(Draft.lookup).pace(wild, traffic)).not.toEqual(JobState.still)
+    const plan = DraftPlan.make(Draft.lookup)
+    plan.learn(wild, 3)
+    expect(plan.pace(wild, traffic)).toEqual(JobState.still)
   })
 })
 

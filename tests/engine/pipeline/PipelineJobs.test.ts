@@ -1,7 +1,7 @@
 /**
- * Many answers over one pipeline in virtual time, with an oracle in place of the model: whatever is cancelled, refused or
- * made again, each answer is what its oracle says up to its own end, and no slot is taken twice or kept. The seed of a
- * failure is printed.
+ * Many answers over one pipeline in virtual time, with an oracle in place of the model: whatever is cancelled,
+ * refused or made again, each answer is what its oracle says up to its own end, and no slot is taken twice or kept.
+ * The seed of a failure is printed.
  */
 import { describe, expect, test } from "bun:test"
 import type { PreparedRequest } from "@weft/engine/BatchLoop"

@@ -145,9 +145,9 @@ class Jobs implements PipelineJobs {
     if (this.#isStalled || !this.#isConnected) return
     const rows = Math.max(0, ...this.#jobs.values().map(({ state }) => state.rowsUnderWay()))
     const { now, stallMs } = this.options
+    const expectedMs = LoopTime.expectedMs(this.#loopTime, rows)
     // A window waits behind those of all other jobs at most.
-    const expectedMs = (LoopTime.expectedMs(this.#loopTime, rows) ?? unmeasuredMs) * (this.#jobs.size + 1)
-    const quietMsMax = stallMs + expectedMs
+    const quietMsMax = stallMs + (expectedMs === undefined ? unmeasuredMs : expectedMs * (this.#jobs.size + 1))
     const nowMs = now()
     const stuck = this.#jobs.values().find(({ movedMs, state }) => {
       return state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
@@ -246,12 +246,16 @@ class Jobs implements PipelineJobs {
     this.#jobs.delete(job.number)
   }
 
+  #traffic(): DraftPlan.Traffic {
+    return { loop: this.#loopTime, others: this.#jobs.size - 1 }
+  }
+
   /** Hands the windows that may be sent to the first stage. */
   #send(job: Job): void {
     const { plan, state } = job
     const { drafter, loop, now } = this.options
     const draft: JobState.DraftOf = (history, most) => drafter.draft(history, most)?.tokens ?? []
-    const pace = job.pace ?? plan.pace(state.known(), this.#loopTime)
+    const pace = job.pace ?? plan.pace(state.known(), this.#traffic())
     job.pace = pace
     const next = () => state.next(now(), pace, draft)
     for (let window = next(); window !== undefined; window = next()) loop.submit(window)
@@ -275,7 +279,7 @@ class Jobs implements PipelineJobs {
     if (answered.isAlone) this.#loopTime = LoopTime.observe(this.#loopTime, answered.rows, answered.tookMs)
     this.#drafted += answered.drafts
     this.#accepted += accepted
-    job.plan.account(answered, tokens.length, dropped, this.#loopTime)
+    job.plan.account(answered, tokens.length, dropped, this.#traffic())
     if (tokens.length === 0) return
     job.pace = undefined
     job.refusals = 0
