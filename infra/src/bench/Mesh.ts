@@ -80,6 +80,8 @@ export interface PeerStatus {
     readonly queued: number
     readonly processId?: number
   }>
+  /** Stages that it lends or drives. */
+  readonly stages?: ReadonlyArray<{ readonly msPerToken?: number }>
 }
 
 /** Returns the status of a running peer. */

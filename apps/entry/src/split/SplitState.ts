@@ -88,9 +88,9 @@ export const failureWaitMs = 2_000
 /** Longest wait: a mesh that was mended by hand is tried again while its owner looks on. */
 export const failureWaitMsMax = 120_000
 /** First time a peer is left out after it failed a group, doubled with each further one. */
-export const strikeMs = 30_000
+export const strikeMs = 10_000
 /** Longest time a peer is left out. */
-export const strikeMsMax = 3_600_000
+export const strikeMsMax = 600_000
 /** Most models split at once: each costs plans and streams. */
 export const groupsMax = 64
 
