@@ -38,7 +38,10 @@ export type StreamHandler = (
 export class PeerLinks extends Context.Tag("@weft/mesh/PeerLinks")<
   PeerLinks,
   {
-    /** Returns the link to a peer, dialled where there is none; it is not closed for want of use before the scope is. */
+    /**
+     * Returns the link to a peer, dialled where there is none; it is not closed for want of use before the scope is. An
+     * address without a scheme is one of the transport's own.
+     */
     readonly get: (place: {
       readonly peer: PeerId
       readonly address: string
@@ -168,7 +171,10 @@ const make = Effect.gen(function* () {
   yield* Effect.forkScoped(Effect.interruptible(Effect.forever(accepting)))
 
   const dial = (peer: PeerId, address: string, made: Made) =>
-    Link.dial(address, { role: "peer", expected: peer }).pipe(
+    Link.dial(address.includes("://") ? address : `${transport.scheme}://${address}`, {
+      role: "peer",
+      expected: peer
+    }).pipe(
       Effect.mapError((cause) => unreachable(peer, cause)),
       Effect.tapError((error) => fail(peer, made, error)),
       Effect.flatMap((link) => live(link, made)),

@@ -10,12 +10,9 @@ import type { PeerId } from "@weft/mesh/PeerId"
 import type { PeerLinks } from "@weft/mesh/PeerLinks"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Deferred, Effect, Either, type Fiber, FiberHandle, FiberId, FiberSet, Option, type Scope } from "effect"
-import type { EngineConfig } from "../EngineConfig.ts"
-import type { EngineError } from "../EngineError.ts"
-import type { SupervisedEngine } from "../EngineSupervisor.ts"
-import type { ModelFile } from "../ModelFile.ts"
 import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
+import * as PipelineEngine from "./PipelineEngine.ts"
 import {
   type Form,
   type GroupEvent,
@@ -29,36 +26,15 @@ import * as StageEdge from "./StageEdge.ts"
 import * as StageFrame from "./StageFrame.ts"
 import type { StageStock } from "./StageStock.ts"
 
-/** Represents the engine of a pipeline, as `PipelineEngine.ts` makes it. */
-export interface GroupEngine extends SupervisedEngine {
-  readonly width: number
-  readonly connect: (epoch: number) => void
-  readonly disconnect: () => void
-  readonly receive: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
-  readonly ended: Effect.Effect<never, EngineError>
-}
-
-/** Represents what such an engine is made of. */
-export interface GroupEngineOptions {
-  readonly file: ModelFile
-  readonly model: ModelDescription
-  readonly config: EngineConfig
-  readonly memoryBytesMax: number
-  readonly onFrame: (frame: Uint8Array, about: StageFrame.Peeked) => void
-  readonly onFault: (why: string, epoch: number) => void
-  readonly onProgress: (fraction: number) => void
-}
-
 /** Represents what a group is made of. */
 export interface GroupOptions {
   readonly form: Form
   readonly stock: StageStock
   readonly links: PeerLinks["Type"]
-  readonly makeEngine: (options: GroupEngineOptions) => Effect.Effect<GroupEngine, EngineError, Scope.Scope>
   /** Called with each thing worth telling the entry. */
   readonly tell: (event: GroupEvent) => void
   /** Called when answers may flow, with the model as its stages are now; again after each healing. */
-  readonly onServing: (engine: GroupEngine, model: ModelDescription) => void
+  readonly onServing: (engine: PipelineEngine.PipelineEngine, model: ModelDescription) => void
 }
 
 /** Represents what a group shows of itself. */
@@ -150,7 +126,7 @@ class Hosting {
   readonly #incoming = new Map<PeerId, StageEdge.EdgeIn>()
   #state: GroupState
   #isActing = false
-  #engine: GroupEngine | undefined
+  #engine: PipelineEngine.PipelineEngine | undefined
   #out: StageEdge.EdgeOut | undefined
 
   constructor(options: GroupOptions, parts: Parts) {
@@ -260,7 +236,12 @@ class Hosting {
     const slot = this.#slots.get(lease)
     if (slot === undefined) return
     slot.wiring = wiring
-    if (lease === 0) return void this.#rewireOwn()
+    if (lease === 0) {
+      // Of the epoch before; the stages end them.
+      for (const edge of this.#incoming.values()) edge.detach()
+      this.#incoming.clear()
+      return void this.#rewireOwn()
+    }
     const { epoch, next, previous } = wiring
     if (previous !== null) slot.stream?.unsafeWrite(encodeRequest({ _tag: "Rewire", epoch, previous, next }))
   }
@@ -301,14 +282,14 @@ class Hosting {
 
   /** Loads the own stage with the engine that drives the answers, and wires it. */
   #holdOwn(slot: Slot) {
-    const { form, makeEngine, stock } = this.#options
+    const { form, stock } = this.#options
     const { contextTokens, slots } = form.model
     const loading = (fraction: number) => this.take({ _tag: "Loading", lease: 0, fraction })
     return Effect.gen(this, function* () {
       const { from, to } = slot.place
       const terms = { from, to, model: form.model, layers: form.layers, contextTokens, slots }
       const { config, file, memoryBytes } = yield* stock.take(terms, (fraction) => loading(fraction * fileShare))
-      const engine = yield* makeEngine({
+      const engine = yield* PipelineEngine.make({
         file,
         model: form.model,
         config,
@@ -328,8 +309,6 @@ class Hosting {
   /** Opens the edge to the first of the other stages, and keeps it until there is another wiring. */
   #rewireOwn(): void {
     this.#out = undefined
-    for (const edge of this.#incoming.values()) edge.detach()
-    this.#incoming.clear()
     const [slot, engine] = [this.#slots.get(0), this.#engine]
     const next = slot?.wiring.next
     if (slot === undefined || engine === undefined || !next) return

@@ -9,6 +9,7 @@ import type { MeshStream } from "@weft/mesh/Transport"
 import { Effect, Option } from "effect"
 import * as Group from "./Group.ts"
 import { refusalOf } from "./GroupState.ts"
+import type { PipelineEngine } from "./PipelineEngine.ts"
 import { Form, GroupEvent, Spares } from "./PipelineProtocol.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import type { EdgeIn } from "./StageEdge.ts"
@@ -17,7 +18,7 @@ import type { EdgeIn } from "./StageEdge.ts"
 export interface GroupHostOptions extends Omit<Group.GroupOptions, "form" | "tell"> {
   readonly self: PeerId
   /** Called when the engine of a group that served is gone. */
-  readonly onEnded: (engine: Group.GroupEngine) => void
+  readonly onEnded: (engine: PipelineEngine) => void
 }
 
 /** Represents the groups of one peer. */
@@ -48,7 +49,7 @@ export const make = (options: GroupHostOptions): GroupHost => {
 
   const host = (stream: MeshStream, frames: Frames.FrameReader, form: Form, tell: (event: GroupEvent) => void) =>
     Effect.gen(function* () {
-      let served: Group.GroupEngine | undefined
+      let served: PipelineEngine | undefined
       const end = (): void => {
         if (served !== undefined) options.onEnded(served)
         served = undefined

@@ -45,6 +45,8 @@ export interface StageLeaseStatus {
   /** Answers under way. */
   readonly jobs: number
   readonly msPerLayer: number | undefined
+  /** Of its host, once it is loaded. */
+  readonly processId: number | undefined
 }
 
 /** Represents how a lease ended, by itself or by its host. */
@@ -104,7 +106,8 @@ export class StageLease {
       epoch: this.#wiring.epoch,
       state: this.#stage === undefined ? "loading" : "ready",
       jobs: this.#stage?.jobs() ?? 0,
-      msPerLayer: this.#times.msPerLayer() ?? undefined
+      msPerLayer: this.#times.msPerLayer() ?? undefined,
+      processId: this.#stage?.processId
     }
   }
 

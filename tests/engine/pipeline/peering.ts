@@ -1,0 +1,176 @@
+/**
+ * Peers in one process that lend stages and host pipelines, over QUIC on loopback and with real stages in child
+ * processes; and an entry that asks one of them for a pipeline.
+ */
+import { join } from "node:path"
+import * as ModelFile from "@weft/engine/ModelFile"
+import * as GroupHost from "@weft/engine/pipeline/GroupHost"
+import type { PipelineEngine } from "@weft/engine/pipeline/PipelineEngine"
+import { Form, GroupEvent, type PeerPlace } from "@weft/engine/pipeline/PipelineProtocol"
+import * as StageEdge from "@weft/engine/pipeline/StageEdge"
+import * as StageLender from "@weft/engine/pipeline/StageLender"
+import * as StageStock from "@weft/engine/pipeline/StageStock"
+import type { StageRange } from "@weft/engine/stage/StageKeys"
+import * as StageShelf from "@weft/engine/stage/StageShelf"
+import { Certificate } from "@weft/mesh/Certificate"
+import * as Frames from "@weft/mesh/Frames"
+import { Identity } from "@weft/mesh/Identity"
+import * as Link from "@weft/mesh/Link"
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
+import { PeerLinks } from "@weft/mesh/PeerLinks"
+import * as QuicTransport from "@weft/mesh/QuicTransport"
+import { Transport } from "@weft/mesh/Transport"
+import { Context, Effect, Exit, Layer, Mailbox, Option, Schedule, Scope } from "effect"
+import { directory } from "../../support/processes.ts"
+import { writeModel } from "../looping.ts"
+import { contextTokens, shape } from "./staging.ts"
+
+/** Represents a peer of a test. */
+export interface Peer {
+  readonly place: PeerPlace
+  readonly links: PeerLinks["Type"]
+  readonly lender: StageLender.StageLender
+  readonly host: GroupHost.GroupHost
+  /** The engine of the pipeline that it hosts and that serves. */
+  readonly serving: () => readonly [PipelineEngine, ModelDescription] | undefined
+  /** Ends it as a process that is killed ends. */
+  readonly vanish: Effect.Effect<void>
+}
+
+/** Represents what a peer of a test lends. */
+export interface PeerOptions {
+  readonly memoryBytes?: number
+  readonly only?: StageRange
+  readonly slots?: number
+}
+
+/** Writes the model of the tests. */
+export const prepare = Effect.gen(function* () {
+  const path = yield* Effect.flatMap(directory, (folder) => Effect.promise(() => writeModel(folder, shape("Q8_0"), 11)))
+  return yield* ModelFile.open(path)
+})
+
+/** Returns what is said of the model. */
+export const describe = (file: ModelFile.ModelFile): ModelDescription => ({
+  id: "m",
+  sha256: file.sha256,
+  sizeBytes: file.sizeBytes,
+  architecture: file.header.architecture,
+  quantization: file.header.quantization,
+  contextTokens,
+  slots: 2
+})
+
+const transport = Layer.provide(QuicTransport.layer({ host: "127.0.0.1", port: 0 }), Certificate.layer)
+
+/** Starts a peer that has the model. */
+export const startPeer = (file: ModelFile.ModelFile, options: PeerOptions = {}) =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
+    return yield* Scope.extend(makePeer(file, options, scope), scope)
+  })
+
+const makePeer = (file: ModelFile.ModelFile, options: PeerOptions, scope: Scope.CloseableScope) =>
+  Effect.gen(function* () {
+    const base = yield* Layer.build(Layer.merge(transport, Identity.layerEphemeral))
+    const mesh = yield* Effect.provide(Layer.build(PeerLinks.layer), base)
+    const links = Context.get(mesh, PeerLinks)
+    const { id } = Context.get(base, Identity)
+    const stock = StageStock.make({
+      models: [yield* StageStock.lend(file, describe(file), options.only)],
+      shelf: yield* StageShelf.make(join(yield* directory, "stages")),
+      memoryBytes: options.memoryBytes ?? 1e9,
+      config: { threads: 1 }
+    })
+    let serving: readonly [PipelineEngine, ModelDescription] | undefined
+    const lender = yield* StageLender.make({ stock, links })
+    const host = GroupHost.make({
+      self: id,
+      stock,
+      links,
+      onServing: (engine, model) => {
+        serving = [engine, model]
+      },
+      onEnded: () => {
+        serving = undefined
+      }
+    })
+    yield* links.serve(({ kind, stream }, link) => {
+      if (kind === "stage") return lender.serve(stream, link)
+      if (kind === "split") return host.serve(stream)
+      StageEdge.accept(stream, (edge) => (edge.edge.to === "host" ? host : lender).takeEdge(edge, link.peer))
+      return undefined
+    })
+    const address = Context.get(base, Transport).address.replace("quic://", "")
+    return {
+      place: { peer: id, address },
+      links,
+      lender,
+      host,
+      serving: () => serving,
+      vanish: Scope.close(scope, Exit.void)
+    } satisfies Peer
+  })
+
+/** Represents what the entry hears of a pipeline. */
+export interface Wish {
+  /** Returns the next event with this tag, and leaves out what is before it. */
+  readonly until: <Tag extends GroupEvent["_tag"]>(tag: Tag) => Effect.Effect<Extract<GroupEvent, { _tag: Tag }>>
+  readonly end: Effect.Effect<void>
+}
+
+const encodeForm = Frames.encode(Form)
+
+/** Asks the first of `peers` for a pipeline through them, cut at `cuts`, with these spares. */
+export const ask = (
+  entry: Peer,
+  peers: readonly [Peer, ...ReadonlyArray<Peer>],
+  file: ModelFile.ModelFile,
+  cuts: ReadonlyArray<number>,
+  spares: ReadonlyArray<Peer> = []
+) =>
+  Effect.gen(function* () {
+    const { layers } = file.header
+    const bounds = [0, ...cuts, layers]
+    const stages = peers.map(({ place }, index) => ({
+      ...place,
+      from: bounds[index] ?? 0,
+      to: bounds[index + 1] ?? layers
+    }))
+    const stream = yield* Link.open(yield* entry.links.get(peers[0].place), "split")
+    const form = {
+      group: "ab".repeat(16),
+      model: describe(file),
+      layers,
+      stages,
+      spares: spares.map((one) => one.place)
+    }
+    yield* stream.write(encodeForm({ _tag: "Form", ...form }))
+    const frames = Frames.reader(stream)
+    const events = yield* Mailbox.make<GroupEvent>()
+    const listen = Effect.gen(function* () {
+      while (true) {
+        const event = yield* frames.read(GroupEvent)
+        if (Option.isNone(event)) return yield* events.end
+        yield* events.offer(event.value)
+      }
+    })
+    yield* Effect.forkScoped(Effect.catchAll(listen, () => events.end))
+    const until: Wish["until"] = (tag) =>
+      Effect.gen(function* () {
+        const passed: Array<GroupEvent> = []
+        while (true) {
+          const event = yield* Effect.option(events.take)
+          if (Option.isNone(event)) throw new Error(`no ${tag} came, but ${JSON.stringify(passed)}`)
+          passed.push(event.value)
+          // The tag says which of the union it is.
+          if (event.value._tag === tag) return event.value as Extract<GroupEvent, { _tag: typeof tag }>
+        }
+      })
+    return { until, end: Effect.ignore(stream.end) } satisfies Wish
+  })
+
+/** Waits until `condition` holds; each test's own deadline bounds it. */
+export const until = (condition: () => boolean) =>
+  Effect.repeat(Effect.sync(condition), { until: (holds) => holds, schedule: Schedule.spaced("5 millis") })
