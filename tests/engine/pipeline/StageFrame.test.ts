@@ -17,16 +17,14 @@ const values = (count: number) => FastCheck.float32Array({ minLength: count, max
 const window = FastCheck.record({
   rows: FastCheck.integer({ min: 1, max: 40 }),
   width: FastCheck.integer({ min: 1, max: 16 }),
-  element: FastCheck.constantFrom("none", "f32", "f16")
-}).chain(({ element, rows, width }) =>
+  hasHidden: FastCheck.boolean()
+}).chain(({ hasHidden, rows, width }) =>
   FastCheck.record({
     kind: FastCheck.constant("window" as const),
     ...place,
     drawn: FastCheck.nat(rows),
     tokens: tokens(rows),
-    hidden: values(rows * width).map((all) =>
-      element === "none" ? undefined : element === "f32" ? all : new Float16Array(all)
-    )
+    hidden: hasHidden ? values(rows * width) : FastCheck.constant(undefined)
   })
 )
 
@@ -92,7 +90,8 @@ describe("a stage frame", () => {
         expect(got).toEqual(sent)
         const { epoch, job, kind } = sent
         const isForHost = kind === "tokens" || kind === "failed"
-        expect(Either.getOrThrow(StageFrame.peek(bytes))).toEqual({ kind, isForHost, epoch, job })
+        const rows = kind === "window" || kind === "tokens" ? sent.tokens.length : 0
+        expect(Either.getOrThrow(StageFrame.peek(bytes))).toEqual({ kind, rows, isForHost, epoch, job })
       }),
       { numRuns: 500 }
     )
@@ -140,7 +139,9 @@ describe("a stage frame", () => {
     expect(fieldOf(spoilt({ 0: 0 }))).toBe("kind")
     expect(fieldOf(spoilt({ 0: 6 }))).toBe("kind")
     expect(fieldOf(spoilt({ 1: 2 }))).toBe("version")
-    expect(fieldOf(spoilt({ 2: 3 }))).toBe("element")
+    expect(fieldOf(spoilt({ 2: 2 }))).toBe("payload")
+    expect(fieldOf(spoilt({ 2: 3 }))).toBe("width")
+    expect(fieldOf(spoilt({ 2: 4 }))).toBe("element")
     expect(fieldOf(spoilt({ 2: 0 }))).toBe("width")
     expect(fieldOf(spoilt({ 3: 1 }))).toBe("reserved")
     expect(fieldOf(spoilt({ 24: 0 }))).toBe("rows")
@@ -155,6 +156,28 @@ describe("a stage frame", () => {
     expect(fieldOf(spoilt({ 0: 3 }))).toBe("drawn")
     expect(fieldOf(spoilt({ 0: 3, 26: 2 }))).toBe("element")
     expect(fieldOf(spoilt({ 0: 4 }))).toBe("header")
+  })
+
+  test("carries hidden states as it is told, and as f32 where that does not hold them", () => {
+    const window = { ...sample, tokens: Int32Array.of(7), hidden: new Float32Array(64).fill(0.1) }
+    const far = { ...window, hidden: new Float32Array(64).fill(70_000) }
+    const stored = (bytes: Uint8Array) => ({ element: bytes[2], sizeBytes: bytes.length - 32 - 4 })
+    expect(stored(StageFrame.encode(window))).toEqual({ element: 1, sizeBytes: 256 })
+    expect(stored(StageFrame.encode(window, "f16"))).toEqual({ element: 2, sizeBytes: 128 })
+    expect(stored(StageFrame.encode(window, "q8"))).toEqual({ element: 3, sizeBytes: 72 })
+    expect(stored(StageFrame.encode(far, "f16"))).toEqual({ element: 1, sizeBytes: 256 })
+    expect(StageFrame.encode(sample, "q8")).toEqual(StageFrame.encode(sample))
+    expect(stored(StageFrame.encode({ ...window, hidden: undefined }, "q8"))).toEqual({ element: 0, sizeBytes: 0 })
+    expect(StageFrame.decode(StageFrame.encode(far, "f16"))).toEqual(Either.right(far))
+    for (const type of ["f16", "q8"] as const) {
+      const bytes = StageFrame.encode(window, type)
+      expect(fieldOf(bytes.subarray(0, -1))).toBe("payload")
+      const got = Either.getOrThrow(StageFrame.decode(shifted(bytes, 1)))
+      expect({ ...got, hidden: undefined }).toEqual({ ...window, hidden: undefined })
+      const hidden = got.kind === "window" ? (got.hidden ?? []) : []
+      expect(hidden.length).toBe(64)
+      for (const value of hidden) expect(value).toBeCloseTo(0.1, 4)
+    }
   })
 
   test("that opens a job on terms out of bounds is refused by the name of the field", () => {

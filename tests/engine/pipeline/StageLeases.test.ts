@@ -8,6 +8,7 @@ const slots = 4
 
 const frame = (kind: "open" | "window" | "close", job: number, epoch = 1): Peeked => ({
   kind,
+  rows: 1,
   isForHost: false,
   epoch,
   job
@@ -48,6 +49,7 @@ test("whatever comes, no more jobs than slots have a lease, and all expire in th
     FastCheck.nat(1000),
     FastCheck.record({
       kind: FastCheck.constantFrom("open" as const, "window" as const, "close" as const),
+      rows: FastCheck.constant(1),
       isForHost: FastCheck.constant(false),
       epoch: FastCheck.nat(3),
       job: FastCheck.nat(10)

@@ -273,11 +273,12 @@ class Hosting {
   }
 
   #reservation({ place: { from, to }, wiring }: Slot): StageRequest {
-    const { group, layers, model, stages } = this.#options.form
+    const { activations, group, layers, model, stages } = this.#options.form
     const host = stages[0]?.peer
     if (host === undefined) throw new Error("a form has stages")
     const { contextTokens, id, sha256, slots } = model
-    return { _tag: "Reserve", group, model: { id, sha256 }, layers, from, to, contextTokens, slots, host, ...wiring }
+    const terms = { contextTokens, slots, ...(activations === undefined ? {} : { activations }) }
+    return { _tag: "Reserve", group, model: { id, sha256 }, layers, from, to, ...terms, host, ...wiring }
   }
 
   /** Loads the own stage with the engine that drives the answers, and wires it. */
@@ -294,6 +295,7 @@ class Hosting {
         model: form.model,
         config,
         memoryBytesMax: memoryBytes,
+        activations: form.activations,
         onFrame: (frame, { epoch }) => {
           if (epoch === this.#state.epoch) this.#out?.send(frame)
         },

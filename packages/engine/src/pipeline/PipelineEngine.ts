@@ -20,6 +20,7 @@ import * as HostWatch from "../HostWatch.ts"
 import * as HostProcess from "../internal/HostProcess.ts"
 import type { ModelFile } from "../ModelFile.ts"
 import { isFirst } from "../stage/StageKeys.ts"
+import type { ActivationType } from "./Activations.ts"
 import { PipelineEvent, type PipelineLoad, type PipelineStats } from "./PipelineHostProtocol.ts"
 import * as StageFrame from "./StageFrame.ts"
 import * as StageLaunch from "./StageLaunch.ts"
@@ -34,6 +35,8 @@ export interface PipelineEngineOptions {
   readonly config: EngineConfig
   /** Most bytes that the first stage may take. */
   readonly memoryBytesMax: number
+  /** How hidden states are stored on their way to the second stage; `f32`, as answers are exact with, where absent. */
+  readonly activations?: ActivationType | undefined
   /** Tokens are guessed ahead where that pays; so they are unless said otherwise. */
   readonly speculates?: boolean
   /** Silence of the stages beyond the measured time, after which a fault is told; 2 s unless said otherwise. */

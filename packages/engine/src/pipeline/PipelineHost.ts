@@ -60,7 +60,7 @@ class Serving implements HostWork {
   #cancelled: Array<number> = []
 
   constructor(
-    load: PipelineLoad,
+    private readonly load: PipelineLoad,
     loop: StageLoop,
     text: LlamaText,
     private readonly send: (message: PipelineEvent | Uint8Array) => void
@@ -86,7 +86,7 @@ class Serving implements HostWork {
     const refused = this.#incoming.prepareSome((key, prepared) => this.#jobs.submit(key, prepared))
     if (isLook) this.#jobs.look()
     const turn = this.#jobs.turn()
-    for (const frame of turn.frames) this.send(StageFrame.encode(frame))
+    for (const frame of turn.frames) this.send(StageFrame.encode(frame, this.load.activations))
     this.#report(turn, refused)
     if (isLook) this.send({ _tag: "Seen", stats: this.#jobs.stats() })
     return undefined

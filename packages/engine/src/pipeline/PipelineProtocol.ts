@@ -6,6 +6,7 @@
 import { Layer, ModelDescription } from "@weft/mesh/ModelDescription"
 import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"
+import { ActivationType } from "./Activations.ts"
 import { widthMax } from "./StageFrame.ts"
 
 /** Most stages of a pipeline: with more of them the loop alone takes longer than anybody waits for a token. */
@@ -24,6 +25,8 @@ const Fraction = Schema.Number.pipe(Schema.between(0, 1))
 const Reason = Schema.String.pipe(Schema.maxLength(reasonCharactersMax))
 const Sha256 = ModelDescription.fields.sha256
 const ContextTokens = Schema.Int.pipe(Schema.between(2, 2 ** 26))
+/** How the hidden states lie in frames from stage to stage; `f32`, and so exact, where absent. */
+const EdgeActivations = Schema.optionalWith(ActivationType, { exact: true })
 const SlotCount = Schema.Int.pipe(Schema.between(1, 256))
 
 /** Returns a text as a reason. */
@@ -46,7 +49,8 @@ export const Form = Schema.TaggedStruct("Form", {
   /** In order, covering all layers once. */
   stages: Schema.Array(StagePlace).pipe(Schema.minItems(2), Schema.maxItems(stagesMax)),
   /** In the order in which they take over. */
-  spares: Schema.Array(PeerPlace).pipe(Schema.maxItems(sparesMax))
+  spares: Schema.Array(PeerPlace).pipe(Schema.maxItems(sparesMax)),
+  activations: EdgeActivations
 })
 export type Form = typeof Form.Type
 
@@ -82,6 +86,7 @@ export const StageRequest = Schema.Union(
     to: Layer,
     contextTokens: ContextTokens,
     slots: SlotCount,
+    activations: EdgeActivations,
     host: PeerId,
     /** The only peer that frames are taken from; none while it is a spare. */
     previous: Schema.NullOr(PeerId),

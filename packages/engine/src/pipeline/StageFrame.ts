@@ -7,6 +7,7 @@ import * as Msgpack from "@weft/mesh/Msgpack"
 import * as PlainDecode from "@weft/mesh/PlainDecode"
 import { Data, Either, Option, ParseResult, Schema } from "effect"
 import { Sampling } from "../Generation.ts"
+import * as Activations from "./Activations.ts"
 
 /** The version of the layout; a frame of another is refused. */
 export const version = 1
@@ -65,7 +66,7 @@ export interface Window extends WindowPlace {
   /** A token for each row, 1 to `rowsMax`. */
   readonly tokens: Int32Array
   /** Their hidden states `[rows, width]`, row-major; none on the way into the first stage. */
-  readonly hidden: Float32Array | Float16Array | undefined
+  readonly hidden: Float32Array | undefined
 }
 
 /** Represents what the tail drew for the window of the same place, from its first drawn row on; it says so of each. */
@@ -104,12 +105,17 @@ export class StageFrameError extends Data.TaggedError("StageFrameError")<{
 /** Represents what a header says without its payload being looked at. */
 export interface Peeked extends JobName {
   readonly kind: StageFrame["kind"]
+  /** Of a window, or tokens that were drawn for one; others have none. */
+  readonly rows: number
   /** The frame goes back to the host and not on to the next stage. */
   readonly isForHost: boolean
 }
 
-/** Returns the bytes of a frame, which keeps the bounds above; they are the caller's. */
-export const encode = (frame: StageFrame): Uint8Array => {
+/**
+ * Returns the bytes of a frame, which keeps the bounds above; they are the caller's. Hidden states are stored as
+ * `activations`, those of a window that this does not hold as `f32`.
+ */
+export const encode = (frame: StageFrame, activations: Activations.ActivationType = "f32"): Uint8Array => {
   switch (frame.kind) {
     case "open":
       return withText(frame, Msgpack.encode(plain(frame.terms)))
@@ -118,9 +124,11 @@ export const encode = (frame: StageFrame): Uint8Array => {
     case "close":
       return withText(frame, new Uint8Array(0))
     case "tokens":
-      return withRows(frame, undefined)
-    case "window":
-      return withRows(frame, frame.hidden)
+      return withRows(frame, 0, undefined)
+    case "window": {
+      const width = (frame.hidden?.length ?? 0) / frame.tokens.length
+      return withRows(frame, width, frame.hidden && Activations.store(frame.hidden, width, activations))
+    }
   }
 }
 
@@ -132,7 +140,13 @@ export const peek = (bytes: Uint8Array): Either.Either<Peeked, StageFrameError> 
   if (kind === undefined) return wrong("kind", `${view.getUint8(at.kind)} is none`)
   if (view.getUint8(at.version) !== version) return wrong("version", `${view.getUint8(at.version)}, not ${version}`)
   const isForHost = kind === "tokens" || kind === "failed"
-  return Either.right({ kind, isForHost, epoch: view.getUint32(at.epoch, true), job: view.getUint32(at.job, true) })
+  return Either.right({
+    kind,
+    rows: view.getUint16(at.rows, true),
+    isForHost,
+    epoch: view.getUint32(at.epoch, true),
+    job: view.getUint32(at.job, true)
+  })
 }
 
 /** Returns the frame that `bytes` are from end to end; it may share their memory. */
@@ -143,7 +157,7 @@ export const decode = (bytes: Uint8Array): Either.Either<StageFrame, StageFrameE
     if (kind === "window" || kind === "tokens") return rowsOf({ epoch, job }, kind, bytes, view)
     for (let offset = at.round; offset < headerBytes; offset++)
       if (bytes[offset] !== 0) return wrong("header", `a ${kind} has a field at ${offset}`)
-    if (bytes[at.element] !== elements.none) return wrong("element", `a ${kind} has elements`)
+    if (bytes[at.element] !== 0) return wrong("element", `a ${kind} has elements`)
     return textOf({ epoch, job }, kind, bytes.subarray(headerBytes))
   })
 
@@ -167,9 +181,7 @@ const at = {
 
 /** The index of each is its number; 0 is none, as memory that nobody wrote is mostly that. */
 const kinds: ReadonlyArray<StageFrame["kind"] | undefined> = [undefined, "open", "window", "tokens", "close", "failed"]
-const elements = { none: 0, f32: 1, f16: 2 } as const
-/** Bytes of one value, by the number of its type. */
-const elementBytes: ReadonlyArray<number | undefined> = [0, 4, 2]
+const elements: ReadonlyArray<Activations.ActivationType | undefined> = [undefined, "f32", "f16", "q8"]
 const tokenBytes = 4
 
 type Decoded = Either.Either<StageFrame, StageFrameError>
@@ -197,43 +209,41 @@ const withText = (frame: Open | Close | Failed, text: Uint8Array): Uint8Array =>
   return bytes
 }
 
-const withRows = (frame: Window | Tokens, hidden: Window["hidden"]): Uint8Array => {
+const withRows = (frame: Window | Tokens, width: number, hidden: Activations.Stored | undefined): Uint8Array => {
   const rows = frame.tokens.length
-  const bytes = new Uint8Array(headerBytes + rows * tokenBytes + (hidden?.byteLength ?? 0))
+  const bytes = new Uint8Array(headerBytes + rows * tokenBytes + (hidden?.bytes.length ?? 0))
   const view = header(bytes, frame)
-  const element = hidden === undefined ? "none" : hidden instanceof Float32Array ? "f32" : "f16"
-  view.setUint8(at.element, elements[element])
+  view.setUint8(at.element, elements.indexOf(hidden?.type))
   view.setUint32(at.round, frame.round, true)
   view.setUint32(at.window, frame.window, true)
   view.setUint32(at.position, frame.position, true)
   view.setUint16(at.rows, rows, true)
   view.setUint16(at.drawn, frame.drawn, true)
-  view.setUint32(at.width, hidden === undefined ? 0 : hidden.length / rows, true)
+  view.setUint32(at.width, width, true)
   // All computers that Weft runs on are little-endian, as are the weights.
-  bytes.set(bytesOf(frame.tokens), headerBytes)
-  if (hidden !== undefined) bytes.set(bytesOf(hidden), headerBytes + rows * tokenBytes)
+  bytes.set(Activations.bytesOf(frame.tokens), headerBytes)
+  if (hidden !== undefined) bytes.set(hidden.bytes, headerBytes + rows * tokenBytes)
   return bytes
 }
-
-const bytesOf = ({ buffer, byteLength, byteOffset }: ArrayBufferView): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength)
 
 /** Returns the counts of a header whose payload is exactly `payload` bytes long. */
 const countsOf = (kind: "window" | "tokens", view: DataView, payload: number) => {
   const rows = view.getUint16(at.rows, true)
   const drawn = view.getUint16(at.drawn, true)
   const width = view.getUint32(at.width, true)
-  const element = view.getUint8(at.element)
-  const valueBytes = elementBytes[element]
-  if (valueBytes === undefined) return wrong("element", `${element} is none`)
+  const number = view.getUint8(at.element)
+  const element = elements[number]
+  if (number >= elements.length) return wrong("element", `${number} is none`)
   const rowsMin = kind === "tokens" && drawn === 0 ? 0 : 1
   if (rows < rowsMin || rows > rowsMax) return wrong("rows", `${rows}, not ${rowsMin} to ${rowsMax}`)
   if (kind === "window" && drawn > rows) return wrong("drawn", `${drawn} of ${rows} rows`)
   if (kind === "tokens" && (drawn < rows || drawn > rowsMax)) return wrong("drawn", `${drawn} for ${rows} tokens`)
-  if (kind === "tokens" && valueBytes > 0) return wrong("element", "tokens have elements")
-  if (width > widthMax || width > 0 !== valueBytes > 0)
-    return wrong("width", `${width} with elements of type ${element}`)
-  const wanted = rows * tokenBytes + rows * width * valueBytes
+  if (kind === "tokens" && element !== undefined) return wrong("element", "tokens have elements")
+  if (width > widthMax || width > 0 !== (element !== undefined))
+    return wrong("width", `${width} with elements of type ${number}`)
+  const fault = element && Activations.faultOf(element, width)
+  if (fault !== undefined) return wrong("width", fault)
+  const wanted = rows * (tokenBytes + (element === undefined ? 0 : Activations.rowBytes(element, width)))
   if (payload !== wanted) return wrong("payload", `${payload} bytes, not ${wanted}`)
   return Either.right({ rows, drawn, element })
 }
@@ -241,7 +251,7 @@ const countsOf = (kind: "window" | "tokens", view: DataView, payload: number) =>
 const rowsOf = (name: JobName, kind: "window" | "tokens", bytes: Uint8Array, view: DataView): Decoded =>
   Either.flatMap(countsOf(kind, view, bytes.length - headerBytes), ({ drawn, element, rows }): Decoded => {
     const end = headerBytes + rows * tokenBytes
-    const tokens = new Int32Array(...aligned(bytes.subarray(headerBytes, end), tokenBytes))
+    const tokens = new Int32Array(...Activations.aligned(bytes.subarray(headerBytes, end), tokenBytes))
     if (tokens.some((token) => token < 0)) return wrong("tokens", "one is over 31 bits")
     const place = {
       ...name,
@@ -250,20 +260,9 @@ const rowsOf = (name: JobName, kind: "window" | "tokens", bytes: Uint8Array, vie
       position: view.getUint32(at.position, true)
     }
     if (kind === "tokens") return Either.right({ kind, ...place, drawn, tokens })
-    return Either.right({ kind, ...place, drawn, tokens, hidden: hiddenOf(bytes.subarray(end), element) })
+    const hidden = element && Activations.load(bytes.subarray(end), element)
+    return Either.right({ kind, ...place, drawn, tokens, hidden })
   })
-
-const hiddenOf = (values: Uint8Array, element: number): Window["hidden"] => {
-  if (element === elements.none) return undefined
-  return element === elements.f32 ? new Float32Array(...aligned(values, 4)) : new Float16Array(...aligned(values, 2))
-}
-
-/** Returns the memory of `bytes` as the numbers' constructors take it; copied where it begins at an odd place. */
-const aligned = (bytes: Uint8Array, each: number): readonly [ArrayBufferLike, number, number] => {
-  // The `slice` of a Buffer would be no copy.
-  const whole = bytes.byteOffset % each === 0 ? bytes : new Uint8Array(bytes)
-  return [whole.buffer, whole.byteOffset, whole.length / each]
-}
 
 const Reason = Schema.Struct({ reason: Schema.String.pipe(Schema.maxLength(reasonCharactersMax)) })
 const decodeTerms = PlainDecode.decoder(JobTerms)

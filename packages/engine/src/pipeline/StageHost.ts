@@ -9,6 +9,7 @@ import { EngineError } from "../EngineError.ts"
 import { channelDescriptor } from "../EngineHost.ts"
 import { HostInbox, type HostWork } from "../HostInbox.ts"
 import * as FrameSocket from "../internal/FrameSocket.ts"
+import type { ActivationType } from "./Activations.ts"
 import * as StageFrame from "./StageFrame.ts"
 import type { StageLoop } from "./StageLoop.ts"
 import * as StageOpening from "./StageOpening.ts"
@@ -32,7 +33,7 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   }
   const { calibration, llama, loop } = opened.right
   send({ _tag: "Ready", width: llama.width, calibration })
-  return yield* inbox.serve(new Serving(loop, send))
+  return yield* inbox.serve(new Serving(loop, load.activations, send))
 })
 
 // internal
@@ -53,6 +54,7 @@ class Serving implements HostWork {
 
   constructor(
     private readonly loop: StageLoop,
+    private readonly activations: ActivationType,
     private readonly send: (message: StageEvent | Uint8Array) => void
   ) {}
 
@@ -69,7 +71,7 @@ class Serving implements HostWork {
     const computes = this.loop.waiting() > 0
     if (!computes && this.loop.idle() && frames.length === 0) return undefined
     const startedMs = performance.now()
-    for (const frame of this.loop.turn()) this.send(StageFrame.encode(frame))
+    for (const frame of this.loop.turn()) this.send(StageFrame.encode(frame, this.activations))
     const took = computes ? { decodeSeconds: (performance.now() - startedMs) / 1000 } : {}
     this.send({ _tag: "Turn", taken: this.#taken, waiting: this.loop.waiting(), ...took })
     return undefined

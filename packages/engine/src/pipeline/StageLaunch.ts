@@ -7,6 +7,7 @@ import { EngineError } from "../EngineError.ts"
 import type { Calibration } from "../EngineTuning.ts"
 import type { ModelFile } from "../ModelFile.ts"
 import { isFirst, isLast, type StageKeys } from "../stage/StageKeys.ts"
+import * as Activations from "./Activations.ts"
 import * as StageMemory from "./StageMemory.ts"
 import type { StageLoad } from "./StageProtocol.ts"
 import { rowsMax } from "./StageWindow.ts"
@@ -18,6 +19,8 @@ export interface StageLaunchOptions {
   readonly config: EngineConfig
   /** Most bytes that the file and the cells may take. */
   readonly memoryBytesMax: number
+  /** How hidden states are stored on their way to the next stage; `f32` where absent. */
+  readonly activations?: Activations.ActivationType | undefined
 }
 
 /** Represents what was found good. */
@@ -31,8 +34,16 @@ export interface StageLaunch {
   readonly load: (calibration: Calibration | undefined) => StageLoad
 }
 
-/** Returns how a stage is started; fails where the file is none or needs more memory than there is. */
-export const make = ({ config, file, memoryBytesMax }: StageLaunchOptions): Effect.Effect<StageLaunch, EngineError> =>
+/**
+ * Returns how a stage is started; fails where the file is none, needs more memory than there is, or has hidden states
+ * that are not stored as is wished.
+ */
+export const make = ({
+  activations = "f32",
+  config,
+  file,
+  memoryBytesMax
+}: StageLaunchOptions): Effect.Effect<StageLaunch, EngineError> =>
   Effect.suspend(() => {
     const { header, path, sha256, sizeBytes } = file
     const keys = header.stage
@@ -41,6 +52,8 @@ export const make = ({ config, file, memoryBytesMax }: StageLaunchOptions): Effe
     const contextTokens = Math.min(config.contextTokens, header.contextTokens)
     const refusal = StageMemory.refusalOf({ header, sizeBytes, slots, contextTokens }, memoryBytesMax)
     if (refusal !== undefined) return fail("model_unloadable", refusal)
+    const fault = isLast(keys) ? undefined : Activations.faultOf(activations, header.embeddingLength)
+    if (fault !== undefined) return fail("model_unloadable", fault)
     const subject = { sha256, profile: "exact", threadsMax: threadsMost(config), prefillTokens: rowsMax } as const
     const load = (calibration: Calibration | undefined): StageLoad => ({
       _tag: "Load",
@@ -53,6 +66,7 @@ export const make = ({ config, file, memoryBytesMax }: StageLaunchOptions): Effe
       isFirst: isFirst(keys),
       isLast: isLast(keys),
       pairRows: needsPairs(header.quantization),
+      activations,
       ...(keys.inputScale === undefined ? {} : { inputScale: keys.inputScale }),
       ...(calibration === undefined ? {} : { calibration })
     })

@@ -189,7 +189,7 @@ export class StageLease {
     const about = Either.getOrUndefined(StageFrame.peek(frame))
     if (about === undefined || about.isForHost || about.epoch > this.#wiring.epoch) return false
     if (about.epoch < this.#wiring.epoch) return true
-    if (about.kind === "window") this.#times.sent(frame.length > rowBytes(stage.width) ? 2 : 1)
+    if (about.kind === "window") this.#times.sent(about.rows)
     return Either.isRight(stage.send(frame))
   }
 
@@ -225,6 +225,7 @@ export class StageLease {
           file: stocked.file,
           config: stocked.config,
           memoryBytesMax: stocked.memoryBytes,
+          activations: reserve.activations,
           lease: jobLease,
           onFrame: (frame, about) => this.#give(frame, about),
           onTurn: (seconds) => this.#times.turned(seconds),
@@ -337,9 +338,6 @@ const encodeReply = Frames.encode(StageReply)
 
 /** A peer that frames cannot go to. */
 class Parted extends Data.TaggedError("Parted")<{ readonly peer: PeerId; readonly reason: string }> {}
-
-/** Bytes of a window of one row, with hidden states of single precision at most. */
-const rowBytes = (width: number): number => StageFrame.headerBytes + 4 + width * 4
 
 const malformed = (message: string) => new LeaseEnded({ reason: "malformed", message })
 const lostOf = ({ message }: EngineError) => new LeaseEnded({ reason: "lost", message })

@@ -6,6 +6,7 @@ import { Schema } from "effect"
 import { Accelerator } from "../EngineConfig.ts"
 import { ProgressEvent, RefusedEvent } from "../EngineProtocol.ts"
 import { Calibration } from "../EngineTuning.ts"
+import { ActivationType } from "./Activations.ts"
 import { widthMax } from "./StageFrame.ts"
 
 /** Represents the first and only command of a supervisor. */
@@ -20,6 +21,8 @@ export const StageLoad = Schema.TaggedStruct("Load", {
   isLast: Schema.Boolean,
   pairRows: Schema.Boolean,
   inputScale: Schema.optional(Schema.Number.pipe(Schema.finite())),
+  /** How it stores the hidden states that it gives out. */
+  activations: ActivationType,
   /** What an earlier start learnt; measured where absent. */
   calibration: Schema.optional(Calibration)
 })

@@ -13,6 +13,7 @@ import * as HostWatch from "../HostWatch.ts"
 import * as HostProcess from "../internal/HostProcess.ts"
 import type { ModelFile } from "../ModelFile.ts"
 import type { StageKeys } from "../stage/StageKeys.ts"
+import type { ActivationType } from "./Activations.ts"
 import * as StageFrame from "./StageFrame.ts"
 import * as StageLaunch from "./StageLaunch.ts"
 import * as StageLeases from "./StageLeases.ts"
@@ -26,6 +27,8 @@ export interface StageOptions {
   readonly config: EngineConfig
   /** Most bytes that the file and the cells may take. */
   readonly memoryBytesMax: number
+  /** How hidden states are stored on their way to the next stage; `f32` where absent. */
+  readonly activations?: ActivationType | undefined
   /** Time after which a job that nobody was heard of is closed. */
   readonly lease: Duration.Duration
   /** Told each frame the stage gives out, in order; it must return quickly. */

@@ -1,5 +1,6 @@
 /** What a window must keep to before a stage computes it, as a pure decision: windows come from other peers. */
 import * as BatchPlan from "../BatchPlan.ts"
+import * as Activations from "./Activations.ts"
 import type { JobTerms, Window } from "./StageFrame.ts"
 
 /** Most rows of a window of the prompt: the chunk that all peers compute in one decode of its own. */
@@ -52,17 +53,10 @@ export const faultOf = (window: Window, terms: JobTerms, bounds: StageBounds): s
   if (bounds.isFirst) return hidden === undefined ? undefined : "element: the first stage takes tokens alone"
   if (hidden === undefined) return "element: the hidden states are missing"
   if (hidden.length !== rows * bounds.width) return `width: ${hidden.length / rows}, not ${bounds.width}`
-  return isFinite(hidden) ? undefined : "elements: a hidden value is not finite"
+  return Activations.isFinite(hidden) ? undefined : "elements: a hidden value is not finite"
 }
 
 // internal
 
 const isKnown = (token: number, { vocabularyTokens }: StageBounds): boolean =>
   token >= 0 && (vocabularyTokens === undefined || token < vocabularyTokens)
-
-/** A sum that is finite times 0 is 0; each value that is not makes it NaN. */
-const isFinite = (values: Float32Array | Float16Array): boolean => {
-  let sum = 0
-  for (let at = 0; at < values.length; at++) sum += (values[at] ?? 0) * 0
-  return sum === 0
-}
