@@ -32,7 +32,8 @@ it.effect("every name of the environment is read", () =>
       WEFT_API_KEYS: "ann:a-secret-of-20-chars:7",
       WEFT_ADMIN_TOKEN: "token",
       WEFT_REQUESTS_PER_MINUTE: "5",
-      WEFT_TOKENS_PER_MINUTE: "6"
+      WEFT_TOKENS_PER_MINUTE: "6",
+      WEFT_SPLIT_ACTIVATIONS: "llama:f16, qwen3:q8"
     })
     expect(config).toMatchObject({
       httpHost: "0.0.0.0",
@@ -45,6 +46,10 @@ it.effect("every name of the environment is read", () =>
     expect(config.apiKeys.map(({ name, requestsPerMinute }) => [name, requestsPerMinute])).toEqual([["ann", 7]])
     expect(Option.map(config.adminToken, Redacted.value)).toEqual(Option.some("token"))
     expect([config.requestsPerMinute, config.tokensPerMinute]).toEqual([Option.some(5), Option.some(6)])
+    expect([...config.splitActivations]).toEqual([
+      ["llama", "f16"],
+      ["qwen3", "q8"]
+    ])
     for (const url of ["sqlite:/x/y.db", "sqlite:///x/y.db"]) {
       expect((yield* read({ WEFT_DATABASE_URL: url })).databasePath).toBe("/x/y.db")
     }
@@ -62,7 +67,8 @@ it.effect("what makes no sense is refused by its name", () =>
       ["WEFT_DATABASE_URL", "/just/a/path"],
       ["WEFT_API_KEYS", "ann"],
       ["WEFT_REQUESTS_PER_MINUTE", "0"],
-      ["WEFT_TOKENS_PER_MINUTE", "many"]
+      ["WEFT_TOKENS_PER_MINUTE", "many"],
+      ["WEFT_SPLIT_ACTIVATIONS", "llama:f8"]
     ] as const
     for (const [name, value] of wrong) {
       const error = String(yield* Effect.flip(read({ [name]: value })))

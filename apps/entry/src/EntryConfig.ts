@@ -1,6 +1,7 @@
 /** The entry's configuration: every `WEFT_…` name it reads, its default, and what may be written there. */
 import { Config, ConfigError, Context, Effect, Either, Layer, Option, Redacted } from "effect"
 import { type ApiKey, parseList } from "./ApiKeys.ts"
+import * as SplitActivations from "./split/SplitActivations.ts"
 
 /** Represents the configuration of one entry. */
 export interface EntryConfigShape {
@@ -24,6 +25,8 @@ export interface EntryConfigShape {
   readonly maxFailovers: number
   /** Splits models even where a peer could serve them whole, e.g. to measure. */
   readonly forceSplit: boolean
+  /** How stages hand hidden states on; those of architectures that are not there are exact. */
+  readonly splitActivations: SplitActivations.SplitActivations
 }
 
 /** Gives the configuration of the entry. */
@@ -42,7 +45,8 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     tokensPerMinute: Option.none(),
     // An answer that killed three peers is likely to kill a fourth.
     maxFailovers: 2,
-    forceSplit: false
+    forceSplit: false,
+    splitActivations: new Map()
   }
 
   /** Makes a layer of the defaults and `partial`. */
@@ -133,6 +137,12 @@ const fields = Config.all({
   forceSplit: Config.boolean("FORCE_SPLIT").pipe(
     Config.withDefault(defaults.forceSplit),
     Config.withDescription("1: models are split even where a peer could serve them whole.")
+  ),
+  splitActivations: Config.string("SPLIT_ACTIVATIONS").pipe(
+    Config.withDefault(""),
+    Config.withDescription(
+      "architecture:type, separated by commas: stages hand hidden states on as f32 (exact, by default), f16 or q8."
+    )
   )
 }).pipe(Config.nested("WEFT"))
 
@@ -140,13 +150,16 @@ const invalid = (name: string, reason: string): ConfigError.ConfigError =>
   ConfigError.InvalidData(["WEFT", name], reason)
 
 const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.gen(function* () {
-  const { databaseUrl, apiKeys, ...rest } = yield* fields
+  const { databaseUrl, apiKeys, splitActivations, ...rest } = yield* fields
   const databasePath = Option.match(databaseUrl, {
     onNone: () => Either.right(`${rest.dataDir}/entry.sqlite`),
     onSome: databasePathOf
   })
   return {
     ...rest,
+    splitActivations: yield* Either.mapLeft(SplitActivations.parseList(splitActivations), ({ message }) =>
+      invalid("SPLIT_ACTIVATIONS", message)
+    ),
     databasePath: yield* Either.mapLeft(databasePath, (reason) => invalid("DATABASE_URL", reason)),
     apiKeys: yield* Either.mapLeft(
       parseList(Option.match(apiKeys, { onNone: () => "", onSome: Redacted.value })),

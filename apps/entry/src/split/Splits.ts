@@ -41,7 +41,7 @@ const lookEvery = "500 millis"
 const make = Effect.gen(function* () {
   const directory = yield* PeerDirectoryActor
   const links = yield* Links
-  const { forceSplit } = yield* EntryConfig
+  const { forceSplit, splitActivations } = yield* EntryConfig
   const fibers = yield* FiberMap.make<string>()
   const streams = new Map<string, MeshStream>()
   let state = SplitState.empty
@@ -66,7 +66,9 @@ const make = Effect.gen(function* () {
       () => Effect.sync(() => streams.delete(group.group))
     )
     const { layers, model, spares, stages } = group
-    yield* stream.write(encodeForm({ _tag: "Form", group: group.group, model, layers, stages, spares }))
+    const type = splitActivations.get(model.architecture)
+    const form = { group: group.group, model, layers, stages, spares, ...(type && { activations: type }) }
+    yield* stream.write(encodeForm({ _tag: "Form", ...form }))
     const frames = Frames.reader(stream)
     while (true) {
       const event = yield* frames.read(GroupEvent)
