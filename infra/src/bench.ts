@@ -1,10 +1,11 @@
 /**
- * `bun run bench NAME [--json] [--OPTION NUMBER]…` measures one thing and prints a report: one JSON object on standard
- * output with `--json`, lines for people without. Exits with 1 when a goal is unmet or the run failed, 2 for wrong
- * usage.
+ * `bun run bench NAME [--json] [--OPTION NUMBER]… [FILE]…` measures one thing and prints a report: one JSON object on
+ * standard output with `--json`, lines for people without. Exits with 1 when a goal is unmet or the run failed, 2 for
+ * wrong usage.
  */
 import { availableParallelism, cpus } from "node:os"
 import { parseArgs } from "node:util"
+import { activations } from "./bench/Activations.ts"
 import { type Benchmark, busyPart } from "./bench/Benchmark.ts"
 import { failover } from "./bench/Failover.ts"
 import { gateway } from "./bench/Gateway.ts"
@@ -15,14 +16,15 @@ import { solo } from "./bench/Solo.ts"
 import { split } from "./bench/Split.ts"
 import { splitFailover } from "./bench/SplitFailover.ts"
 
-const benchmarks: ReadonlyArray<Benchmark> = [solo, gateway, failover, load, split, splitFailover]
+const benchmarks: ReadonlyArray<Benchmark> = [solo, gateway, failover, load, split, splitFailover, activations]
 
 const exitCodeOfUsage = 2
 
 const list = (): string =>
   benchmarks
-    .flatMap(({ about, name, options }) => [
+    .flatMap(({ about, files, name, options }) => [
       `${name.padEnd(10)} ${about}`,
+      ...(files === undefined ? [] : [`  ${files.padEnd(22)} files to measure`]),
       ...Object.entries(options).map(
         ([option, { about, byDefault }]) => `  --${option.padEnd(20)} ${about} (${byDefault})`
       )
@@ -31,8 +33,9 @@ const list = (): string =>
 
 /** Returns the options of `benchmark` from the command line; throws where one is unknown or no number. */
 const optionsOf = (benchmark: Benchmark, args: ReadonlyArray<string>) => {
-  const { values } = parseArgs({
+  const { positionals, values } = parseArgs({
     args: [...args],
+    allowPositionals: benchmark.files !== undefined,
     options: {
       json: { type: "boolean" },
       ...Object.fromEntries(Object.keys(benchmark.options).map((option) => [option, { type: "string" as const }]))
@@ -43,11 +46,15 @@ const optionsOf = (benchmark: Benchmark, args: ReadonlyArray<string>) => {
     if (!(value >= 0)) throw new Error(`--${option} takes a number of at least 0`)
     return [option, value] as const
   })
-  return { json: values.json === true, options: Object.fromEntries(numbers) }
+  return { json: values.json === true, options: Object.fromEntries(numbers), files: positionals }
 }
 
 /** Runs to the end or to its bound; a run that fails is a report whose one goal is unmet. */
-const run = async (benchmark: Benchmark, options: Readonly<Record<string, number>>): Promise<Report.Report> => {
+const run = async (
+  benchmark: Benchmark,
+  options: Readonly<Record<string, number>>,
+  files: ReadonlyArray<string>
+): Promise<Report.Report> => {
   const startedMs = performance.now()
   const tell = (line: string): void =>
     console.error(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(6)} s  ${line}`)
@@ -56,7 +63,7 @@ const run = async (benchmark: Benchmark, options: Readonly<Record<string, number
   const timer = setTimeout(() => late.reject(new Error(`not done after ${minutes} minutes`)), minutes * 60_000)
   const busyBefore = await busyPart()
   try {
-    const { figures, reach } = await Promise.race([benchmark.run(options, tell), late.promise])
+    const { figures, reach } = await Promise.race([benchmark.run(options, tell, files), late.promise])
     Programs.endAll()
     const busy = { busyBefore, busyAfter: await busyPart() }
     const machine = { processors: availableParallelism(), processor: cpus()[0]?.model, ...busy }
@@ -85,6 +92,6 @@ try {
   console.error(`${error instanceof Error ? error.message : error}\n\n${list()}`)
   process.exit(exitCodeOfUsage)
 }
-const report = await run(benchmark, given.options)
+const report = await run(benchmark, given.options, given.files)
 console.log(given.json ? Report.toJson(report) : Report.toText(report))
 process.exit(Report.exitCodeOf(report))

@@ -1,6 +1,7 @@
 /** `bun run bench` as a command: what it prints, and its exit code. How fast anything is does not matter here. */
 import { expect } from "bun:test"
 import { Effect, Schema } from "effect"
+import { models } from "../engine/asking.ts"
 import { it } from "../support/effect.ts"
 import { run } from "../support/processes.ts"
 
@@ -65,11 +66,31 @@ it.live(
   deadlineMs
 )
 
+it.live(
+  "activations reports what each type between stages takes and changes, for the files that are named",
+  () =>
+    Effect.gen(function* () {
+      const { figures, reach } = yield* reportOf("activations", "--tokens", "16", models.small)
+      expect(figures.models).toMatchObject([
+        {
+          architecture: "llama",
+          outcomes: [
+            { type: "f32", agreement: 1, bytesPerToken: 1060 },
+            { type: "f16", bytesPerToken: 548 },
+            { type: "q8", bytesPerToken: 324 }
+          ]
+        }
+      ])
+      expect(reach.length).toBe(1)
+    }),
+  deadlineMs
+)
+
 it.live("list names every benchmark and its options", () =>
   Effect.gen(function* () {
     const { code, stdout } = yield* bench("list")
     expect(code).toBe(0)
-    for (const name of ["solo", "gateway", "failover", "load", "--pairs", "--kills", "--soak"]) {
+    for (const name of ["solo", "gateway", "failover", "load", "--pairs", "--kills", "--soak", "MODEL.gguf"]) {
       expect(stdout).toContain(name)
     }
   })
@@ -77,7 +98,7 @@ it.live("list names every benchmark and its options", () =>
 
 it.live("a benchmark or an option that does not exist is wrong usage", () =>
   Effect.gen(function* () {
-    for (const args of [["fast"], ["solo", "--speed", "1"], ["solo", "--pairs", "many"]]) {
+    for (const args of [["fast"], ["solo", "--speed", "1"], ["solo", "--pairs", "many"], ["solo", "model.gguf"]]) {
       const { code, stderr, stdout } = yield* bench(...args)
       expect([code, stdout]).toEqual([2, ""])
       expect(stderr).toContain("solo")

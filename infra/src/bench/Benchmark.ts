@@ -13,12 +13,15 @@ export interface Benchmark<Name extends string = string> {
   readonly name: string
   readonly about: string
   readonly options: Readonly<Record<Name, Option>>
+  /** What files may stand behind the options, e.g. `MODEL.gguf`; absent where none may. */
+  readonly files?: string
   /** Longest run in minutes, after which it is given up. */
   readonly minutesMax: (options: Readonly<Record<Name, number>>) => number
-  /** `tell` takes a line for whoever waits. */
+  /** `tell` takes a line for whoever waits; `files` are those of the command line, none mostly. */
   readonly run: (
     options: Readonly<Record<Name, number>>,
-    tell: (line: string) => void
+    tell: (line: string) => void,
+    files: ReadonlyArray<string>
   ) => Promise<Pick<Report, "figures" | "reach">>
 }
 

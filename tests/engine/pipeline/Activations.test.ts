@@ -1,4 +1,4 @@
-/** The codec of hidden states: how far what arrives is from what was sent, and what is sent where a type is too small. */
+/** The codec of hidden states: how far what arrives is from what was sent, and what a type does not hold. */
 import { describe, expect, test } from "bun:test"
 import * as Activations from "@weft/engine/pipeline/Activations"
 import { FastCheck } from "effect"

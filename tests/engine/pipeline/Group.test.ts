@@ -6,6 +6,7 @@ import { describe, expect } from "bun:test"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import type { GenerateRequest } from "@weft/engine/Generation"
 import type * as ModelFile from "@weft/engine/ModelFile"
+import * as SplitMetrics from "@weft/engine/pipeline/SplitMetrics"
 import { Effect, Fiber } from "effect"
 import { it } from "../../support/effect.ts"
 import { answer, gather, generate, ask as request } from "../asking.ts"
@@ -25,6 +26,12 @@ const solo = (whole: ModelFile.ModelFile, requests: ReadonlyArray<GenerateReques
       (engine) => Effect.forEach(requests, (one) => Effect.map(answer(engine, one), ({ tokens }) => tokens))
     )
   )
+
+/** Bytes that stages and hosts of this process sent to the stages behind them. */
+const sentBytes = Effect.map(
+  Effect.promise(() => SplitMetrics.bytes.get()),
+  ({ values }) => values.find(({ labels }) => labels.way === "sent" && labels.to === "next")?.value ?? 0
+)
 
 const engineOf = (peer: Peer) => {
   const serving = peer.serving()
@@ -73,6 +80,29 @@ describe("a pipeline of peers", () => {
         expect(tail.lender.status()[0]?.epoch).toBe(healed.epoch)
       }),
     120_000
+  )
+
+  it.live(
+    "hands hidden states on as its entry chose, on every edge",
+    () =>
+      Effect.gen(function* () {
+        const file = yield* prepare
+        const [entry, host, middle, tail] = yield* Effect.all([
+          startPeer(file),
+          startPeer(file),
+          startPeer(file),
+          startPeer(file)
+        ])
+        const wish = yield* ask(entry, [host, middle, tail], file, [1, 4], [], { activations: "q8" })
+        yield* wish.until("Serving")
+        const before = yield* sentBytes
+        const answered = yield* answer(engineOf(host), asked(20, 5, 20))
+        expect(answered.tokens.length).toBe(20)
+        // As f32 anywhere, that edge alone would take more.
+        const rows = 20 + 20 - 1
+        expect((yield* sentBytes) - before).toBeLessThan(rows * file.header.embeddingLength * 4)
+      }),
+    60_000
   )
 
   it.live(

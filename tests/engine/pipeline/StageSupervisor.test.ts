@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { EngineConfig } from "@weft/engine/EngineConfig"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import * as ModelFile from "@weft/engine/ModelFile"
+import type { ActivationType } from "@weft/engine/pipeline/Activations"
 import * as StageFrame from "@weft/engine/pipeline/StageFrame"
 import * as StageSupervisor from "@weft/engine/pipeline/StageSupervisor"
 import { Duration, Effect, Either, Mailbox, Schedule, Schema } from "effect"
@@ -220,6 +221,32 @@ describe("a stage", () => {
       const first = yield* Effect.scoped(give)
       expect(yield* Effect.scoped(give)).toEqual(first)
       expect(first.kind === "window" ? first.hidden?.length : 0).toBe(4 * 256)
+    })
+  )
+
+  it.live("stores what it gives out as it is told, and is not started where that cannot be", () =>
+    Effect.gen(function* () {
+      const { stages } = yield* cut("Q4_K_M", [3])
+      const [file, tail] = stages
+      if (file === undefined || tail === undefined) throw new Error("no stage")
+      const given = (activations: ActivationType) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const frames = yield* Mailbox.make<Uint8Array>()
+            const stage = yield* start(file, { activations, onFrame: (frame) => frames.unsafeOffer(frame) })
+            for (const frame of [open(0), row([1, 2, 3, 4])]) stage.send(StageFrame.encode(frame))
+            yield* frames.take
+            return yield* frames.take
+          })
+        )
+      const whole = Either.getOrThrow(StageFrame.decode(yield* given("f32")))
+      for (const type of ["f16", "q8"] as const) expect(yield* given(type)).toEqual(StageFrame.encode(whole, type))
+      const odd = (one: ModelFile.ModelFile) => ({ ...one, header: { ...one.header, embeddingLength: 250 } })
+      const refused = yield* Effect.flip(start(odd(file), { activations: "q8" }))
+      expect(refused.reason).toBe("model_unloadable")
+      expect(refused.message).toContain("rows of 250 values are no whole blocks of 32, as q8 has them; take f16 or f32")
+      // The last one gives none out.
+      yield* start(odd(tail), { activations: "q8" })
     })
   )
 

@@ -122,13 +122,14 @@ export interface Wish {
 
 const encodeForm = Frames.encode(Form)
 
-/** Asks the first of `peers` for a pipeline through them, cut at `cuts`, with these spares. */
+/** Asks the first of `peers` for a pipeline through them, cut at `cuts`, with these spares and these edges. */
 export const ask = (
   entry: Peer,
   peers: readonly [Peer, ...ReadonlyArray<Peer>],
   file: ModelFile.ModelFile,
   cuts: ReadonlyArray<number>,
-  spares: ReadonlyArray<Peer> = []
+  spares: ReadonlyArray<Peer> = [],
+  edges: Pick<Form, "activations"> = {}
 ) =>
   Effect.gen(function* () {
     const { layers } = file.header
@@ -144,7 +145,8 @@ export const ask = (
       model: describe(file),
       layers,
       stages,
-      spares: spares.map((one) => one.place)
+      spares: spares.map((one) => one.place),
+      ...edges
     }
     yield* stream.write(encodeForm({ _tag: "Form", ...form }))
     const frames = Frames.reader(stream)

@@ -1,7 +1,7 @@
 /**
  * How hidden states lie in frames between stages: `f32` as they were computed, so that a split is exact; `f16` at half
- * of the bytes; `q8` at little more than a quarter, blocks of 32 values of a row, each a scale in single precision and 32
- * whole numbers of 8 bits. Pure; little-endian, as are the weights and all computers that Weft runs on.
+ * of the bytes; `q8` at little more than a quarter: blocks of 32 values of a row, each a scale in single precision and
+ * 32 whole numbers of 8 bits. Pure; little-endian, as are the weights and all computers that Weft runs on.
  */
 import { Schema } from "effect"
 
@@ -59,7 +59,7 @@ export const store = (values: Float32Array, width: number, type: ActivationType)
   return { type: "f32", bytes: bytesOf(values) }
 }
 
-/** Returns the values that `bytes` of whole rows hold; may share their memory. What comes of strangers may be no number. */
+/** Returns the values that `bytes` of whole rows hold; may share their memory. A stranger's may be no numbers. */
 export const load = (bytes: Uint8Array, type: ActivationType): Float32Array => {
   switch (type) {
     case "f32":
@@ -79,7 +79,7 @@ export const isFinite = (values: Float32Array | Float16Array): boolean => {
   return sum === 0
 }
 
-/** Returns the memory of `bytes` as the constructors of numbers of `each` bytes take it; copied where it begins oddly. */
+/** Returns the memory of `bytes` as the numbers' constructors take it; copied where it begins at an odd place. */
 export const aligned = (bytes: Uint8Array, each: number): readonly [ArrayBufferLike, number, number] => {
   // The `slice` of a Buffer would be no copy.
   const whole = bytes.byteOffset % each === 0 ? bytes : new Uint8Array(bytes)
