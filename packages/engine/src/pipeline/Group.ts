@@ -13,6 +13,7 @@ import { Deferred, Effect, Either, type Fiber, FiberHandle, FiberId, FiberSet, O
 import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
 import * as PipelineEngine from "./PipelineEngine.ts"
+import type { PipelineFault } from "./PipelineHostProtocol.ts"
 import {
   type Form,
   type GroupEvent,
@@ -128,6 +129,8 @@ class Hosting {
   #isActing = false
   #engine: PipelineEngine.PipelineEngine | undefined
   #out: StageEdge.EdgeOut | undefined
+  /** The stage that refused an answer last. */
+  #refusedBy: PeerId | undefined
 
   constructor(options: GroupOptions, parts: Parts) {
     this.#options = options
@@ -194,7 +197,14 @@ class Hosting {
     if (about === undefined || !about.isForHost || about.epoch > this.#state.epoch) return false
     if (about.kind === "tokens" && this.#state.members.at(-1)?.place.peer !== from) return false
     if (about.epoch < this.#state.epoch || this.#engine === undefined) return true
+    if (about.kind === "failed") this.#refusedBy = from
     return Either.isRight(this.#engine.receive(frame))
+  }
+
+  /** Says who is to blame for a fault, as far as that is known: the last stage, or whoever refused last. */
+  #faultOf(epoch: number, kind: PipelineFault["kind"], reason: string): GroupHappening {
+    const peer = kind === "refusal" ? this.#refusedBy : undefined
+    return { _tag: "Faulted", epoch, kind, reason, ...(peer === undefined ? {} : { peer }) }
   }
 
   #act(action: GroupAction): void {
@@ -297,7 +307,7 @@ class Hosting {
         onFrame: (frame, { epoch }) => {
           if (epoch === this.#state.epoch) this.#out?.send(frame)
         },
-        onFault: (reason, epoch) => this.take({ _tag: "Faulted", epoch, reason }),
+        onFault: ({ epoch, kind, reason }) => this.take(this.#faultOf(epoch, kind, reason)),
         onProgress: (fraction) => loading(fileShare + fraction * (1 - fileShare))
       })
       this.#engine = engine
