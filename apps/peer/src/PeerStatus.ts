@@ -19,6 +19,36 @@ export const ModelStatus = Schema.Struct({
 })
 export type ModelStatus = typeof ModelStatus.Type
 
+const Layer = Schema.Int.pipe(Schema.nonNegative())
+
+/** Represents a stage that the peer lends. */
+export const LeaseStatus = Schema.Struct({
+  group: Schema.String,
+  model: Schema.String,
+  /** The peer that hosts the pipeline. */
+  host: PeerId,
+  from: Layer,
+  to: Layer,
+  epoch: Schema.NonNegativeInt,
+  state: Schema.Literal("loading", "ready"),
+  /** Answers under way. */
+  jobs: Schema.NonNegativeInt,
+  /** Measured for one row; absent before the first. */
+  msPerLayer: Schema.optional(Schema.Number),
+  processId: Schema.optional(Schema.Int)
+})
+export type LeaseStatus = typeof LeaseStatus.Type
+
+/** Represents a pipeline that the peer hosts. */
+export const GroupStatus = Schema.Struct({
+  group: Schema.String,
+  model: Schema.String,
+  phase: Schema.Literal("forming", "serving", "healing", "disbanded"),
+  epoch: Schema.NonNegativeInt,
+  stages: Schema.Array(Schema.Struct({ peer: PeerId, from: Layer, to: Layer, isReady: Schema.Boolean }))
+})
+export type GroupStatus = typeof GroupStatus.Type
+
 /** Represents a running peer. */
 export const PeerStatus = Schema.Struct({
   id: PeerId,
@@ -33,6 +63,8 @@ export const PeerStatus = Schema.Struct({
     rttMs: Schema.optional(Schema.Number)
   }),
   models: Schema.Array(ModelStatus),
+  leases: Schema.Array(LeaseStatus),
+  groups: Schema.Array(GroupStatus),
   answers: Schema.Struct({
     active: Schema.NonNegativeInt,
     finished: Schema.NonNegativeInt,

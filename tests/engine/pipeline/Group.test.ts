@@ -112,7 +112,7 @@ describe("a pipeline of peers", () => {
   )
 
   it.live(
-    "is disbanded, and says why, where a stage is refused and nobody takes over, and where its host cannot hold its own",
+    "is disbanded, and says why, where a stage is refused and nobody takes over, or its host cannot hold its own",
     () =>
       Effect.gen(function* () {
         const file = yield* prepare

@@ -22,6 +22,12 @@ export const up = Command.make(
       Options.withDescription("loopback port of status and metrics (default: a free one)")
     ),
     json: PeerConfig.json,
+    layers: Options.text("layers").pipe(
+      Options.repeated,
+      Options.withDescription(
+        "lend these layers only, e.g. 0-12 for the first twelve, or NAME=0-12 with several models; once a model"
+      )
+    ),
     maxMemory: Options.text("max-memory").pipe(
       Options.withFallbackConfig(Config.string("WEFT_MAX_MEMORY")),
       Options.optional,

@@ -1,7 +1,7 @@
 /**
- * A pipeline that this peer hosts, from the entry's `Form` to its end. Children: the engine with the first stage, and a
- * fiber for each lease of another peer's stage. What happens goes to `GroupTurn.ts`, whose actions are carried out here.
- * Frames go `engine → edge → first of the other stages`, and come back `edges of the stages → engine`.
+ * A pipeline that this peer hosts, from the entry's `Form` to its end. Children: the engine with the first stage, and
+ * a fiber for each lease of another peer's stage. What happens goes to `GroupTurn.ts`, whose actions are carried out
+ * here. Frames go `engine → edge → first of the other stages`, and come back `edges of the stages → engine`.
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"

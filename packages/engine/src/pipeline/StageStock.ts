@@ -86,6 +86,10 @@ export const lend = (
     only
   }))
 
+/** Returns the bytes that the least stage of the model takes: one layer, with its description's slots and context. */
+export const leastBytes = ({ description: { contextTokens, slots }, file, sizes }: LentModel): number =>
+  Math.min(...sizes.layerBytes) + cellBytesPerTokenLayer(file) * contextTokens * slots
+
 /** Returns the stock. */
 export const make = (options: StageStockOptions): StageStock => {
   const { memoryBytes, models, shelf } = options
