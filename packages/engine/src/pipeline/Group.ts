@@ -13,7 +13,7 @@ import { Deferred, Effect, Either, type Fiber, FiberHandle, FiberId, FiberSet, O
 import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
 import * as PipelineEngine from "./PipelineEngine.ts"
-import type { PipelineFault } from "./PipelineHostProtocol.ts"
+import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
 import {
   type Form,
   type GroupEvent,
@@ -32,6 +32,8 @@ export interface GroupOptions {
   readonly form: Form
   readonly stock: StageStock
   readonly links: PeerLinks["Type"]
+  /** Tokens are guessed ahead where that pays. */
+  readonly speculates: boolean
   /** Called with each thing worth telling the entry. */
   readonly tell: (event: GroupEvent) => void
   /** Called when answers may flow, with the model as its stages are now; again after each healing. */
@@ -44,6 +46,8 @@ export interface GroupStatus {
   readonly model: string
   readonly phase: GroupState["phase"]
   readonly epoch: number
+  /** What the answers took and gave so far; absent before the host's own stage is loaded. */
+  readonly stats: PipelineStats | undefined
   readonly stages: ReadonlyArray<{
     readonly peer: PeerId
     readonly from: number
@@ -147,6 +151,7 @@ class Hosting {
       model: this.#options.form.model.id,
       phase,
       epoch,
+      stats: this.#engine?.stats(),
       stages: members.map(({ place: { from, peer, to }, readyEpoch }) => ({
         peer,
         from,
@@ -304,6 +309,7 @@ class Hosting {
         model: form.model,
         config,
         memoryBytesMax: memoryBytes,
+        speculates: this.#options.speculates,
         onFrame: (frame, { epoch }) => {
           if (epoch === this.#state.epoch) this.#out?.send(frame)
         },
