@@ -120,7 +120,7 @@ it.live("more memory than the owner lends is not taken", () =>
       "--data-dir",
       yield* directory
     ]
-    const little = yield* peer(...common, "--max-memory", "5MB")
+    const little = yield* peer(...common, "--max-memory", "50KB")
     expect(little.code).toBe(1)
     expect(little.stderr).toContain("12 MiB")
     expect((yield* peer(...common, "--max-memory", "much")).stderr).toContain("6GiB")

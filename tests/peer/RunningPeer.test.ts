@@ -16,6 +16,8 @@ const status: PeerStatus = {
   state: "connecting",
   entry: { url: "http://entry" },
   models: [],
+  leases: [],
+  groups: [],
   answers: { active: 0, finished: 0, failed: 0, cancelled: 0 },
   upSeconds: 1
 }

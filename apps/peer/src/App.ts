@@ -1,16 +1,13 @@
 /**
- * A running peer, top to bottom: the engines, the answers they give, the link that brings requests, the local page.
+ * A running peer, top to bottom: the engines, the answers they give, its part in pipelines, the link that brings
+ * requests, the local page.
  * Stopping runs the other way: finish and leave, then close the page, the sessions and the engines.
  */
 import * as Os from "node:os"
-import { basename, join } from "node:path"
-import { FileSystem } from "@effect/platform"
-import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
-import type { Profile } from "@weft/engine/Generation"
 import { observeBuild } from "@weft/mesh/BuildMetrics"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity, load as loadIdentity } from "@weft/mesh/Identity"
-import type { PeerInfo } from "@weft/mesh/PeerInfo"
+import { PeerLinks } from "@weft/mesh/PeerLinks"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
 import * as Transports from "@weft/mesh/Transports"
 import { version } from "@weft/mesh/Version"
@@ -18,27 +15,25 @@ import * as WebTransport from "@weft/mesh/WebTransport"
 import { Clock, Effect, Layer, Option } from "effect"
 import { Answers } from "./Answers.ts"
 import { Engines, make as makeEngines } from "./Engines.ts"
-import { EntryLink } from "./EntryLink.ts"
+import { EntryLink, type Self } from "./EntryLink.ts"
 import * as LocalHttp from "./LocalHttp.ts"
 import * as Memory from "./Memory.ts"
+import * as Models from "./Models.ts"
 import type { PeerStatus } from "./PeerStatus.ts"
 import * as Progress from "./Progress.ts"
 import * as RunningPeer from "./RunningPeer.ts"
+import { Splits } from "./Splits.ts"
 
 /** Represents what `peer up` was given. */
-export interface AppOptions {
-  readonly contextTokens: Option.Option<number>
-  readonly dataDirectory: string
+export interface AppOptions extends Models.ModelsOptions {
+  readonly address: Option.Option<string>
   readonly entry: string
   readonly httpPort: number
   readonly json: boolean
   readonly maxMemory: Option.Option<string>
-  readonly models: ReadonlyArray<string>
   readonly name: Option.Option<string>
   readonly port: number
-  readonly slots: number
-  readonly profile: Profile
-  readonly threads: Option.Option<number>
+  readonly speculation: boolean
 }
 
 /** Runs a peer until it is interrupted; then it finishes its answers within their bound and leaves the mesh. */
@@ -51,14 +46,15 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
     onNone: () => Effect.sync(() => process.availableMemory()),
     onSome: Memory.parse
   })
-  const engines = makeEngines(yield* startEngines(options, memoryBytes, progress))
-  const info: PeerInfo = {
+  const { engines: whole, stock } = yield* Models.start(options, memoryBytes, progress)
+  const engines = yield* makeEngines(whole)
+  const info: Self = {
     id: identity.id,
     name: Option.getOrElse(options.name, () => Os.hostname()).slice(0, 64),
     version,
     memoryBytes,
-    threads: Option.getOrElse(options.threads, () => Math.max(1, Os.availableParallelism() - 1)),
-    models: engines.all.map((engine) => engine.model)
+    ...(Option.isSome(options.address) ? { address: options.address.value } : {}),
+    threads: Option.getOrElse(options.threads, () => Math.max(1, Os.availableParallelism() - 1))
   }
   const entryLink = EntryLink.layer({
     url: options.entry,
@@ -69,6 +65,8 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
   })
   const layer = Layer.scopedDiscard(serve(options, info, progress)).pipe(
     Layer.provide(entryLink),
+    Layer.provide(Splits.layer(stock, { speculates: options.speculation })),
+    Layer.provide(PeerLinks.layer),
     Layer.provide(Answers.layer),
     Layer.provide(Layer.succeed(Engines, engines)),
     Layer.provide(Layer.succeed(Identity, identity)),
@@ -87,42 +85,12 @@ const transport = (port: number) =>
     dialling: { https: WebTransport.layer({ host: "127.0.0.1", port: 0 }) }
   })
 
-/** Starts an engine per model; a refused file is reported and left out, and with none left the peer does not start. */
-const startEngines = Effect.fnUntraced(function* (
-  options: AppOptions,
-  memoryBytes: number,
-  progress: Progress.Progress
-) {
-  const fs = yield* FileSystem.FileSystem
-  const sizes = yield* Effect.forEach(options.models, (path) =>
-    Effect.match(fs.stat(path), { onFailure: () => 0, onSuccess: (info) => Number(info.size) })
-  )
-  yield* Memory.admit(sizes, memoryBytes)
-  const [refused, engines] = yield* Effect.partition(options.models, (path) =>
-    EngineSupervisor.make({
-      path,
-      modelId: basename(path).replace(/\.gguf$/i, ""),
-      slots: options.slots,
-      profile: options.profile,
-      calibrationPath: join(options.dataDirectory, "calibration.json"),
-      ...(Option.isSome(options.threads) ? { threads: options.threads.value } : {}),
-      ...(Option.isSome(options.contextTokens) ? { contextTokens: options.contextTokens.value } : {}),
-      onProgress: progress.loading(path)
-    }).pipe(
-      Effect.tap((engine) => progress.loaded(engine.model)),
-      Effect.tapError((error) => progress.refused(path, error.message))
-    )
-  )
-  const first = refused[0]
-  if (engines.length === 0 && first !== undefined) return yield* first
-  return engines
-})
-
 /** The owner's page and the way to the mesh; released first of all, so that leaving comes before everything stops. */
-const serve = Effect.fnUntraced(function* (options: AppOptions, info: PeerInfo, progress: Progress.Progress) {
+const serve = Effect.fnUntraced(function* (options: AppOptions, info: Self, progress: Progress.Progress) {
   const answers = yield* Answers
   const engines = yield* Engines
   const entryLink = yield* EntryLink
+  const splits = yield* Splits
   const startedMs = yield* Clock.currentTimeMillis
   const status = Effect.gen(function* () {
     const registered = Option.getOrUndefined(yield* entryLink.current)
@@ -139,6 +107,8 @@ const serve = Effect.fnUntraced(function* (options: AppOptions, info: PeerInfo, 
         rttMs: stats?.rttMs
       },
       models: yield* engines.status,
+      leases: splits.leases(),
+      groups: splits.groups(),
       answers: yield* answers.counts,
       upSeconds: ((yield* Clock.currentTimeMillis) - startedMs) / 1_000
     } satisfies PeerStatus

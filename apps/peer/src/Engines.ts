@@ -1,15 +1,26 @@
-/** The models this peer serves, each with an engine host of its own. Closing the layer stops them all. */
+/**
+ * The models this peer answers for, each with an engine: those it holds whole, from start to stop, and those of the
+ * pipelines it hosts, while they serve. Closing what made an engine stops it.
+ */
 import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
 import type { GenerateFailure } from "@weft/engine/Generation"
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { ModelLoad } from "@weft/mesh/PeerInfo"
-import { Context, Effect, Either } from "effect"
+import { Context, Effect, Either, Queue } from "effect"
 import type { ModelStatus } from "./PeerStatus.ts"
 
 /** Finds the engine of a model. */
 export class Engines extends Context.Tag("@weft/peer/Engines")<
   Engines,
   {
-    readonly all: ReadonlyArray<SupervisedEngine>
+    /** What the peer serves now, as it says when it registers. */
+    readonly models: () => ReadonlyArray<ModelDescription>
+    /** Waits until `models` is another than when this was awaited last; for one who waits. */
+    readonly changed: Effect.Effect<void>
+    /** Adds the engine of a pipeline, or says anew what its model is; nothing happens where the peer holds it whole. */
+    readonly serve: (engine: SupervisedEngine, model: ModelDescription) => void
+    /** Takes such an engine out; nothing happens where it is not in. */
+    readonly withdraw: (engine: SupervisedEngine) => void
     /** Returns `model_not_found` where this peer does not hold the model. */
     readonly find: (model: string) => Either.Either<SupervisedEngine, GenerateFailure>
     /** What heartbeats say. */
@@ -20,28 +31,43 @@ export class Engines extends Context.Tag("@weft/peer/Engines")<
 >() {}
 
 /** Returns the service over engines that run already. */
-export const make = (all: ReadonlyArray<SupervisedEngine>): typeof Engines.Service => {
-  const byId = new Map(all.map((engine) => [engine.model.id, engine]))
-  const status = Effect.forEach(all, (engine) =>
-    Effect.map(
-      Effect.zip(engine.load, engine.hostProcessId),
-      ([load, processId]): ModelStatus => ({
-        ...engine.model,
-        ...load,
-        ...(processId === undefined ? {} : { processId })
-      })
-    )
-  )
-  return {
-    all,
-    find: (model) => Either.fromNullable(byId.get(model), () => notHeld),
-    status,
-    loads: Effect.map(status, (models) =>
-      models.map(({ active, id, queued, state }) => ({ id, ready: state === "ready", active, queued }))
-    )
-  }
-}
+export const make = (whole: ReadonlyArray<SupervisedEngine>): Effect.Effect<typeof Engines.Service> =>
+  Effect.map(Queue.sliding<void>(1), (changes) => {
+    const served = new Map<string, Served>(whole.map((engine) => [engine.model.id, { engine, model: engine.model }]))
+    const wholeIds = new Set(served.keys())
+    const status = Effect.suspend(() => Effect.forEach([...served.values()], statusOf))
+    return {
+      models: () => [...served.values()].map(({ model }) => model),
+      changed: Queue.take(changes),
+      serve: (engine, model) => {
+        if (wholeIds.has(model.id)) return
+        served.set(model.id, { engine, model })
+        changes.unsafeOffer(undefined)
+      },
+      withdraw: (engine) => {
+        if (served.get(engine.model.id)?.engine !== engine) return
+        served.delete(engine.model.id)
+        changes.unsafeOffer(undefined)
+      },
+      find: (model) => Either.fromNullable(served.get(model)?.engine, () => notHeld),
+      status,
+      loads: Effect.map(status, (models) =>
+        models.map(({ active, id, queued, state }) => ({ id, ready: state === "ready", active, queued }))
+      )
+    }
+  })
 
 // internal
+
+interface Served {
+  readonly engine: SupervisedEngine
+  readonly model: ModelDescription
+}
+
+const statusOf = ({ engine, model }: Served): Effect.Effect<ModelStatus> =>
+  Effect.map(
+    Effect.zip(engine.load, engine.hostProcessId),
+    ([load, processId]): ModelStatus => ({ ...model, ...load, ...(processId === undefined ? {} : { processId }) })
+  )
 
 const notHeld: GenerateFailure = { code: "model_not_found", message: "this peer does not hold the model" }

@@ -8,7 +8,7 @@ import * as ControlPlane from "@weft/mesh/ControlPlane"
 import type { EntryDescription } from "@weft/mesh/EntryDescription"
 import { Identity } from "@weft/mesh/Identity"
 import * as Link from "@weft/mesh/Link"
-import type { PeerInfo, PeerLoad } from "@weft/mesh/PeerInfo"
+import { type PeerInfo, type PeerLoad, stageOffersMax } from "@weft/mesh/PeerInfo"
 import type { Transport } from "@weft/mesh/Transport"
 import { Cause, Clock, Context, Effect, Layer, Option, Ref, Schedule } from "effect"
 import { Answers } from "./Answers.ts"
@@ -16,6 +16,7 @@ import { Engines } from "./Engines.ts"
 import * as EntryDiscovery from "./EntryDiscovery.ts"
 import * as Heartbeats from "./Heartbeats.ts"
 import * as PeerMetrics from "./PeerMetrics.ts"
+import { Splits } from "./Splits.ts"
 
 /** Represents the link while it is up. */
 export interface Registered {
@@ -24,10 +25,13 @@ export interface Registered {
   readonly control: Effect.Effect.Success<ReturnType<typeof ControlPlane.client>>
 }
 
+/** Represents what a peer says of itself that stays; models and offers are added when it registers. */
+export type Self = Omit<PeerInfo, "models" | "stages">
+
 /** Represents what a peer says and to whom. */
 export interface EntryLinkOptions {
   readonly url: string
-  readonly info: PeerInfo
+  readonly info: Self
   /** Called each time the entry has taken the registration. */
   readonly onRegistered: (registered: Registered) => Effect.Effect<void>
   /** Called each time a try or a link failed, with why. */
@@ -45,7 +49,7 @@ export class EntryLink extends Context.Tag("@weft/peer/EntryLink")<
 >() {
   static readonly layer = (
     options: EntryLinkOptions
-  ): Layer.Layer<EntryLink, never, Answers | Engines | Identity | Transport | HttpClient.HttpClient> =>
+  ): Layer.Layer<EntryLink, never, Answers | Engines | Splits | Identity | Transport | HttpClient.HttpClient> =>
     Layer.scoped(EntryLink, make(options))
 }
 
@@ -140,17 +144,8 @@ const stayRegistered = Effect.fnUntraced(function* (
   const { description } = yield* EntryDiscovery.discover(options.url)
   const link = yield* dial(options.url, description)
   const control = yield* ControlPlane.client(link)
-  const identity = yield* Identity
-  const issuedAtMs = yield* Clock.currentTimeMillis
-  const announcement = Announcement.sign(identity, {
-    info: options.info,
-    audience: description.peerId,
-    // The clock rises over restarts too, so no counter has to be kept.
-    sequence: issuedAtMs,
-    issuedAtMs,
-    expiresAtMs: issuedAtMs + Announcement.validityMs
-  })
-  const { heartbeatEveryMs } = yield* Effect.timeout(control.Register({ announcement }), controlDeadline)
+  const register = yield* makeRegister(options.info, description, control)
+  const heartbeatEveryMs = yield* register
   const registered = { description, link, control }
   yield* Effect.acquireRelease(Ref.set(current, Option.some(registered)), () => Ref.set(current, Option.none()))
   yield* Effect.acquireRelease(
@@ -163,12 +158,42 @@ const stayRegistered = Effect.fnUntraced(function* (
   const heartbeats = beat
     .whenDue(registered)
     .pipe(Effect.repeat(Schedule.spaced(heartbeatEveryMs)), Effect.zipRight(Effect.never))
-  const streams = Link.serve(link, (incoming) =>
-    incoming.kind === "generate"
-      ? answers.serve(incoming.stream)
-      : incoming.stream.unsafeReset(Link.ResetCode.unknownKind)
-  )
-  return yield* Effect.raceFirst(heartbeats, Effect.flatMap(streams, Effect.fail))
+  const splits = yield* Splits
+  const streams = Link.serve(link, ({ kind, stream }) => {
+    if (kind === "split") return splits.serve(stream)
+    return kind === "generate" ? answers.serve(stream) : stream.unsafeReset(Link.ResetCode.unknownKind)
+  })
+  const engines = yield* Engines
+  const changes = Effect.forever(Effect.zipRight(engines.changed, register))
+  const said = Effect.raceFirst(heartbeats, changes)
+  return yield* Effect.raceFirst(said, Effect.flatMap(streams, Effect.fail))
+})
+
+/** Returns the effect that says what this peer is now, and answers how often a heartbeat is wanted. */
+const makeRegister = Effect.fnUntraced(function* (
+  self: Self,
+  { peerId: audience }: EntryDescription,
+  control: Registered["control"]
+) {
+  const identity = yield* Identity
+  const engines = yield* Engines
+  const splits = yield* Splits
+  let sequence = 0
+  return Effect.gen(function* () {
+    const issuedAtMs = yield* Clock.currentTimeMillis
+    // The clock rises over restarts too, so no counter has to be kept.
+    sequence = Math.max(sequence + 1, issuedAtMs)
+    const stages = (yield* splits.offers).slice(0, stageOffersMax)
+    const announcement = Announcement.sign(identity, {
+      info: { ...self, models: engines.models(), ...(stages.length === 0 ? {} : { stages }) },
+      audience,
+      sequence,
+      issuedAtMs,
+      expiresAtMs: issuedAtMs + Announcement.validityMs
+    })
+    const { heartbeatEveryMs } = yield* Effect.timeout(control.Register({ announcement }), controlDeadline)
+    return heartbeatEveryMs
+  })
 })
 
 /** Dials the entry's addresses in its order of preference; fails with the last one's reason. */

@@ -26,17 +26,23 @@ export const parse = (amount: string): Either.Either<number, MemoryRefused> => {
     : Either.left(new MemoryRefused({ message: `'${amount}' is no amount of memory; write for example 6GiB` }))
 }
 
-/** Checks that files of these sizes can be served within `memoryBytes`. */
-export const admit = (sizesBytes: ReadonlyArray<number>, memoryBytes: number): Either.Either<void, MemoryRefused> => {
+/** Tells for each file, in their order, whether it can be served beside those before it within `memoryBytes`. */
+export const fitting = (sizesBytes: ReadonlyArray<number>, memoryBytes: number): ReadonlyArray<boolean> => {
+  let takenBytes = 0
+  return sizesBytes.map((size) => {
+    const fits = (takenBytes + size) * memoryFactor <= memoryBytes
+    if (fits) takenBytes += size
+    return fits
+  })
+}
+
+/** Returns the refusal of files of these sizes, of which not even a layer fits into `memoryBytes`. */
+export const tooLittle = (sizesBytes: ReadonlyArray<number>, memoryBytes: number): MemoryRefused => {
   const needed = sizesBytes.reduce((sum, size) => sum + size, 0) * memoryFactor
   const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
-  return needed <= memoryBytes
-    ? Either.void
-    : Either.left(
-        new MemoryRefused({
-          message:
-            `The models need about ${mib(needed)}, and ${mib(memoryBytes)} may be used. ` +
-            "Lend more with --max-memory, free some, or serve a smaller model."
-        })
-      )
+  return new MemoryRefused({
+    message:
+      `The models need about ${mib(needed)}, and ${mib(memoryBytes)} may be used. ` +
+      "Lend more with --max-memory, free some, or serve a smaller model."
+  })
 }

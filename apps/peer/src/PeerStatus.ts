@@ -1,5 +1,6 @@
 /** What `peer status` shows: the running peer's own account of itself, served on loopback by `LocalHttp.ts`. */
 import { EngineTuning } from "@weft/engine/EngineTuning"
+import { PipelineStats } from "@weft/engine/pipeline/PipelineHostProtocol"
 import { ModelDescription } from "@weft/mesh/ModelDescription"
 import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"
@@ -19,6 +20,37 @@ export const ModelStatus = Schema.Struct({
 })
 export type ModelStatus = typeof ModelStatus.Type
 
+const Layer = Schema.Int.pipe(Schema.nonNegative())
+
+/** Represents a stage that the peer lends. */
+export const LeaseStatus = Schema.Struct({
+  group: Schema.String,
+  model: Schema.String,
+  /** The peer that hosts the pipeline. */
+  host: PeerId,
+  from: Layer,
+  to: Layer,
+  epoch: Schema.NonNegativeInt,
+  state: Schema.Literal("loading", "ready"),
+  /** Answers under way. */
+  jobs: Schema.NonNegativeInt,
+  /** Measured for one row; absent before the first. */
+  msPerLayer: Schema.optional(Schema.Number),
+  processId: Schema.optional(Schema.Int)
+})
+export type LeaseStatus = typeof LeaseStatus.Type
+
+/** Represents a pipeline that the peer hosts. */
+export const GroupStatus = Schema.Struct({
+  group: Schema.String,
+  model: Schema.String,
+  phase: Schema.Literal("forming", "serving", "healing", "disbanded"),
+  epoch: Schema.NonNegativeInt,
+  stats: Schema.optional(PipelineStats),
+  stages: Schema.Array(Schema.Struct({ peer: PeerId, from: Layer, to: Layer, isReady: Schema.Boolean }))
+})
+export type GroupStatus = typeof GroupStatus.Type
+
 /** Represents a running peer. */
 export const PeerStatus = Schema.Struct({
   id: PeerId,
@@ -33,6 +65,8 @@ export const PeerStatus = Schema.Struct({
     rttMs: Schema.optional(Schema.Number)
   }),
   models: Schema.Array(ModelStatus),
+  leases: Schema.Array(LeaseStatus),
+  groups: Schema.Array(GroupStatus),
   answers: Schema.Struct({
     active: Schema.NonNegativeInt,
     finished: Schema.NonNegativeInt,

@@ -1,4 +1,5 @@
 /** What `peer up` tells while it starts, serves and stops: lines for people, one JSON object per line for programs. */
+import type { StageRange } from "@weft/engine/stage/StageKeys"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { PeerId } from "@weft/mesh/PeerId"
 import { Console, Effect } from "effect"
@@ -9,6 +10,8 @@ export interface Progress {
   /** Returns the callback of one load, which takes 0…1 and prints when a person would see a difference. */
   readonly loading: (path: string) => (fraction: number) => void
   readonly loaded: (model: ModelDescription) => Effect.Effect<void>
+  /** Its layers are lent, those of `only` where that is there. */
+  readonly lent: (model: ModelDescription, layers: number, only: StageRange | undefined) => Effect.Effect<void>
   readonly refused: (path: string, why: string) => Effect.Effect<void>
   readonly listening: (url: string) => Effect.Effect<void>
   readonly registered: (to: {
@@ -45,6 +48,14 @@ export const make = (json: boolean): Progress => {
         "loaded",
         { model },
         `serving ${model.id}  (${model.quantization}, context ${model.contextTokens}, ${model.slots} slots)`
+      ),
+    lent: (model, layers, only) =>
+      tell(
+        "lent",
+        { model, layers, ...(only === undefined ? {} : { only }) },
+        `lending layers of ${model.id}  (${model.quantization}, ${
+          only === undefined ? `all ${layers}` : `${only.from} up to ${only.to} of ${layers}`
+        }, context ${model.contextTokens}, ${model.slots} slots)`
       ),
     refused: (path, why) => tell("refused", { path, why }, `refused ${path}: ${why}`),
     listening: (url) => tell("listening", { url }, `status  ${url}/status  metrics ${url}/metrics`),

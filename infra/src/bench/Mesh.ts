@@ -80,8 +80,9 @@ export interface PeerStatus {
     readonly queued: number
     readonly processId?: number
   }>
-  /** Stages that it lends or drives. */
-  readonly stages?: ReadonlyArray<{ readonly msPerToken?: number }>
+  /** Stages that it lends, and pipelines that it hosts. */
+  readonly leases: ReadonlyArray<{ readonly from: number; readonly to: number; readonly msPerLayer?: number }>
+  readonly groups: ReadonlyArray<{ readonly stats?: { readonly ownMs: number } }>
 }
 
 /** Returns the status of a running peer. */

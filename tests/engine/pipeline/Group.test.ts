@@ -48,12 +48,10 @@ describe("a pipeline of peers", () => {
         const requests = [asked(200, 1, 150), asked(30, 2, 150)]
         const wanted = yield* solo(file, requests)
         const entry = yield* startPeer(file)
-        const [host, middle, tail, spare] = yield* Effect.all([
-          startPeer(file),
-          startPeer(file),
-          startPeer(file),
-          startPeer(file)
-        ])
+        const [middle, tail, spare] = yield* Effect.all([startPeer(file), startPeer(file), startPeer(file)])
+        // The others' edges are there before the host has an engine to take what comes over them.
+        const areReady = () => [middle, tail].every(({ lender }) => lender.status()[0]?.state === "ready")
+        const host = yield* startPeer(file, { gate: Effect.zipRight(until(areReady), Effect.sleep("50 millis")) })
         const wish = yield* ask(entry, [host, middle, tail], file, [1, 4], [spare])
         const served = yield* wish.until("Serving")
         expect(served.stages.map(({ from, peer, to }) => [peer, from, to])).toEqual([
@@ -142,7 +140,7 @@ describe("a pipeline of peers", () => {
   )
 
   it.live(
-    "is disbanded, and says why, where a stage is refused and nobody takes over, and where its host cannot hold its own",
+    "is disbanded, and says why, where a stage is refused and nobody takes over, or its host cannot hold its own",
     () =>
       Effect.gen(function* () {
         const file = yield* prepare

@@ -3,6 +3,8 @@
  * whatever the lines between the stages do, with drafts and without, and across stages that die.
  */
 import { describe, expect } from "bun:test"
+import { join } from "node:path"
+import type { EngineConfig } from "@weft/engine/EngineConfig"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import type { GenerateRequest } from "@weft/engine/Generation"
 import type * as ModelFile from "@weft/engine/ModelFile"
@@ -11,7 +13,7 @@ import * as StageFrame from "@weft/engine/pipeline/StageFrame"
 import { Duration, Effect, Either, Fiber } from "effect"
 import { it } from "../../support/effect.ts"
 import { type Answer, answer, ask, generate, greedy } from "../asking.ts"
-import { pipeline, slots, until } from "./piping.ts"
+import { pipeline, settings, slots, until } from "./piping.ts"
 import { contextTokens, cut, type Task, task, warm } from "./staging.ts"
 
 const request = (
@@ -278,6 +280,51 @@ describe("a stage that refuses an answer", () => {
         Either.match(engine.receive(bytes), { onLeft: ({ field }) => field, onRight: () => "" })
       expect(fieldOf(new Uint8Array(7))).toBe("header")
       expect(fieldOf(StageFrame.encode({ kind: "close", epoch: 1, job: 1 }))).toBe("kind")
+    })
+  )
+})
+
+describe("the engine of a pipeline whose host", () => {
+  const misbehaving = (manner: string, changes: Partial<typeof EngineConfig.Encoded> = {}) =>
+    Effect.gen(function* () {
+      const { stages, whole } = yield* cut("Q4_K_M", [3])
+      const hostCommand = [process.execPath, join(import.meta.dir, "fixtures", "host.ts"), manner] as const
+      const config = settings({ hostCommand, ...changes })
+      return (yield* pipeline(whole, stages.slice(0, 1), { config })).engine
+    })
+
+  it.live("is stuck with work is given up", () =>
+    Effect.gen(function* () {
+      const engine = yield* misbehaving("stuck", { turnDeadline: Duration.millis(200) })
+      const answering = yield* Effect.fork(answer(engine, request(task(20, 1))))
+      expect((yield* Effect.flip(engine.ended)).message).toMatch(/silent for 200ms/)
+      expect((yield* Fiber.join(answering)).last).toMatchObject({ failure: { code: "engine_lost" } })
+    })
+  )
+
+  it.live("says what is no frame, or no event, is given up", () =>
+    Effect.gen(function* () {
+      for (const manner of ["spoilt", "inventive"]) {
+        const ended = Effect.flatMap(misbehaving(manner), (engine) => engine.ended)
+        expect((yield* Effect.flip(ended)).reason).toBe("protocol_broken")
+      }
+    })
+  )
+
+  it.live("is never ready, or dies at the start, says why", () =>
+    Effect.gen(function* () {
+      const slow = misbehaving("neverReady", { loadDeadline: Duration.millis(500) })
+      expect((yield* Effect.flip(slow)).reason).toBe("load_timeout")
+      expect((yield* Effect.flip(misbehaving("asserts"))).message).toMatch(/SIGABRT.*GGML_ASSERT/s)
+    })
+  )
+
+  it.live("is told what it cannot read says so", () =>
+    Effect.gen(function* () {
+      const { stages, whole } = yield* cut("Q4_K_M", [3])
+      const { engine } = yield* pipeline(whole, stages)
+      yield* generate(engine, ask("hello", { stop: [""] }))
+      expect((yield* Effect.flip(engine.ended)).message).toContain("at least 1 character")
     })
   )
 })

@@ -202,6 +202,14 @@ describe("the answers of a pipeline", () => {
     jobs.cancel(0)
     jobs.connect(3)
     expect(faultsAt(1e9)).toBe(0)
+    // The second one waits for its turn in the first stage, and nobody else keeps it waiting.
+    for (const key of [1, 2])
+      jobs.submit(key, { request: ask({ _tag: "Tokens", tokens: [1] }, { maxTokens: 1 }), prompt: [1], seed: 1 })
+    expect(jobs.turn().frames.map(({ job, kind }) => `${kind} ${job}`)).toEqual(["open 2", "open 3", "window 2"])
+    const place = { epoch: 3, job: 2, round: 0, window: 0, position: 0 }
+    jobs.receive({ kind: "tokens", ...place, drawn: 1, tokens: Int32Array.of(5) })
+    expect(faultsAt(2e9)).toBe(0)
+    expect(faultsAt(2e9 + 100_000)).toBe(1)
   })
 })
 

@@ -41,7 +41,8 @@ export interface Peer {
 export interface PeerOptions {
   readonly memoryBytes?: number
   readonly only?: StageRange
-  readonly slots?: number
+  /** What it waits for before it takes a stage. */
+  readonly gate?: Effect.Effect<unknown>
 }
 
 /** Writes the model of the tests. */
@@ -77,16 +78,19 @@ const makePeer = (file: ModelFile.ModelFile, options: PeerOptions, scope: Scope.
     const mesh = yield* Effect.provide(Layer.build(PeerLinks.layer), base)
     const links = Context.get(mesh, PeerLinks)
     const { id } = Context.get(base, Identity)
-    const stock = StageStock.make({
+    const whole = StageStock.make({
       models: [yield* StageStock.lend(file, describe(file), options.only)],
       shelf: yield* StageShelf.make(join(yield* directory, "stages")),
       memoryBytes: options.memoryBytes ?? 1e9,
       config: { threads: 1 }
     })
+    const take: typeof whole.take = (...asked) => Effect.zipRight(options.gate ?? Effect.void, whole.take(...asked))
+    const stock = { ...whole, take }
     let serving: readonly [PipelineEngine, ModelDescription] | undefined
     const lender = yield* StageLender.make({ stock, links })
     const host = GroupHost.make({
       self: id,
+      speculates: true,
       stock,
       links,
       onServing: (engine, model) => {

@@ -40,7 +40,8 @@ export interface Pipeline {
   readonly sent: ReadonlyArray<Peeked>
 }
 
-const settings = (changes: Partial<typeof EngineConfig.Encoded>) =>
+/** Returns the settings of hosts in these tests. */
+export const settings = (changes: Partial<typeof EngineConfig.Encoded>) =>
   Schema.decodeSync(EngineConfig)({ contextTokens, slots, threads: 1, ...changes })
 
 const describe = (whole: ModelFile.ModelFile) => ({
@@ -99,7 +100,7 @@ export const pipeline = (
         sent.push(about)
         out[0]?.(frame)
       },
-      onFault: (why) => void faults.push(why),
+      onFault: ({ reason }) => void faults.push(reason),
       ...options
     })
     const back = yield* line({ ...lines, seed: lines.seed + 99 }, (frame) => {

@@ -47,8 +47,9 @@ export interface Group {
 export interface ModelOutlook {
   /** Why each candidate has the part it has, from the last plan. */
   readonly explanations: ReadonlyArray<Explanation>
-  /** What the last plan was made for. */
+  /** What the last plan was made for, and when. */
   readonly fingerprint: string
+  readonly plannedMs: number
   /** Groups that failed one after another. */
   readonly failures: number
   /** No group before this time. */
@@ -83,6 +84,8 @@ export type SplitAction =
 /** Nothing is split. */
 export const empty: SplitState = { groups: new Map(), outlooks: new Map(), struckOff: new Map() }
 
+/** Least time between two plans of a model that is split already, which only tell how everybody stands to it now. */
+export const explainMs = 5_000
 /** First wait after a group that failed, doubled with each further one. */
 export const failureWaitMs = 2_000
 /** Longest wait: a mesh that was mended by hand is tried again while its owner looks on. */
@@ -111,12 +114,10 @@ export const look = (
     const group = state.groups.get(model.id)
     return group === undefined || !isServedWhole || options.forceSplit ? [] : [{ _tag: "Disband", group: group.group }]
   })
-  const wanting = models.find(
-    (one) => !state.groups.has(one.model.id) && (!one.isServedWhole || options.forceSplit) && isDue(kept, one, now)
-  )
   const [offers, offered] = offer(kept, models, now)
   const done = [...disbanded, ...offers]
-  if (wanting === undefined || state.groups.size >= groupsMax) return [done, offered]
+  const wanting = models.find((one) => (!one.isServedWhole || options.forceSplit) && isDue(offered, one, now))
+  if (wanting === undefined) return [done, offered]
   const [group, next] = planned(offered, wanting, options, now)
   return [group === undefined ? done : [...done, { _tag: "Form", group }], next]
 }
@@ -173,7 +174,9 @@ const fingerprintOf = (state: SplitState, { fingerprint }: SplitModel, now: numb
 const isDue = (state: SplitState, one: SplitModel, now: number): boolean => {
   const known = state.outlooks.get(one.model.id)
   if (known === undefined) return true
-  return now >= known.waitUntilMs && (known.isToRetry || known.fingerprint !== fingerprintOf(state, one, now))
+  const isSplit = state.groups.has(one.model.id)
+  const fromMs = isSplit ? known.plannedMs + explainMs : known.waitUntilMs
+  return now >= fromMs && ((known.isToRetry && !isSplit) || known.fingerprint !== fingerprintOf(state, one, now))
 }
 
 /** Tells the hosts of groups who may take a stage over, where that changed. */
@@ -218,7 +221,7 @@ const sparesOf = (
     .map(({ id }) => ({ peer: id, address: addresses.get(id) ?? "" }))
 }
 
-/** Plans one model; returns its new group where there can be one. */
+/** Plans one model; returns its new group where it has none and can have one. */
 const planned = (
   state: SplitState,
   one: SplitModel,
@@ -228,17 +231,21 @@ const planned = (
   const { id } = one.model
   const out = strikes(state, now)
   const candidates = one.candidates.map((candidate) => ({ ...candidate, struckOff: out.get(candidate.id)?.reason }))
-  const made = plan({ model: one.planned, candidates, roundTrips: one.roundTrips, forceSplit })
+  const present = state.groups.get(id)
+  const serving = present === undefined ? undefined : { stages: present.stages, spare: present.spares[0]?.peer }
+  const made = plan({ model: one.planned, candidates, roundTrips: one.roundTrips, forceSplit, present: serving })
   const outlook = {
     failures: state.outlooks.get(id)?.failures ?? 0,
     waitUntilMs: 0,
     isToRetry: false,
+    plannedMs: now,
     explanations: made.explanations,
     fingerprint: fingerprintOf(state, one, now)
   }
   const outlooks = new Map(state.outlooks).set(id, outlook)
+  const isFull = present !== undefined || state.groups.size >= groupsMax
   const formed =
-    made.plan === undefined
+    isFull || made.plan === undefined
       ? undefined
       : groupOf(one, made.plan.stages, sparesOf(one, made.plan.stages, out, made.plan.spare))
   if (formed === undefined) return [undefined, { ...state, outlooks }]

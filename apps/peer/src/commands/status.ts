@@ -1,6 +1,7 @@
 /** `peer status`: what the running peer of this data directory does now. */
 import { Command } from "@effect/cli"
 import type { EngineTuning } from "@weft/engine/EngineTuning"
+import { toShort } from "@weft/mesh/PeerId"
 import { Effect } from "effect"
 import * as PeerConfig from "../PeerConfig.ts"
 import type { PeerStatus } from "../PeerStatus.ts"
@@ -41,10 +42,40 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
       String(model.restarts)
     ])
   ]),
+  ...describeLeases(status.leases),
+  ...describeGroups(status.groups),
   ...status.models.flatMap(({ id, tuning }) =>
     tuning === undefined ? [] : ["", `${Terminal.printable(id)}: ${describeTuning(tuning)}`]
   )
 ]
+
+const describeLeases = (leases: PeerStatus["leases"]): ReadonlyArray<string> =>
+  leases.length === 0
+    ? []
+    : [
+        "",
+        ...Terminal.table([
+          ["LENT TO", "MODEL", "LAYERS", "STATE", "EPOCH", "JOBS", "MS/LAYER"],
+          ...leases.map(({ epoch, from, group, jobs, model, msPerLayer, state, to }) => [
+            group.slice(0, 8),
+            Terminal.printable(model),
+            `${from}-${to}`,
+            state,
+            String(epoch),
+            String(jobs),
+            msPerLayer?.toFixed(2) ?? "-"
+          ])
+        ])
+      ]
+
+const describeGroups = (groups: PeerStatus["groups"]): ReadonlyArray<string> =>
+  groups.flatMap(({ epoch, group, model, phase, stages }) => [
+    "",
+    `hosting ${group.slice(0, 8)}: ${Terminal.printable(model)}, ${phase}, epoch ${epoch}`,
+    ...Terminal.table(
+      stages.map(({ from, isReady, peer, to }) => [`  ${from}-${to}`, toShort(peer), isReady ? "ready" : "waiting"])
+    )
+  ])
 
 const describeEntry = ({ address, rttMs, url }: PeerStatus["entry"]): string =>
   [url, ...(address === undefined ? [] : [address]), ...(rttMs === undefined ? [] : [`${rttMs.toFixed(1)} ms`])].join(

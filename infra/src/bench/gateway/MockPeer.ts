@@ -13,6 +13,7 @@ import { version } from "@weft/mesh/Version"
 import { Answers } from "@weft/peer/Answers"
 import * as Engines from "@weft/peer/Engines"
 import { EntryLink } from "@weft/peer/EntryLink"
+import { Splits } from "@weft/peer/Splits"
 import { Console, Effect, Layer } from "effect"
 import { answerText, mockModelName } from "./Answer.ts"
 
@@ -53,12 +54,16 @@ const run = Effect.gen(function* () {
   const { id } = yield* Identity
   const entryLink = EntryLink.layer({
     url: process.argv[2] ?? "",
-    info: { id, name: "mock", version, memoryBytes: 2 ** 30, threads: 1, models: [engine.model] },
+    info: { id, name: "mock", version, memoryBytes: 2 ** 30, threads: 1 },
     onRegistered: () => Console.log(JSON.stringify({ event: "registered", id })),
     onLost: (why) => Console.error(why)
   })
   return yield* Layer.launch(
-    entryLink.pipe(Layer.provide(Answers.layer), Layer.provide(Layer.succeed(Engines.Engines, Engines.make([engine]))))
+    entryLink.pipe(
+      Layer.provide(Answers.layer),
+      Layer.provide(Layer.effect(Engines.Engines, Engines.make([engine]))),
+      Layer.provide(Splits.layerNone)
+    )
   )
 })
 

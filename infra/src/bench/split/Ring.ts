@@ -90,7 +90,11 @@ export const splitOf = async (ring: Pick<Ring, "entry">): Promise<ShownSplit | u
 /** Returns milliseconds that the stages compute for one token, as their peers measured it. */
 export const computeMs = async (ring: Ring): Promise<number> => {
   const statuses = await Promise.all(ring.peers().map(Mesh.statusOf))
-  return statuses.flatMap(({ stages }) => stages ?? []).reduce((sum, stage) => sum + (stage.msPerToken ?? 0), 0)
+  const own = statuses.flatMap(({ groups }) => groups.map(({ stats }) => stats?.ownMs ?? Number.NaN))
+  const lent = statuses.flatMap(({ leases }) =>
+    leases.map(({ from, msPerLayer = Number.NaN, to }) => msPerLayer * (to - from))
+  )
+  return [...own, ...lent].reduce((sum, ms) => sum + ms, 0)
 }
 
 // internal

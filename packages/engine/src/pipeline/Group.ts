@@ -1,7 +1,7 @@
 /**
- * A pipeline that this peer hosts, from the entry's `Form` to its end. Children: the engine with the first stage, and a
- * fiber for each lease of another peer's stage. What happens goes to `GroupTurn.ts`, whose actions are carried out here.
- * Frames go `engine → edge → first of the other stages`, and come back `edges of the stages → engine`.
+ * A pipeline that this peer hosts, from the entry's `Form` to its end. Children: the engine with the first stage, and
+ * a fiber for each lease of another peer's stage. What happens goes to `GroupTurn.ts`, whose actions are carried out
+ * here. Frames go `engine → edge → first of the other stages`, and come back `edges of the stages → engine`.
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
@@ -13,6 +13,7 @@ import { Deferred, Effect, Either, type Fiber, FiberHandle, FiberId, FiberSet, O
 import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
 import * as PipelineEngine from "./PipelineEngine.ts"
+import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
 import {
   type Form,
   type GroupEvent,
@@ -31,6 +32,8 @@ export interface GroupOptions {
   readonly form: Form
   readonly stock: StageStock
   readonly links: PeerLinks["Type"]
+  /** Tokens are guessed ahead where that pays. */
+  readonly speculates: boolean
   /** Called with each thing worth telling the entry. */
   readonly tell: (event: GroupEvent) => void
   /** Called when answers may flow, with the model as its stages are now; again after each healing. */
@@ -43,6 +46,8 @@ export interface GroupStatus {
   readonly model: string
   readonly phase: GroupState["phase"]
   readonly epoch: number
+  /** What the answers took and gave so far; absent before the host's own stage is loaded. */
+  readonly stats: PipelineStats | undefined
   readonly stages: ReadonlyArray<{
     readonly peer: PeerId
     readonly from: number
@@ -128,6 +133,8 @@ class Hosting {
   #isActing = false
   #engine: PipelineEngine.PipelineEngine | undefined
   #out: StageEdge.EdgeOut | undefined
+  /** The stage that refused an answer last. */
+  #refusedBy: PeerId | undefined
 
   constructor(options: GroupOptions, parts: Parts) {
     this.#options = options
@@ -144,6 +151,7 @@ class Hosting {
       model: this.#options.form.model.id,
       phase,
       epoch,
+      stats: this.#engine?.stats(),
       stages: members.map(({ place: { from, peer, to }, readyEpoch }) => ({
         peer,
         from,
@@ -194,7 +202,14 @@ class Hosting {
     if (about === undefined || !about.isForHost || about.epoch > this.#state.epoch) return false
     if (about.kind === "tokens" && this.#state.members.at(-1)?.place.peer !== from) return false
     if (about.epoch < this.#state.epoch || this.#engine === undefined) return true
+    if (about.kind === "failed") this.#refusedBy = from
     return Either.isRight(this.#engine.receive(frame))
+  }
+
+  /** Says who is to blame for a fault, as far as that is known: the last stage, or whoever refused last. */
+  #faultOf(epoch: number, kind: PipelineFault["kind"], reason: string): GroupHappening {
+    const peer = kind === "refusal" ? this.#refusedBy : undefined
+    return { _tag: "Faulted", epoch, kind, reason, ...(peer === undefined ? {} : { peer }) }
   }
 
   #act(action: GroupAction): void {
@@ -296,10 +311,11 @@ class Hosting {
         config,
         memoryBytesMax: memoryBytes,
         activations: form.activations,
+        speculates: this.#options.speculates,
         onFrame: (frame, { epoch }) => {
           if (epoch === this.#state.epoch) this.#out?.send(frame)
         },
-        onFault: (reason, epoch) => this.take({ _tag: "Faulted", epoch, reason }),
+        onFault: ({ epoch, kind, reason }) => this.take(this.#faultOf(epoch, kind, reason)),
         onProgress: (fraction) => loading(fileShare + fraction * (1 - fileShare))
       })
       this.#engine = engine

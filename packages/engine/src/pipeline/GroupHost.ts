@@ -1,6 +1,6 @@
 /**
- * The pipelines that this peer hosts: takes `split` streams of the entry, forms a group for each, and hands edges to the
- * group that they belong to. The end of a stream is the end of its group.
+ * The pipelines that this peer hosts: takes `split` streams of the entry, forms a group for each, and hands edges to
+ * the group that they belong to. The end of a stream is the end of its group.
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"

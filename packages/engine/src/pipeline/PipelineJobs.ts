@@ -83,6 +83,8 @@ interface Job {
   /** It is open on the stages of this epoch. */
   isOpen: boolean
   refusals: number
+  /** Windows that the first stage has not given out yet. */
+  atHome: number
   /** When something of it last came in or went out. */
   movedMs: number
 }
@@ -137,7 +139,7 @@ class Jobs implements PipelineJobs {
   receive(frame: Tokens | Failed): void {
     const job = this.#jobs.get(frame.job)
     if (!this.#isConnected || frame.epoch !== this.#epoch || job?.isOpen !== true) return
-    if (frame.kind === "failed") this.#refused(job, frame.reason)
+    if (frame.kind === "failed") this.#refused(job, "refusal", frame.reason)
     else this.#take(job, frame)
   }
 
@@ -149,13 +151,13 @@ class Jobs implements PipelineJobs {
     // A window waits behind those of all other jobs at most.
     const quietMsMax = stallMs + (expectedMs === undefined ? unmeasuredMs : expectedMs * (this.#jobs.size + 1))
     const nowMs = now()
-    const stuck = this.#jobs.values().find(({ movedMs, state }) => {
-      return state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
+    const stuck = this.#jobs.values().find(({ atHome, movedMs, state }) => {
+      return atHome === 0 && state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
     })
     if (stuck === undefined) return
     this.#isStalled = true
     const seconds = ((nowMs - stuck.movedMs) / 1000).toFixed(1)
-    this.#fault(`no stage was heard of for ${seconds} s with windows under way`)
+    this.#fault("silence", `no stage was heard of for ${seconds} s with windows under way`)
   }
 
   turn(): PipelineTurn {
@@ -210,15 +212,27 @@ class Jobs implements PipelineJobs {
     this.#jobNext = (this.#jobNext + 1) % jobsMax
     const plan = DraftPlan.make(drafter)
     const number = this.#jobNext
-    return { key, number, prepared, answer, state, plan, pace: undefined, isOpen: false, refusals: 0, movedMs: 0 }
+    return {
+      key,
+      number,
+      prepared,
+      answer,
+      state,
+      plan,
+      pace: undefined,
+      isOpen: false,
+      refusals: 0,
+      atHome: 0,
+      movedMs: 0
+    }
   }
 
   #tell({ key }: Job, event: GenerateEvent): void {
     this.#events.push([key, event])
   }
 
-  #fault(reason: string): void {
-    this.#faults.push({ epoch: this.#epoch, reason: reason.slice(0, reasonCharactersMax) })
+  #fault(kind: PipelineFault["kind"], reason: string): void {
+    this.#faults.push({ epoch: this.#epoch, kind, reason: reason.slice(0, reasonCharactersMax) })
   }
 
   /** Opens a job on all stages of this epoch, from its beginning. */
@@ -228,6 +242,7 @@ class Jobs implements PipelineJobs {
     const promptTokens = prompt.length
     const terms = { seed, sampling: request.sampling, promptTokens, contextTokens: promptTokens + job.answer.tokensMax }
     job.isOpen = true
+    job.atHome = 0
     job.pace = undefined
     job.movedMs = this.options.now()
     job.state.begin(name)
@@ -258,7 +273,10 @@ class Jobs implements PipelineJobs {
     const pace = job.pace ?? plan.pace(state.known(), this.#traffic())
     job.pace = pace
     const next = () => state.next(now(), pace, draft)
-    for (let window = next(); window !== undefined; window = next()) loop.submit(window)
+    for (let window = next(); window !== undefined; window = next()) {
+      loop.submit(window)
+      job.atHome++
+    }
   }
 
   /** Takes note of a frame that the first stage gives out. */
@@ -267,15 +285,18 @@ class Jobs implements PipelineJobs {
     if (frame.kind === "failed" || frame.kind === "tokens") this.receive(frame)
     if (frame.kind !== "window" || job === undefined) return
     job.movedMs = this.options.now()
+    job.atHome--
     const promptTokens = job.prepared.prompt.length
     if (frame.position >= promptTokens) this.#loopTime = LoopTime.observeOwn(this.#loopTime, tookMs)
   }
 
   #take(job: Job, frame: Tokens): void {
     const { accepted, answered, dropped, fault, tokens } = job.state.received(frame, this.options.now())
-    if (fault !== undefined) this.#refused(job, `the last stage gave out ${fault}`)
+    if (fault !== undefined) this.#refused(job, "tail", `the last stage gave out ${fault}`)
     if (answered === undefined) return
     job.movedMs = this.options.now()
+    // The stage drops them when the next one comes.
+    if (dropped > 0) job.atHome = 0
     if (answered.isAlone) this.#loopTime = LoopTime.observe(this.#loopTime, answered.rows, answered.tookMs)
     this.#drafted += answered.drafts
     this.#accepted += accepted
@@ -291,9 +312,9 @@ class Jobs implements PipelineJobs {
   }
 
   /** A stage does not go on with a job: it waits for the pipeline to be made again, or is given up. */
-  #refused(job: Job, reason: string): void {
+  #refused(job: Job, kind: PipelineFault["kind"], reason: string): void {
     this.#close(job)
-    this.#fault(reason)
+    this.#fault(kind, reason)
     if (++job.refusals < refusalsMax) return
     this.#tell(job, { _tag: "Failed", failure: refusedTooOften })
     this.#end(job)

@@ -1,7 +1,7 @@
 /**
  * A stage that this peer lends to a pipeline, from its `Reserve` to the end of the stream that it came on. Child: the
- * stage's process. Frames come in over an edge of the stage before, go through the process, and leave over edges to the
- * next stage and to the host; each `Rewire` makes the edges anew. Lives in its stream's fiber, owned by `StageLender.ts`.
+ * stage's process. Frames come in over an edge of the stage before, go through the process, and leave over edges to
+ * the next stage and to the host; each `Rewire` makes the edges anew. Runs in its stream's fiber, for `StageLender.ts`.
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"

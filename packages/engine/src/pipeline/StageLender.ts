@@ -4,7 +4,7 @@
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
-import type { PeerId } from "@weft/mesh/PeerId"
+import { type PeerId, toShort } from "@weft/mesh/PeerId"
 import type { PeerLinks } from "@weft/mesh/PeerLinks"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Effect, FiberSet, Option, type Scope } from "effect"
@@ -84,7 +84,7 @@ export const make = (options: StageLenderOptions): Effect.Effect<StageLender, ne
         SplitMetrics.leasesEnded.inc({ reason: ended.reason })
         const last = ended.reason === "malformed" ? stream.reset(Link.ResetCode.malformed) : farewell(stream, ended)
         return Effect.zipRight(
-          Effect.logInfo(`a lease of ${link.peer} ended (${ended.reason}): ${ended.message}`),
+          Effect.logInfo(`a lease of ${toShort(link.peer)} ended (${ended.reason}): ${ended.message}`),
           last
         )
       }).pipe(Effect.annotateLogs({ module: "StageLender" }))

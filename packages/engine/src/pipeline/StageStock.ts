@@ -86,6 +86,10 @@ export const lend = (
     only
   }))
 
+/** Returns the bytes that the least stage of the model takes: one layer, with its description's slots and context. */
+export const leastBytes = ({ description: { contextTokens, slots }, file, sizes }: LentModel): number =>
+  Math.min(...sizes.layerBytes) + cellBytesPerTokenLayer(file) * contextTokens * slots
+
 /** Returns the stock. */
 export const make = (options: StageStockOptions): StageStock => {
   const { memoryBytes, models, shelf } = options
@@ -134,7 +138,9 @@ export const make = (options: StageStockOptions): StageStock => {
       yield* hold(Math.max(0, needed - estimate))
       return { file, config, memoryBytes: Math.max(needed, estimate) }
     }),
-    offers: Effect.forEach(models, (model) => Effect.map(shelf.held(model.file.sha256), (held) => offerOf(model, held)))
+    offers: Effect.forEach(models, (model) =>
+      Effect.map(shelf.held(model.file.sha256), (held) => offerOf(model, memoryBytes, held))
+    )
   }
 }
 
@@ -182,8 +188,9 @@ const tooLarge = (bytes: number, freeBytes: number) => {
   } as const
 }
 
-const offerOf = (model: LentModel, held: ReadonlyArray<StageRange>): StageOffer => ({
+const offerOf = (model: LentModel, memoryBytes: number, held: ReadonlyArray<StageRange>): StageOffer => ({
   model: model.description,
+  memoryBytes: Math.floor(memoryBytes),
   layers: model.rules.layers,
   layerBytes: model.sizes.layerBytes,
   embeddingBytes: model.sizes.embeddingBytes + model.sizes.sharedBytes,

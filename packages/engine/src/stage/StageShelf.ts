@@ -1,7 +1,7 @@
 /**
- * The stage files that a peer has cut, in a folder of its data directory: `SHA256/FROM-TO.gguf` with the file's own hash
- * beside it. What is asked for and not there is cut from the whole model; before that, what nobody uses is removed,
- * oldest first, where there is too much of it.
+ * The stage files that a peer has cut, in a folder of its data directory: `SHA256/FROM-TO.gguf` with the file's own
+ * hash beside it. What is asked for and not there is cut from the whole model; before that, what nobody uses is
+ * removed, oldest first, where there is too much of it.
  */
 import { mkdir, readdir, rename, rm, stat, utimes } from "node:fs/promises"
 import { dirname, join } from "node:path"
@@ -21,7 +21,7 @@ export class StageUnavailable extends Data.TaggedError("StageUnavailable")<{
 
 /** Represents the stage files of one peer. */
 export interface StageShelf {
-  /** Returns the checked stage file of a whole model's layers, cut where it is not there; kept while the scope lives. */
+  /** Returns the checked stage file of a model's layers, cut where it is not there; kept while the scope lives. */
   readonly take: (
     model: ModelFile.ModelFile,
     range: StageRange,
