@@ -65,8 +65,8 @@ interface Measured extends Forced.ForcedModel {
 }
 
 /** One line for each type. */
-const table = ({ architecture, cuts, model, outcomes }: Measured): ReadonlyArray<string> => [
-  `${model} (${architecture}), cut at ${cuts.join(" and ")}`,
+const table = ({ architecture, cuts, model, outcomes, tokens }: Measured): ReadonlyArray<string> => [
+  `${model} (${architecture}), cut at ${cuts.join(" and ")}, ${tokens} tokens`,
   ...outcomes.map(({ agreement, asF32, bytesPerToken, firstDivergence, type }) =>
     [
       `  ${type.padEnd(4)} ${String(Math.round(bytesPerToken)).padStart(6)} bytes per token and edge`,

@@ -23,7 +23,7 @@ export interface ForcedOptions {
   readonly path: string
   /** Where the stages are written; they stay there. */
   readonly folder: string
-  /** Positions that are compared. */
+  /** Positions that are compared, where the model's context holds them. */
   readonly tokens: number
   /** Stages of the cut model, if it can be cut so often. */
   readonly stages: number
@@ -50,30 +50,35 @@ export interface ForcedModel {
   /** Values of a hidden state. */
   readonly width: number
   readonly cuts: ReadonlyArray<number>
+  /** Positions that were compared. */
+  readonly tokens: number
   /** Tokens that the whole model holds for the likeliest, how many of them are different. */
   readonly likeliest: number
   readonly outcomes: ReadonlyArray<Forced>
 }
 
 /** Compares the stages of a model with the whole; fails where it cannot be opened or cut. */
-export const measure = Effect.fn("Forced.measure")(function* (options: ForcedOptions) {
-  const whole = yield* ModelFile.open(options.path)
+export const measure = Effect.fn("Forced.measure")(function* (asked: ForcedOptions) {
+  const whole = yield* ModelFile.open(asked.path)
   const rules = yield* StageRules.rulesOf(whole.header)
   const { layers } = rules
-  const even = Array.from({ length: options.stages - 1 }, (_, index) => ((index + 1) * layers) / options.stages)
+  const even = Array.from({ length: asked.stages - 1 }, (_, index) => ((index + 1) * layers) / asked.stages)
   const nearest = even.map((cut) => StageRules.nearestCut(rules, Math.round(cut))?.cut ?? 0)
   const cuts = [...new Set(nearest)].filter((cut) => cut > 0).toSorted((one, other) => one - other)
-  if (cuts.length === 0) return yield* Effect.fail(new Error(`${options.path} cannot be cut`))
+  if (cuts.length === 0) return yield* Effect.fail(new Error(`${asked.path} cannot be cut`))
+  // A model may want a token before the text.
+  const tokens = Math.min(asked.tokens, whole.header.contextTokens - promptTokensMax - 1)
+  if (tokens < 1) return yield* Effect.fail(new Error(`the context of ${asked.path} is too short`))
+  const options = { ...asked, tokens }
   const read = yield* Effect.scoped(
     Effect.gen(function* () {
       const loops = yield* openStages(options, whole, [0, layers])
       const text = loops[0]?.llama.text
-      const tokens = [...(text?.tokenize(prose, false) ?? [])]
-      const promptTokens = Math.min(promptTokensMax, tokens.length)
+      const said = [...(text?.tokenize(prose, false) ?? [])]
+      const promptTokens = Math.min(promptTokensMax, said.length)
       const first = text?.firstToken === undefined ? [] : [text.firstToken]
-      const wanted = promptTokens + options.tokens
-      const all = [...first, ...Array.from({ length: wanted }, (_, at) => tokens[at % tokens.length] ?? 0)]
-      const reading = { tokens: Int32Array.from(all), promptTokens: all.length - options.tokens }
+      const all = Array.from({ length: promptTokens + tokens }, (_, at) => said[at % said.length] ?? 0)
+      const reading = { tokens: Int32Array.from([...first, ...all]), promptTokens: first.length + promptTokens }
       return { ...reading, likeliest: pass(loops, reading, "f32").likeliest }
     })
   )
@@ -92,7 +97,8 @@ export const measure = Effect.fn("Forced.measure")(function* (options: ForcedOpt
         }
       })
       const { architecture, embeddingLength } = whole.header
-      return { architecture, width: embeddingLength, cuts, likeliest: new Set(read.likeliest).size, outcomes }
+      const various = new Set(read.likeliest).size
+      return { architecture, width: embeddingLength, cuts, tokens, likeliest: various, outcomes }
     })
   )
 })
@@ -128,7 +134,6 @@ const openStages = Effect.fnUntraced(function* (
   bounds: ReadonlyArray<number>
 ) {
   const source = GgufSource.fromBytes(Bun.mmap(path))
-  // A model may want a token before the text.
   const contextTokens = promptTokensMax + tokens + 1
   const config = yield* Schema.decode(EngineConfig)({ contextTokens, slots: 1, threads })
   const opened: Array<StageOpening.OpenStage> = []

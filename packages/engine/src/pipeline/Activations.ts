@@ -48,10 +48,8 @@ export const rowBytes = (type: ActivationType, width: number): number => {
  * `f16`), or the rows are no whole blocks, all are stored as `f32`: a value that was cut would be another model's.
  */
 export const store = (values: Float32Array, width: number, type: ActivationType): Stored => {
-  if (type === "f16") {
-    const halves = new Float16Array(values)
-    if (isFinite(halves)) return { type, bytes: bytesOf(halves) }
-  }
+  if (type === "f16" && peakOf(values, 0, values.length) < halfEnd)
+    return { type, bytes: bytesOf(new Float16Array(values)) }
   if (type === "q8" && faultOf(type, width) === undefined) {
     const bytes = inBlocks(values)
     if (bytes !== undefined) return { type, bytes }
@@ -72,7 +70,7 @@ export const load = (bytes: Uint8Array, type: ActivationType): Float32Array => {
 }
 
 /** Tells whether all values are finite numbers. */
-export const isFinite = (values: Float32Array | Float16Array): boolean => {
+export const isFinite = (values: Float32Array): boolean => {
   // A sum that is finite times 0 is 0; each value that is not makes it NaN.
   let sum = 0
   for (let at = 0; at < values.length; at++) sum += (values[at] ?? 0) * 0
@@ -92,6 +90,8 @@ export const bytesOf = ({ buffer, byteLength, byteOffset }: ArrayBufferView): Ui
 
 // internal
 
+/** What is nearer to the end of half precision than to 65,504, its greatest number, is infinity there. */
+const halfEnd = 65_520
 /** The greatest whole number of a block; −128 is left out, so that both signs reach as far. */
 const stepsMax = 127
 /** Blocks with less are zeros: their scale would have lost its precision. */
@@ -109,7 +109,7 @@ const inBlocks = (values: Float32Array): Uint8Array | undefined => {
   const steps = new Int8Array(bytes.buffer)
   for (let block = 0; block < blocks; block++) {
     const from = block * blockValues
-    const peak = peakOf(values, from)
+    const peak = peakOf(values, from, from + blockValues)
     if (!(peak <= peakMax)) return undefined
     if (peak < peakMin) continue
     const scale = Math.fround(peak / stepsMax)
@@ -120,10 +120,10 @@ const inBlocks = (values: Float32Array): Uint8Array | undefined => {
   return bytes
 }
 
-/** Returns the greatest magnitude of a block's values, NaN where one is none. */
-const peakOf = (values: Float32Array, from: number): number => {
+/** Returns the greatest magnitude of the values `from` up to, and without, `to`; NaN where one is none. */
+const peakOf = (values: Float32Array, from: number, to: number): number => {
   let peak = 0
-  for (let at = from; at < from + blockValues; at++) peak = Math.max(peak, Math.abs(values[at] ?? 0))
+  for (let at = from; at < to; at++) peak = Math.max(peak, Math.abs(values[at] ?? 0))
   return peak
 }
 
