@@ -1,7 +1,7 @@
 /**
  * `split`: what it costs that a model is split among peers some way apart, over real QUIC between real processes. The
- * law is `ms per token = compute of all stages + one loop`; beside it stand llama.cpp's RPC, which pays a round trip
- * for each remote machine, answers guessed ahead, answers side by side, and long prompts.
+ * law is `ms per token = compute of all stages + one loop`; beside it stand llama.cpp's RPC, which pays a round trip for
+ * each remote machine, answers guessed ahead, answers side by side, and long prompts.
  */
 import { basename, join } from "node:path"
 import type * as Benchmark from "./Benchmark.ts"
@@ -27,8 +27,8 @@ const middleRttMs = 50
 const farRttMs = 100
 
 /**
- * Tokens per second of llama.cpp's RPC with the same library on this kind of machine: a model of 0.25 billion
- * parameters in Q4_K_M, one thread each (design.md, section 7).
+ * Tokens per second of llama.cpp's RPC with the same library on this kind of machine: a model of 0.25 billion parameters
+ * in Q4_K_M, one thread each (design.md, section 7).
  */
 const rpcPerSecond: Readonly<Record<number, Readonly<Record<number, number>>>> = {
   2: { 0: 129, 10: 52.4, 50: 16.9 },

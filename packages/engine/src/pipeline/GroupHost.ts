@@ -71,7 +71,14 @@ export const make = (options: GroupHostOptions): GroupHost => {
         Effect.sync(() => groups.set(form.group, group)),
         () => Effect.sync(() => groups.delete(form.group))
       )
-      const left = Effect.match(Effect.raceFirst(takeOffers(frames, group), stream.closed), {
+      const offers = Effect.gen(function* () {
+        while (true) {
+          const offer = yield* frames.read(Spares)
+          if (Option.isNone(offer)) return
+          group.offer(offer.value.spares)
+        }
+      })
+      const left = Effect.match(Effect.raceFirst(offers, stream.closed), {
         onFailure: ({ message }) => message,
         onSuccess: () => "the entry ended the group"
       })
@@ -110,14 +117,5 @@ export const make = (options: GroupHostOptions): GroupHost => {
 }
 
 // internal
-
-/** Hands the entry's offers to a group until there are no more. */
-const takeOffers = Effect.fnUntraced(function* (frames: Frames.FrameReader, group: Group.Group) {
-  while (true) {
-    const offer = yield* frames.read(Spares)
-    if (Option.isNone(offer)) return
-    group.offer(offer.value.spares)
-  }
-})
 
 const encodeEvent = Frames.encode(GroupEvent)
