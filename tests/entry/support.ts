@@ -10,6 +10,8 @@ import * as Http from "@weft/entry/Http"
 import { HttpAddress } from "@weft/entry/http/HttpAddress"
 import { HttpLimits, type HttpLimitsShape } from "@weft/entry/http/HttpLimits"
 import { type AnswerListener, Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
+import * as SplitState from "@weft/entry/split/SplitState"
+import { Splits } from "@weft/entry/split/Splits"
 import { fromPublicKey } from "@weft/mesh/PeerId"
 import { Context, Deferred, Duration, Effect, Exit, FiberId, Layer, Queue, type Scope } from "effect"
 
@@ -25,7 +27,8 @@ export const models: ReadonlyArray<ServedModel> = ["org/tiny:Q4_K_M", "plain"].m
     slots: 4
   },
   sinceMs: 1_700_000_000_123,
-  peers: 1
+  peers: 1,
+  stages: () => undefined
 }))
 
 /** What the door says of itself. */
@@ -61,6 +64,8 @@ export interface DoorOptions {
   readonly limits?: Partial<HttpLimitsShape>
   /** `rule`: the model repeats what it was told; `hand`: the test sends the events. */
   readonly answers?: "rule" | "hand"
+  /** What is split; nothing where absent. */
+  readonly splits?: SplitState.SplitState
 }
 
 /** Usage that the rule reports: one token per word. */
@@ -162,6 +167,7 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
     const context = yield* Http.layer.pipe(
       Layer.provideMerge(store),
       Layer.provide(inference(options.answers ?? "rule", turns)),
+      Layer.provide(Layer.succeed(Splits, { unsafeSnapshot: () => options.splits ?? SplitState.empty })),
       Layer.provide(EntryConfig.layer({ httpHost: "127.0.0.1", httpPort: 0, ...options.config })),
       Layer.provide(Layer.succeed(EntryDescription, description)),
       Layer.provide(Layer.succeed(HttpLimits, { ...limits, drain: Duration.zero, ...options.limits })),

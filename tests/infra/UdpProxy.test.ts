@@ -117,16 +117,19 @@ it.live("a client too many takes the place of the one that was silent for longes
   Effect.gen(function* () {
     const target = yield* socket()
     const proxy = yield* UdpProxy.make({ to: at(target.port) })
-    for (const number of Array(258).keys()) {
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          const client = yield* socket()
-          client.send(proxy.port, number)
-          expect((yield* Queue.take(target.received)).number).toBe(number)
-        })
-      )
+    const arrival = (client: Socket, number: number) => {
+      client.send(proxy.port, number)
+      return Queue.take(target.received)
     }
+    const clients = yield* Effect.all(Array.from({ length: 257 }, () => socket()))
+    const before = yield* Effect.forEach(clients, arrival)
+    expect(before.map(({ number }) => number)).toEqual([...clients.keys()])
     expect((yield* proxy.counts).clients).toBe(256)
+    const after = yield* Effect.forEach([clients[100], clients[0]], (client, number) =>
+      client === undefined ? Effect.die("missing") : arrival(client, number)
+    )
+    expect(after[0]?.from).toBe(before[100]?.from ?? 0)
+    expect(after[1]?.from).not.toBe(before[0]?.from ?? 0)
   })
 )
 

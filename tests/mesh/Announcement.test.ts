@@ -132,7 +132,7 @@ it.effect("the largest capabilities that a peer may have fit an announcement tha
       quantization: text(32),
       contextTokens: Number.MAX_SAFE_INTEGER,
       slots: Number.MAX_SAFE_INTEGER,
-      stages: Array.from({ length: 32 }, () => stage)
+      stages: Array.from({ length: 16 }, () => stage)
     }
     const offer = {
       model,

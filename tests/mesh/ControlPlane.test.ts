@@ -154,7 +154,7 @@ it.effect("what is beyond the schema is refused before a handler sees it", () =>
     { Register: (payload) => Effect.sync(() => ({ heartbeatEveryMs: seen.push(payload) * 1_000 })) },
     (client) =>
       Effect.gen(function* () {
-        const oversized = { bytes: new Uint8Array(200 * 1024), signature: new Uint8Array(64) }
+        const oversized = { bytes: new Uint8Array(230 * 1024), signature: new Uint8Array(64) }
         // Sent past the client's own check, as a stranger would.
         const exit = yield* Effect.exit(client.Register({ announcement: oversized }))
         expect(exit._tag).toBe("Failure")

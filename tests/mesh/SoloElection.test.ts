@@ -98,3 +98,18 @@ it.prop(
       }
     })
 )
+
+it.effect("a peer that has the whole model is elected before the host of a split, however busy and far it is", () =>
+  Effect.sync(() => {
+    const split = peerInfo(peerId(1), ["tiny"], slots)
+    const stages = [0, 1].map((i) => ({ peer: peerId(i + 1), from: i, to: i + 1 }))
+    const models = split.models.map((model) => ({ ...model, stages }))
+    const directory = Either.getOrThrow(Directory.register(directoryOf(1), { ...split, models }, 9, 0))
+    const links = attached([
+      [0, { inFlight: 1, rttMs: 900 }],
+      [1, {}]
+    ])
+    expect(elected(directory, "tiny", links, { excluded: new Set(), perSlotMax: 1 })).toBe(peerId(0))
+    expect(elected(directory, "tiny", links, { excluded: new Set([peerId(0)]), perSlotMax: 1 })).toBe(peerId(1))
+  })
+)

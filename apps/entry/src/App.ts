@@ -20,6 +20,7 @@ import { Links } from "./Links.ts"
 import * as MeshInference from "./MeshInference.ts"
 import * as MeshListener from "./MeshListener.ts"
 import { Slots } from "./Slots.ts"
+import { Splits } from "./split/Splits.ts"
 
 /** Runs the entry until it is interrupted or its directory gives up; `json` prints where it listens as one object. */
 export const run = Effect.fn("entry.serve")(function* (json: boolean) {
@@ -55,6 +56,7 @@ const description = Layer.effect(
 
 const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
   Layer.provide(MeshInference.layer),
+  Layer.provide(Splits.layer),
   Layer.provide(Slots.layer),
   Layer.provide(Links.layer),
   Layer.provide(ApiKeyStore.layer),

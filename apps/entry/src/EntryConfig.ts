@@ -22,6 +22,8 @@ export interface EntryConfigShape {
   readonly tokensPerMinute: Option.Option<number>
   /** Times an answer that has begun may go on at another peer. */
   readonly maxFailovers: number
+  /** Splits models even where a peer could serve them whole, e.g. to measure. */
+  readonly forceSplit: boolean
 }
 
 /** Gives the configuration of the entry. */
@@ -39,7 +41,8 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     requestsPerMinute: Option.none(),
     tokensPerMinute: Option.none(),
     // An answer that killed three peers is likely to kill a fourth.
-    maxFailovers: 2
+    maxFailovers: 2,
+    forceSplit: false
   }
 
   /** Makes a layer of the defaults and `partial`. */
@@ -126,6 +129,10 @@ const fields = Config.all({
     Config.validate({ message: "Expected 0 to 10", validation: (count) => count >= 0 && count <= 10 }),
     Config.withDefault(defaults.maxFailovers),
     Config.withDescription("Times an answer that has begun may go on at another peer when its peer fails.")
+  ),
+  forceSplit: Config.boolean("FORCE_SPLIT").pipe(
+    Config.withDefault(defaults.forceSplit),
+    Config.withDescription("1: models are split even where a peer could serve them whole.")
   )
 }).pipe(Config.nested("WEFT"))
 

@@ -26,6 +26,22 @@ export const interTokenLatency = new Histogram({
   buckets: [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5]
 })
 
+/** Measures the tokens per second of one answer between its first and its last text. */
+export const tokensPerSecond = new Histogram({
+  name: "weft_answer_tokens_per_second",
+  help: "Tokens per second of an answer between its first and its last text.",
+  labelNames: ["model"] as const,
+  // from what nobody waits for to what the fastest accelerators give one stream
+  buckets: [0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+})
+
+/** Counts answers by whether they tell how fast their model is served, and why not. */
+export const samples = new Counter({
+  name: "weft_samples_total",
+  help: "Answers whose time to first token and rate were recorded, or why they were not.",
+  labelNames: ["model", "result"] as const
+})
+
 /** Measures from a request's arrival to the end of its answer, however it ended. */
 export const requestDuration = new Histogram({
   name: "weft_request_duration_seconds",

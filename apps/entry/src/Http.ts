@@ -21,9 +21,11 @@ import * as Models from "./http/Models.ts"
 import { canonical, pathOf } from "./http/PostedPath.ts"
 import * as Resource from "./http/Resource.ts"
 import * as ResponseHeaders from "./http/ResponseHeaders.ts"
+import * as SplitList from "./http/SplitList.ts"
 import * as WellKnown from "./http/WellKnown.ts"
 import type { Inference } from "./Inference.ts"
 import { internalError, toResponse, unknownUrl } from "./OpenAiError.ts"
+import type { Splits } from "./split/Splits.ts"
 
 const answering = [ChatCompletions.address, Completions.address]
 
@@ -32,6 +34,7 @@ const routes = HttpRouter.concatAll(
   Models.routes,
   Health.routes,
   Metrics.routes,
+  SplitList.routes,
   WellKnown.routes
 )
 
@@ -61,7 +64,7 @@ const app = Effect.gen(function* () {
 export const layer: Layer.Layer<
   HttpAddress,
   OpenDoorError | ApiKeyStoreError,
-  ApiKeyStore | EntryConfig | EntryDescription | Inference
+  ApiKeyStore | EntryConfig | EntryDescription | Inference | Splits
 > = Layer.scoped(
   HttpAddress,
   Effect.suspend(() => make)
@@ -76,11 +79,13 @@ export const layer: Layer.Layer<
 const make: Effect.Effect<
   typeof HttpAddress.Service,
   never,
-  Admission | EntryConfig | EntryDescription | Inference | Scope.Scope
+  Admission | EntryConfig | EntryDescription | Inference | Splits | Scope.Scope
 > = Effect.gen(function* () {
   const { httpHost, httpPort } = yield* EntryConfig
   const door = yield* AnswerDoor.make
-  const route = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<Admission | EntryDescription | Inference>())(app)
+  const route = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<Admission | EntryDescription | Inference | Splits>())(
+    app
+  )
   const addresses = new Map<string, Answering.AnswerAddress>(answering.map((address) => [address.path, address]))
   const server = yield* Effect.acquireRelease(
     Effect.sync(() =>

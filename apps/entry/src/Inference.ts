@@ -9,6 +9,8 @@ export interface ServedModel {
   /** When the first of its peers registered, milliseconds since 1970. */
   readonly sinceMs: number
   readonly peers: number
+  /** Returns who computes which layers now, where no peer serves it whole. */
+  readonly stages: () => ModelDescription["stages"]
 }
 
 /**

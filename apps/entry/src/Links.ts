@@ -11,6 +11,14 @@ interface Held {
   rttMs: number | undefined
 }
 
+/** Represents where a linked peer is. */
+export interface PeerReach {
+  /** `HOST:PORT` that its session comes from; its endpoint listens there too. */
+  readonly address: string
+  /** Smoothed round trip in milliseconds; absent while not measured. */
+  readonly rttMs: number | undefined
+}
+
 /** Represents an answer's place at a peer; it counts on the link it was taken on, whatever became of that. */
 export interface Seat {
   readonly link: Link
@@ -28,6 +36,10 @@ export class Links extends Context.Tag("@weft/entry/Links")<
     readonly hold: (link: Link) => Effect.Effect<Link | undefined, never, Scope.Scope>
     /** Counts one more answer at `peer`, until `leave` of what it returns is called; undefined without a link to it. */
     readonly enter: (peer: PeerId, nowMs: number) => Seat | undefined
+    /** Returns the link to a peer, undefined where there is none. */
+    readonly link: (peer: PeerId) => Link | undefined
+    /** Returns where each linked peer is, as this entry sees it. */
+    readonly reaches: () => ReadonlyMap<PeerId, PeerReach>
     readonly attachments: () => ReadonlyMap<PeerId, Attachment>
     /** Notes the measured round trip of every link; called by the listener's sweep. */
     readonly measure: Effect.Effect<void>
@@ -60,6 +72,9 @@ const make = (): typeof Links.Service => {
       entry.inFlight++
       return { link: entry.link, sinceMs: nowMs, leave: () => void entry.inFlight-- }
     },
+    link: (peer) => held.get(peer)?.link,
+    reaches: () =>
+      new Map([...held].map(([peer, { link, rttMs }]) => [peer, { address: link.session.remoteAddress, rttMs }])),
     attachments: () => held,
     measure: Effect.suspend(() =>
       Effect.forEach(

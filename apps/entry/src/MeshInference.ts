@@ -57,7 +57,8 @@ export const layer = Layer.scoped(
 const served = (directory: PeerDirectory.PeerDirectory, id: string): ServedModel | undefined => {
   const model = directory.models.get(id)
   const peers = model === undefined ? 0 : PeerDirectory.holding(directory, id).length
-  return model === undefined || peers === 0 ? undefined : { ...model, peers }
+  if (model === undefined || peers === 0) return undefined
+  return { ...model, peers, stages: () => PeerDirectory.stagesServing(directory, id) }
 }
 
 /** What all answers share. */

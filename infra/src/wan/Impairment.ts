@@ -1,6 +1,6 @@
 /**
  * What a link does to datagrams: when each leaves at the other end, or how it is lost. Pure: fates follow from the
- * seed, the datagram's number, the time and what waits already. A lane is one direction of the link, owned by the proxy.
+ * seed, the datagram's number, the time and what waits already. A lane is one direction, owned by the proxy.
  */
 import * as Seeded from "../bench/Seeded.ts"
 

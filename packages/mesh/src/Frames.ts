@@ -10,7 +10,7 @@ import * as PlainDecode from "./PlainDecode.ts"
 import type { MeshStream } from "./Transport.ts"
 
 /** Largest frame where the reader names no other bound: the largest control message, an announcement. */
-export const frameBytesMax = 512 * 1024
+export const frameBytesMax = 256 * 1024
 
 /** A frame that began must go on: time for a lost packet and its repeats, plus its length at 64 KiB/s (0.5 Mbit/s). */
 const partialMs = (lengthBytes: number): number => 10_000 + (lengthBytes / (64 * 1024)) * 1_000

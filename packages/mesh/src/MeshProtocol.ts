@@ -21,10 +21,10 @@ export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegis
 }
 
 /**
- * Most bytes of an announcement: 64 models of 4.2 KB each, with names and texts as long as they may be in UTF-8 and all
- * their stages, and 16 offers of 12.4 KB each.
+ * Most bytes of an announcement: 32 models of 3.1 KB each, with names and texts as long as they may be in UTF-8 and all
+ * their stages, and 8 offers of 11 KB each.
  */
-const announcementBytesMax = 480 * 1024
+const announcementBytesMax = 224 * 1024
 
 /** Represents capabilities as their owner signed them: the exact bytes and the signature over them. */
 export const SignedAnnouncement = Schema.Struct({

@@ -27,8 +27,8 @@ export const ModelDescription = Schema.Struct({
   slots: Schema.Int.pipe(Schema.positive()),
   /**
    * Who computes which layers, in order, where the peer that says this is the first of several; absent where it holds
-   * the whole model. With more than 32 the loop alone takes longer than anybody waits for a token.
+   * the whole model. With more than 16 the loop alone takes longer than anybody waits for a token.
    */
-  stages: Schema.optionalWith(Schema.Array(ServedStage).pipe(Schema.minItems(2), Schema.maxItems(32)), { exact: true })
+  stages: Schema.optionalWith(Schema.Array(ServedStage).pipe(Schema.minItems(2), Schema.maxItems(16)), { exact: true })
 })
 export type ModelDescription = typeof ModelDescription.Type

@@ -112,6 +112,15 @@ export const serving = (directory: PeerDirectory, model: string): ReadonlyArray<
     (peer) => peer.load.state === "ready" && peer.load.models.some((served) => served.id === model && served.ready)
   )
 
+/**
+ * Returns the stages that serve `model` now; undefined where a peer serves it whole, or nobody does: a split is shown
+ * only while it really serves.
+ */
+export const stagesServing = (directory: PeerDirectory, model: string): ModelDescription["stages"] => {
+  const served = serving(directory, model).flatMap(({ info }) => info.models.filter(({ id }) => id === model))
+  return served.every(({ stages }) => stages !== undefined) ? served[0]?.stages : undefined
+}
+
 // internal
 
 const idle = (id: string): ModelLoad => ({ id, ready: true, active: 0, queued: 0 })

@@ -5,9 +5,9 @@ import { PeerId } from "./PeerId.ts"
 import { StageOffer } from "./StageOffer.ts"
 
 /** Most models that one peer may announce. */
-export const modelsMax = 64
+export const modelsMax = 32
 /** Most models of which one peer may lend layers. */
-export const stageOffersMax = 16
+export const stageOffersMax = 8
 
 /** Represents a peer's capabilities; all of it is a claim until it was measured. */
 export const PeerInfo = Schema.Struct({
@@ -16,6 +16,8 @@ export const PeerInfo = Schema.Struct({
   name: Schema.String.pipe(Schema.maxLength(64)),
   /** Version of the program. */
   version: Schema.String.pipe(Schema.maxLength(32)),
+  /** Where other peers reach it, `HOST:PORT`, as its owner says; where its session comes from, if absent. */
+  address: Schema.optionalWith(Schema.String.pipe(Schema.pattern(/^\S{1,122}:\d{1,5}$/)), { exact: true }),
   /** Memory it lends, in bytes. */
   memoryBytes: Schema.NonNegativeInt,
   threads: Schema.Int.pipe(Schema.positive()),

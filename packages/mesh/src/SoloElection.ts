@@ -1,4 +1,4 @@
-/** Picks the one peer that answers a request with the whole model. Pure: a function of a snapshot. */
+/** Picks the one peer that answers a request: with the whole model, or as the host of a split one. Pure. */
 import { Data, Either } from "effect"
 import { type Peer, type PeerDirectory, serving } from "./PeerDirectory.ts"
 import type { PeerId } from "./PeerId.ts"
@@ -22,8 +22,9 @@ export class NobodyElected extends Data.TaggedError("NobodyElected")<{
 const rttStepMs = 25
 
 /**
- * Returns the peer with the smallest share of its slots in use, among equals the nearest one, among those the one that
- * waited longest for work. Those without an attachment (no live link) are left out.
+ * Returns a peer that has the whole model before one that hosts a split: of those the one with the smallest share of
+ * its slots in use, among equals the nearest one, among those the one that waited longest for work. Those without an
+ * attachment (no live link) are left out.
  */
 export const elect = (
   directory: PeerDirectory,
@@ -40,10 +41,14 @@ export const elect = (
   const candidates = serving(directory, model).flatMap((peer) => {
     const attachment = attachments.get(peer.info.id)
     if (attachment === undefined || options.excluded.has(peer.info.id)) return []
-    return [{ id: peer.info.id, use: attachment.inFlight / slotsOf(peer, model), attachment }]
+    const served = peer.info.models.find(({ id }) => id === model)
+    const use = attachment.inFlight / (served?.slots ?? 0)
+    return [{ id: peer.info.id, use, attachment, isSplit: served?.stages !== undefined }]
   })
   if (candidates.length === 0) return Either.left(new NobodyElected({ reason: "NoPeer" }))
+  const isAllSplit = candidates.every(({ isSplit }) => isSplit)
   const best = candidates
+    .filter(({ isSplit }) => isSplit === isAllSplit)
     .filter(({ use }) => use < options.perSlotMax)
     .reduce<(typeof candidates)[number] | undefined>(
       (chosen, next) => (chosen === undefined || compare(next, chosen) < 0 ? next : chosen),

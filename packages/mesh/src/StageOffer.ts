@@ -28,6 +28,8 @@ export const StageOffer = Schema.Struct({
   cuts: Schema.Array(Layer).pipe(Schema.maxItems(layersMax)),
   /** Ranges that lie cut on its disk. */
   held: Schema.Array(LayerRange).pipe(Schema.maxItems(heldMax)),
+  /** Milliseconds that one of its layers takes for one token, as measured; absent before it computed any. */
+  layerMs: Schema.optionalWith(Schema.Number.pipe(Schema.between(0, 1e6)), { exact: true }),
   /** Lends layers of this range only; of all where absent. */
   only: Schema.optionalWith(LayerRange, { exact: true })
 })

@@ -1,6 +1,6 @@
 /**
- * A job in virtual time against an oracle of its tokens, thousands of times with other delays, drafts and breaks: it gives
- * the oracle's tokens and no others, whatever is late, lost, doubled or stale. The seed of a failure is printed.
+ * A job in virtual time against an oracle of its tokens, thousands of times with other delays, drafts and breaks: it
+ * gives the oracle's tokens and no others, whatever is late, lost, doubled or stale. The seed of a failure is printed.
  */
 import { describe, expect, test } from "bun:test"
 import * as JobState from "@weft/engine/pipeline/JobState"

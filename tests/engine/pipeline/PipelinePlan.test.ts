@@ -4,7 +4,9 @@ import type { Stage } from "@weft/engine/pipeline/PipelineCost"
 import { type Planned, type PlanRequest, plan, replan, toText } from "@weft/engine/pipeline/PipelinePlan"
 import { Effect, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
-import { alike, bytesOf, candidate, everyPlan, missingLayers, msOf, peer, plainModel, room, world } from "./worlds.ts"
+import * as Worlds from "./worlds.ts"
+
+const { alike, bytesOf, candidate, everyPlan, isLent, missingLayers, msOf, peer, plainModel, room, world } = Worlds
 
 /** Sums of doubles in another order differ by far less. */
 const rounding = 1 + 1e-9
@@ -142,11 +144,11 @@ describe("in small worlds", () => {
       if (spare === undefined) return
       expect(stages.every(({ peer }) => peer !== spare)).toBe(true)
       const verdict = planned.explanations.find(({ peer }) => peer === spare)?.verdict
-      const usableBytes = request.candidates.find(({ id }) => id === spare)?.usableBytes ?? 0
+      const { only, usableBytes = 0 } = request.candidates.find(({ id }) => id === spare) ?? {}
       const fitting = stages.flatMap((stage, index) => {
         const instead = stages.map((one) => (one === stage ? { ...one, peer: spare } : one))
         const isWay = msOf(request, instead) < Number.POSITIVE_INFINITY
-        return isWay && bytesOf(request.model, stage) <= usableBytes ? [index] : []
+        return isWay && bytesOf(request.model, stage) <= usableBytes && isLent(only, stage) ? [index] : []
       })
       expect(fitting.length).toBeGreaterThan(0)
       expect(verdict).toEqual({ kind: "spare", covers: fitting })
@@ -376,10 +378,11 @@ it.effect("500 candidates and 200 layers are planned soundly, whatever they hold
           new Map(candidates.map((other, to) => [other.id, 5 + Math.abs(place(from) - place(to))]))
         ])
       )
-      const startedMs = performance.now()
+      const started = process.cpuUsage()
       const planned = plan({ model, candidates, roundTrips })
-      // A tenth of this on an idle machine.
-      expect(performance.now() - startedMs).toBeLessThan(1_000)
+      const { system, user } = process.cpuUsage(started)
+      // 60 ms on an idle machine; processor time, as neighbours may hold the test up.
+      expect((system + user) / 1_000).toBeLessThan(600)
       expect(planned.explanations.length).toBe(500)
       expect(planned.plan).toBeDefined()
       expectSound({ model, candidates, roundTrips }, planned.plan?.stages ?? [])

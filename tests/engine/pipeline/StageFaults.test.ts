@@ -62,6 +62,17 @@ const reason = (frames: ReadonlyArray<StageFrame>) =>
   frames.flatMap((frame) => (frame.kind === "failed" ? [frame.reason] : [])).join()
 
 describe("a window", () => {
+  it.live("of a prompt that nothing is drawn from is answered by the tail without a token", () =>
+    Effect.gen(function* () {
+      const loop = yield* stage(1)
+      const inner = windowOf(prompt.slice(0, 2), { hidden: hiddenOf(2) })
+      const [answered] = all(loop, opening(0), inner)
+      const { drawn, epoch, job, position, round, window } = inner
+      const tokens = new Int32Array(0)
+      expect(answered).toEqual({ kind: "tokens", epoch, job, round, window, position, drawn, tokens })
+    })
+  )
+
   it.live("at an earlier place takes back what was computed behind it", () =>
     Effect.gen(function* () {
       const loop = yield* stage(0)

@@ -69,6 +69,8 @@ const member = FastCheck.record({
   usable: FastCheck.integer({ min: 0, max: 150 }),
   layerMs: FastCheck.option(FastCheck.integer({ min: 1, max: 20 }), { nil: undefined }),
   held: FastCheck.array(range, { maxLength: 2 }),
+  /** A quarter of the peers lend some layers only. */
+  only: FastCheck.oneof({ weight: 3, arbitrary: FastCheck.constant(undefined) }, { weight: 1, arbitrary: range }),
   /** One of ten is struck off, one unreachable. */
   standing: FastCheck.integer({ min: 0, max: 9 })
 })
@@ -114,6 +116,10 @@ export const bytesOf = (model: PlannedModel, { from, to }: Range): number => {
   return (isAll ? model.sizeBytes : tensors + ends) * 1.1 + cells
 }
 
+/** Tells whether a peer that lends `only` these layers may have `stage`. */
+export const isLent = (only: Range | undefined, stage: Range): boolean =>
+  only === undefined || (only.from <= stage.from && stage.to <= only.to)
+
 const isClaim = (ms: number | undefined): ms is number => ms !== undefined && ms >= 0
 
 /** Milliseconds per token of stages in order: unmeasured layers at 2 GB/s, unknown round trips at 250 ms. */
@@ -151,10 +157,10 @@ export const everyPlan = (request: PlanRequest): ReadonlyArray<{ stages: Readonl
     if (from === layers) return [stages]
     return able
       .filter(({ id }) => stages.every(({ peer }) => peer !== id))
-      .flatMap(({ id, usableBytes }) =>
+      .flatMap(({ id, only, usableBytes }) =>
         Array.from({ length: layers - from }, (_, index) => ({ peer: id, from, to: from + index + 1 }))
           .filter(({ to }) => to === layers || model.allowedCuts(to))
-          .filter((stage) => bytesOf(model, stage) <= usableBytes)
+          .filter((stage) => bytesOf(model, stage) <= usableBytes && isLent(only, stage))
           .flatMap((stage) => extend([...stages, stage]))
       )
   }

@@ -3,6 +3,7 @@ import type { GenerateEvent, Usage } from "@weft/engine/Generation"
 import type { Clock } from "effect"
 import type { Grant } from "../Admission.ts"
 import * as EntryMetrics from "../EntryMetrics.ts"
+import * as AnswerSample from "./AnswerSample.ts"
 import type { RequestInfo } from "./CurrentRequest.ts"
 import type { DoorLog } from "./DoorLog.ts"
 
@@ -24,7 +25,9 @@ export class Account {
   readonly #labels: { readonly model: string }
   #promptTokens = 0
   #completionTokens = 0
+  #firstNanos: bigint | undefined
   #lastNanos: bigint | undefined
+  #tokensAfterFirst = 0
   #usage: Usage | undefined
   #isOpen = true
 
@@ -65,19 +68,47 @@ export class Account {
     EntryMetrics.tokens.inc({ model, kind: "prompt" }, promptTokens)
     EntryMetrics.tokens.inc({ model, kind: "completion" }, completionTokens)
     grant.settle(promptTokens + completionTokens)
-    if (!log.keepsDebug) return
+    const sample = this.#sample(status)
+    const isRecorded = typeof sample !== "string"
+    EntryMetrics.samples.inc({ model, result: isRecorded ? "recorded" : sample })
+    if (isRecorded && sample.tokensPerSecond !== undefined) {
+      EntryMetrics.tokensPerSecond.observe(this.#labels, sample.tokensPerSecond)
+    }
+    // What was recorded is in the metrics; why something was not stands nowhere else.
+    if (isRecorded && !log.keepsDebug) return
     const clientRequest = request.clientRequestId ?? ""
     const tokens = { promptTokens, completionTokens }
-    log.debug("answer ended", { request: request.id, clientRequest, caller, model, status, ...tokens })
+    const said = { request: request.id, clientRequest, caller, model, status, ...tokens }
+    if (isRecorded) log.debug("answer ended, its sample is recorded", { ...said, ...sample })
+    else log.info("answer ended, no sample is recorded", { ...said, why: sample })
+  }
+
+  /** The time to the first text counts as soon as that came; the sample is the same figure at the end. */
+  #sample(status: number): AnswerSample.AnswerSample | AnswerSample.NoSample {
+    const { clock, request } = this.#options
+    const nowNanos = clock.unsafeCurrentTimeNanos()
+    const nowMs = clock.unsafeCurrentTimeMillis()
+    const msOf = (nanos: bigint | undefined) =>
+      nanos === undefined ? undefined : nowMs - Number(nowNanos - nanos) / 1e6
+    return AnswerSample.sampleOf({
+      status,
+      usageTokens: this.#usage?.completionTokens,
+      startedMs: request.startedMs,
+      firstMs: msOf(this.#firstNanos),
+      lastMs: msOf(this.#lastNanos),
+      tokensAfterFirst: this.#tokensAfterFirst
+    })
   }
 
   #noteTokens(count: number): void {
     const now = this.#options.clock.unsafeCurrentTimeNanos()
     if (this.#lastNanos === undefined) {
+      this.#firstNanos = now
       EntryMetrics.timeToFirstToken.observe(this.#labels, this.#secondsSinceStart())
     } else {
       const seconds = Number(now - this.#lastNanos) / 1e9
       EntryMetrics.interTokenLatency.observe(this.#labels, seconds / Math.max(1, count))
+      this.#tokensAfterFirst += count
     }
     this.#lastNanos = now
   }

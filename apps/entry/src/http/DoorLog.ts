@@ -6,6 +6,7 @@ export interface DoorLog {
   /** Whether lines of the level Debug are kept; others need not be made. */
   readonly keepsDebug: boolean
   readonly debug: (message: string, annotations: Record<string, unknown>) => void
+  readonly info: (message: string, annotations: Record<string, unknown>) => void
   /** Writes an error with what was thrown. */
   readonly error: (message: string, thrown: unknown) => void
 }
@@ -17,6 +18,7 @@ export const make: Effect.Effect<DoorLog> = Effect.map(Effect.runtime<never>(), 
   return {
     keepsDebug: LogLevel.lessThanEqual(level, LogLevel.Debug),
     debug: (message, annotations) => write(Effect.annotateLogs(Effect.logDebug(message), annotations)),
+    info: (message, annotations) => write(Effect.annotateLogs(Effect.logInfo(message), annotations)),
     error: (message, thrown) => write(Effect.logError(message, Cause.die(thrown)))
   }
 })

@@ -35,7 +35,7 @@ const json = (value: unknown): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.text(JSON.stringify(value), { contentType: "application/json" })
 
 /** One model as the OpenAI API lists it, with what clients of local servers look for. */
-const toItem = ({ description, sinceMs, peers }: ServedModel) => ({
+const toItem = ({ description, peers, sinceMs, ...served }: ServedModel) => ({
   id: description.id,
   object: "model",
   created: Math.floor(sinceMs / 1000),
@@ -46,7 +46,8 @@ const toItem = ({ description, sinceMs, peers }: ServedModel) => ({
     quantization: description.quantization,
     size_bytes: description.sizeBytes,
     sha256: description.sha256,
-    peers
+    peers,
+    stages: served.stages()
   }
 })
 

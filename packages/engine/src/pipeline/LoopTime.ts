@@ -1,6 +1,6 @@
 /**
- * How long windows take through the whole pipeline, by their rows: measured where there was such a window, estimated from
- * shorter and longer ones elsewhere. Pure; the pipeline host keeps one for each epoch.
+ * How long windows take through the whole pipeline, by their rows: measured where there was such a window, estimated
+ * from shorter and longer ones elsewhere. Pure; the pipeline host keeps one for each epoch.
  */
 
 /** Represents what is known of a pipeline's times; `samples` are by class, the shortest windows first. */

@@ -40,6 +40,8 @@ export interface Candidate {
   readonly layerMs: number | undefined
   /** Layers of this model that it has on disk or in memory. */
   readonly held: ReadonlyArray<Range>
+  /** Its owner lends layers of this range alone; of all where absent. */
+  readonly only?: Range | undefined
   /** Why it must get nothing, in words for people; absent for peers in good standing. */
   readonly struckOff: string | undefined
   /** Tells whether other peers can open a session with it. */
@@ -129,8 +131,10 @@ export const make = (model: PlannedModel, roundTrips: RoundTrips): PipelineCost 
     return (before[to] ?? 0) - (before[from] ?? 0) + ends
   }
   const needBytes = (range: Range): number => tensorBytes(range) * roomFactor + cellBytes * (range.to - range.from)
-  const fits = ({ usableBytes }: Candidate, range: Range): boolean =>
-    usableBytes < Number.POSITIVE_INFINITY && needBytes(range) <= usableBytes
+  const fits = ({ only, usableBytes }: Candidate, range: Range): boolean =>
+    usableBytes < Number.POSITIVE_INFINITY &&
+    needBytes(range) <= usableBytes &&
+    (only === undefined || (only.from <= range.from && range.to <= only.to))
   const boundaries = [0, ...model.layerBytes.keys(), layers].filter(
     (layer, index) => index === 0 || layer === layers || (layer > 0 && model.allowedCuts(layer))
   )

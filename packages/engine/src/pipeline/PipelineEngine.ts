@@ -1,8 +1,8 @@
 /**
- * A model whose other stages are on other peers, as an engine. Child: one `PipelineHost` process, which runs the first
- * stage and drives the answers; it is started once, and where it is lost the engine ends. Requests go `generate →
- * EngineRequests → host`, events come back; frames for the next stage come out at a listener, those of later stages go in
- * through `receive`. Who owns the engine makes the pipeline and says when it is up.
+ * A model whose other stages are on other peers, as an engine. Child: one `PipelineHost` process, which runs the
+ * first stage and drives the answers; it is started once, and where it is lost the engine ends. Requests go `generate
+ * → EngineRequests → host`, events come back; frames for the next stage come out at a listener, those of later stages
+ * go in through `receive`. Who owns the engine makes the pipeline and says when it is up.
  */
 import { fileURLToPath } from "node:url"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
@@ -41,8 +41,9 @@ export interface PipelineEngineOptions {
   /** Told each frame for the next stage, in order; it must return quickly. */
   readonly onFrame: (frame: Uint8Array, about: StageFrame.Peeked) => void
   /**
-   * Told that a stage refuses an answer or keeps silent, and in which epoch. The answer waits for the next `connect`, so
-   * a pipeline that goes on must be made again. Silence is told once an epoch, a refusal once for each answer.
+   * Told that a stage refuses an answer or keeps silent, and in which epoch. The answer waits for the next
+   * `connect`, so a pipeline that goes on must be made again. Silence is told once an epoch, a refusal once for each
+   * answer.
    */
   readonly onFault: (why: string, epoch: number) => void
   /** Called with 0…1 while the stage loads. */
@@ -54,13 +55,15 @@ export interface PipelineEngine extends SupervisedEngine {
   /** Values of a hidden state. */
   readonly width: number
   /**
-   * The stages behind the first are up under this number, higher than those before: answers that wait begin, those under
-   * way begin anew and go on where they were.
+   * The stages behind the first are up under this number, higher than those before: answers that wait begin, those
+   * under way begin anew and go on where they were.
    */
   readonly connect: (epoch: number) => void
   /** They are not: answers wait until `connect`. */
   readonly disconnect: () => void
-  /** Takes a `tokens` or `failed` frame of a later stage; what is stale is dropped, what is no such frame is refused. */
+  /**
+   * Takes a `tokens` or `failed` frame of a later stage; what is stale is dropped, what is no such frame is refused.
+   */
   readonly receive: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
   /** What the host measured when it was looked at last. */
   readonly stats: () => PipelineStats

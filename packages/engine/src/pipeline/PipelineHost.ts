@@ -1,7 +1,7 @@
 /**
- * The host of a pipeline: the process of its first stage, which drives the answers of all stages. Commands and the frames
- * of later stages come from the engine over descriptor 3, events and the frames for the next stage go back the same way.
- * Between turns the host looks for more; without work it waits and uses no processor time.
+ * The host of a pipeline: the process of its first stage, which drives the answers of all stages. Commands and the
+ * frames of later stages come from the engine over descriptor 3, events and the frames for the next stage go back the
+ * same way. Between turns the host looks for more; without work it waits and uses no processor time.
  */
 import * as PlainDecode from "@weft/mesh/PlainDecode"
 import { Effect, Either, ParseResult, type Scope } from "effect"

@@ -1,7 +1,7 @@
 /**
- * What a pipeline's engine and its host, the process of the first stage, say to each other beside stage frames, which go
- * as bytes: those for the next stage out of the host, those of later stages into it. The host's events are checked like a
- * stranger's, as it runs a stranger's file.
+ * What a pipeline's engine and its host, the process of the first stage, say to each other beside stage frames,
+ * which go as bytes: those for the next stage out of the host, those of later stages into it. The host's events are
+ * checked like a stranger's, as it runs a stranger's file.
  */
 import { Schema } from "effect"
 import { CancelCommand, GenerateCommand, ProgressEvent, RefusedEvent, TurnEvent } from "../EngineProtocol.ts"

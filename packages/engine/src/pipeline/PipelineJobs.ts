@@ -1,8 +1,8 @@
 /**
- * The answers of a pipeline and the turns that drive them. A turn hands the windows that may be sent to the first stage,
- * which is in this process, computes one decode of it, and gives out the frames for the stages behind; what the tail
- * decides comes in between turns and becomes events. Answers beyond the slots wait in order, and all wait while the
- * pipeline is down. All calls are synchronous and belong to the host's one thread.
+ * The answers of a pipeline and the turns that drive them. A turn hands the windows that may be sent to the first
+ * stage, which is in this process, computes one decode of it, and gives out the frames for the stages behind; what the
+ * tail decides comes in between turns and becomes events. Answers beyond the slots wait in order, and all wait while
+ * the pipeline is down. All calls are synchronous and belong to the host's one thread.
  */
 import type { KeyedEvent, PreparedRequest } from "../BatchLoop.ts"
 import * as EngineAnswer from "../EngineAnswer.ts"
@@ -83,6 +83,8 @@ interface Job {
   /** It is open on the stages of this epoch. */
   isOpen: boolean
   refusals: number
+  /** Windows that the first stage has not given out yet. */
+  atHome: number
   /** When something of it last came in or went out. */
   movedMs: number
 }
@@ -145,12 +147,12 @@ class Jobs implements PipelineJobs {
     if (this.#isStalled || !this.#isConnected) return
     const rows = Math.max(0, ...this.#jobs.values().map(({ state }) => state.rowsUnderWay()))
     const { now, stallMs } = this.options
+    const expectedMs = LoopTime.expectedMs(this.#loopTime, rows)
     // A window waits behind those of all other jobs at most.
-    const expectedMs = (LoopTime.expectedMs(this.#loopTime, rows) ?? unmeasuredMs) * (this.#jobs.size + 1)
-    const quietMsMax = stallMs + expectedMs
+    const quietMsMax = stallMs + (expectedMs === undefined ? unmeasuredMs : expectedMs * (this.#jobs.size + 1))
     const nowMs = now()
-    const stuck = this.#jobs.values().find(({ movedMs, state }) => {
-      return state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
+    const stuck = this.#jobs.values().find(({ atHome, movedMs, state }) => {
+      return atHome === 0 && state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
     })
     if (stuck === undefined) return
     this.#isStalled = true
@@ -210,7 +212,19 @@ class Jobs implements PipelineJobs {
     this.#jobNext = (this.#jobNext + 1) % jobsMax
     const plan = DraftPlan.make(drafter)
     const number = this.#jobNext
-    return { key, number, prepared, answer, state, plan, pace: undefined, isOpen: false, refusals: 0, movedMs: 0 }
+    return {
+      key,
+      number,
+      prepared,
+      answer,
+      state,
+      plan,
+      pace: undefined,
+      isOpen: false,
+      refusals: 0,
+      atHome: 0,
+      movedMs: 0
+    }
   }
 
   #tell({ key }: Job, event: GenerateEvent): void {
@@ -228,6 +242,7 @@ class Jobs implements PipelineJobs {
     const promptTokens = prompt.length
     const terms = { seed, sampling: request.sampling, promptTokens, contextTokens: promptTokens + job.answer.tokensMax }
     job.isOpen = true
+    job.atHome = 0
     job.pace = undefined
     job.movedMs = this.options.now()
     job.state.begin(name)
@@ -246,15 +261,22 @@ class Jobs implements PipelineJobs {
     this.#jobs.delete(job.number)
   }
 
+  #traffic(): DraftPlan.Traffic {
+    return { loop: this.#loopTime, others: this.#jobs.size - 1 }
+  }
+
   /** Hands the windows that may be sent to the first stage. */
   #send(job: Job): void {
     const { plan, state } = job
     const { drafter, loop, now } = this.options
     const draft: JobState.DraftOf = (history, most) => drafter.draft(history, most)?.tokens ?? []
-    const pace = job.pace ?? plan.pace(state.known(), this.#loopTime)
+    const pace = job.pace ?? plan.pace(state.known(), this.#traffic())
     job.pace = pace
     const next = () => state.next(now(), pace, draft)
-    for (let window = next(); window !== undefined; window = next()) loop.submit(window)
+    for (let window = next(); window !== undefined; window = next()) {
+      loop.submit(window)
+      job.atHome++
+    }
   }
 
   /** Takes note of a frame that the first stage gives out. */
@@ -263,6 +285,7 @@ class Jobs implements PipelineJobs {
     if (frame.kind === "failed" || frame.kind === "tokens") this.receive(frame)
     if (frame.kind !== "window" || job === undefined) return
     job.movedMs = this.options.now()
+    job.atHome--
     const promptTokens = job.prepared.prompt.length
     if (frame.position >= promptTokens) this.#loopTime = LoopTime.observeOwn(this.#loopTime, tookMs)
   }
@@ -272,10 +295,12 @@ class Jobs implements PipelineJobs {
     if (fault !== undefined) this.#refused(job, `the last stage gave out ${fault}`)
     if (answered === undefined) return
     job.movedMs = this.options.now()
+    // The stage drops them when the next one comes.
+    if (dropped > 0) job.atHome = 0
     if (answered.isAlone) this.#loopTime = LoopTime.observe(this.#loopTime, answered.rows, answered.tookMs)
     this.#drafted += answered.drafts
     this.#accepted += accepted
-    job.plan.account(answered, tokens.length, dropped, this.#loopTime)
+    job.plan.account(answered, tokens.length, dropped, this.#traffic())
     if (tokens.length === 0) return
     job.pace = undefined
     job.refusals = 0
@@ -296,7 +321,9 @@ class Jobs implements PipelineJobs {
   }
 }
 
-/** Returns the events of tokens up to the answer's end, their deltas as one; what was decided behind it is of no use. */
+/**
+ * Returns the events of tokens up to the answer's end, their deltas as one; what was decided behind it is of no use.
+ */
 const eventsOf = (answer: EngineAnswer.EngineAnswer, tokens: ReadonlyArray<number>): ReadonlyArray<GenerateEvent> => {
   let text = ""
   const taken: Array<number> = []

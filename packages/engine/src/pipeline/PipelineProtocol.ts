@@ -9,7 +9,7 @@ import { Schema } from "effect"
 import { widthMax } from "./StageFrame.ts"
 
 /** Most stages of a pipeline: with more of them the loop alone takes longer than anybody waits for a token. */
-export const stagesMax = 32
+export const stagesMax = 16
 /** Most peers that wait to take a stage over. */
 export const sparesMax = 8
 

@@ -1,0 +1,293 @@
+/**
+ * `split`: what it costs that a model is split among peers some way apart, over real QUIC between real processes. The
+ * law is `ms per token = compute of all stages + one loop`; beside it stand llama.cpp's RPC, which pays a round trip for
+ * each remote machine, answers guessed ahead, answers side by side, and long prompts.
+ */
+import { basename, join } from "node:path"
+import type * as Benchmark from "./Benchmark.ts"
+import * as Figures from "./Figures.ts"
+import * as Mesh from "./Mesh.ts"
+import * as RandomModel from "./model/RandomModel.ts"
+import * as Shape from "./model/Shape.ts"
+import * as Programs from "./Programs.ts"
+import * as Report from "./Report.ts"
+import * as Seeded from "./Seeded.ts"
+import * as Asking from "./split/Asking.ts"
+import * as Ring from "./split/Ring.ts"
+
+/** Streams at once; stages have as many slots. */
+const streamsMax = 4
+/** Holds the longest prompt here and an answer. */
+const contextTokens = 2304
+/** Round trips between peers, ms: one room, a city, a country, a continent, an ocean. */
+const roundTripsMs = [0, 10, 50, 100, 200]
+/** Where answers side by side, prompts and RPC are compared. */
+const middleRttMs = 50
+/** Where guesses are worth most of what people have. */
+const farRttMs = 100
+
+/**
+ * Tokens per second of llama.cpp's RPC with the same library on this kind of machine: a model of 0.25 billion parameters
+ * in Q4_K_M, one thread each (design.md, section 7).
+ */
+const rpcPerSecond: Readonly<Record<number, Readonly<Record<number, number>>>> = {
+  2: { 0: 129, 10: 52.4, 50: 16.9 },
+  3: { 0: 113, 10: 34.4, 50: 9.06 }
+}
+
+const options = {
+  tokens: { byDefault: 32, about: "tokens of an answer" },
+  answers: { byDefault: 3, about: "answers of which each figure is the median" },
+  small: { byDefault: 0, about: "1: a model of 0.06 instead of 0.29 billion parameters" },
+  "stages-max": { byDefault: 4, about: "most stages" },
+  "rtt-max": { byDefault: 200, about: "longest round trip, ms" },
+  seed: { byDefault: 1, about: "seed of model and prompts" }
+} as const satisfies Record<string, Benchmark.Option>
+
+type Options = Readonly<Record<keyof typeof options, number>>
+
+/** Measures splits. */
+export const split: Benchmark.Benchmark<keyof typeof options> = {
+  name: "split",
+  about: "ms per token of a model split among peers some way apart ÷ compute + one loop",
+  options,
+  minutesMax: (given) => 15 + (given.tokens * given.answers) / 6,
+  run: async (given, tell) => {
+    const shape = given.small === 1 ? Shape.small : Shape.medium
+    const path = await RandomModel.make(join(Programs.root, ".weft/bench/models"), shape, given.seed, Mesh.tinyModel)
+    const bench = new Bench(given, tell, path, shape.layers)
+    const whole = await bench.whole()
+    const plain = await bench.plain()
+    const far = await bench.far()
+    const middle = await bench.middle(whole)
+    return {
+      figures: { model: shape.name, whole: whole.figures, ...plain.figures, ...far.figures, ...middle.figures },
+      reach: [...plain.reach, ...far.reach, ...middle.reach]
+    }
+  }
+}
+
+// internal
+
+type Part = Pick<Report.Report, "figures" | "reach">
+
+interface Whole {
+  readonly figures: Readonly<Record<string, unknown>>
+  /** Of a prompt of 2,048 tokens. */
+  readonly firstMs: number
+}
+
+/** One cell: stages at a distance, without guesses. */
+interface Cell {
+  readonly stages: number
+  readonly rttMs: number
+  readonly msPerToken: number
+  readonly computeMs: number
+  readonly loopMs: number
+}
+
+/** Tokens of the prompts whose time is measured. */
+const promptsTokens = [512, 2048]
+
+class Bench {
+  readonly #model: string
+  readonly #chance: Seeded.Seeded
+
+  constructor(
+    private readonly given: Options,
+    private readonly tell: (line: string) => void,
+    private readonly path: string,
+    private readonly layers: number
+  ) {
+    this.#model = basename(path, ".gguf")
+    this.#chance = Seeded.make(given.seed)
+  }
+
+  /** One peer with all of the model, in the same profile. */
+  async whole(): Promise<Whole> {
+    this.tell("one peer alone")
+    const entry = await Mesh.startEntry()
+    const more = ["--profile", "exact"]
+    const peer = await Mesh.startPeer({ url: entry.url, model: this.path, slots: 1, threads: 1, contextTokens, more })
+    const asking = Asking.make({ entry }, this.#model, this.#chance)
+    const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
+    const first = await this.#prompts(asking)
+    await Mesh.stop(peer)
+    entry.program.signal("SIGKILL")
+    return { figures: { msPerToken, firstMs: first.map(({ ms }) => ms) }, firstMs: first.at(-1)?.ms ?? Number.NaN }
+  }
+
+  /** Every number of stages at every distance, one stream. */
+  async plain(): Promise<Part> {
+    const cells: Array<Cell> = []
+    for (let stages = 2; stages <= this.given["stages-max"]; stages++) {
+      for (const rttMs of roundTripsMs.filter((ms) => ms <= this.given["rtt-max"])) {
+        cells.push(await this.#with({ stages, rttMs, speculates: false }, (ring) => this.#cell(ring, stages, rttMs)))
+      }
+    }
+    const ratios = (isThere: (cell: Cell) => boolean) =>
+      Math.max(...cells.filter(isThere).map(({ computeMs, loopMs, msPerToken }) => msPerToken / (computeMs + loopMs)))
+    const hops = cells.filter(({ rttMs }) => rttMs === 0).map((cell) => (cell.msPerToken - cell.computeMs) / cell.stages)
+    const rpc = cells.flatMap(({ msPerToken, rttMs, stages }) => {
+      const perSecond = rpcPerSecond[stages]?.[rttMs]
+      return perSecond === undefined ? [] : [{ stages, rttMs, ratio: 1000 / msPerToken / perSecond }]
+    })
+    const rpcAt = (stages: number) =>
+      rpc.find((one) => one.stages === stages && one.rttMs === middleRttMs)?.ratio ?? Number.NaN
+    return {
+      figures: {
+        cells: cells.map((cell) => ({ ...cell, loopRatio: cell.msPerToken / (cell.computeMs + cell.loopMs) })),
+        hopMs: hops,
+        overRpc: rpc
+      },
+      reach: [
+        Report.atMost("protocol cost of a hop on loopback, ms, the dearest", Math.max(...hops), 0.5),
+        Report.atMost("ms per token ÷ (compute + loop), worst at 50 ms and above", ratios(isFar), 1.1),
+        Report.atMost("ms per token ÷ (compute + loop), worst at 10 ms", ratios(isNear), 1.2),
+        Report.atLeast(`tokens per second ÷ llama.cpp RPC, 2 machines at ${middleRttMs} ms`, rpcAt(2), 1),
+        Report.atLeast(`tokens per second ÷ llama.cpp RPC, 3 machines at ${middleRttMs} ms`, rpcAt(3), 1.3)
+      ]
+    }
+  }
+
+  /** Answers guessed ahead, beside the same ones that are not. */
+  async far(): Promise<Part> {
+    const rows: Array<{ readonly stages: number; readonly words: string; readonly ratio: number }> = []
+    const overRpc: Array<{ readonly stages: number; readonly ratio: number }> = []
+    for (const stages of [2, 3]) {
+      const rtts = [farRttMs, middleRttMs]
+      for (const rttMs of rtts) {
+        const place = { stages, rttMs }
+        await this.#with({ ...place, speculates: true }, (guessing) =>
+          this.#with({ ...place, speculates: false }, async (plain) => {
+            if (rttMs === farRttMs) rows.push(...(await this.#gains(stages, guessing, plain)))
+            const msPerToken = await this.#median(() => this.#asking(guessing).msPerToken({ words: 1, ...this.#long }))
+            const perSecond = rpcPerSecond[stages]?.[rttMs]
+            if (perSecond !== undefined) overRpc.push({ stages, ratio: 1000 / msPerToken / perSecond })
+          })
+        )
+      }
+    }
+    const draftable = rows.filter(({ words }) => words === "1").map(({ ratio }) => ratio)
+    const all = rows.map(({ ratio }) => ratio)
+    return {
+      figures: { speculation: rows, speculationMean: all.reduce((sum, one) => sum + one, 0) / all.length, overRpc },
+      reach: [
+        Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, draftable text, the worse`, Math.min(...draftable), 2),
+        Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, the worst of a mixed set`, Math.min(...all), 0.98),
+        ...overRpc.map(({ ratio, stages }) =>
+          Report.atLeast(`guessed ÷ llama.cpp RPC, draftable text, ${stages} machines at ${middleRttMs} ms`, ratio, 2)
+        )
+      ]
+    }
+  }
+
+  /** Several streams, and long prompts, on three stages. */
+  async middle(whole: Whole): Promise<Part> {
+    const place = { stages: 3, rttMs: middleRttMs, speculates: false }
+    return this.#with(place, async (ring) => {
+      const asking = this.#asking(ring)
+      this.tell(`${streamsMax} streams on 3 stages`)
+      const streams = [] as Array<Figures.Pair>
+      for (let answer = 0; answer < this.given.answers; answer++) {
+        const question = { maxTokens: this.given.tokens }
+        const direct = await asking.perSecond(1, question)
+        streams.push({ direct, through: await asking.perSecond(streamsMax, question) })
+      }
+      this.tell("long prompts on 3 stages")
+      const first = await this.#prompts(asking)
+      const ms = first.at(-1)?.ms ?? Number.NaN
+      // Each of three has a third of the layers, which is a third of the time that one peer takes for all.
+      const share = (whole.firstMs * Math.ceil(this.layers / 3)) / this.layers
+      const bound = share + loopMsOf(3, middleRttMs)
+      return {
+        figures: {
+          streams: { one: streams.map(({ direct }) => direct), four: streams.map(({ through }) => through) },
+          prompts: first,
+          slowestShareMs: share
+        },
+        reach: [
+          Report.atLeast(`${streamsMax} streams ÷ one, 3 stages at ${middleRttMs} ms`, Figures.ratio(streams), 2.5),
+          Report.atMost(`first token of 2,048 ÷ (slowest share + loop), 3 stages at ${middleRttMs} ms`, ms / bound, 1.3)
+        ]
+      }
+    })
+  }
+
+  get #long(): Asking.Question {
+    return { maxTokens: this.given.tokens * 4 }
+  }
+
+  #asking(ring: Ring.Ring): Asking.Asking {
+    return Asking.make(ring, this.#model, this.#chance)
+  }
+
+  async #cell(ring: Ring.Ring, stages: number, rttMs: number): Promise<Cell> {
+    const asking = this.#asking(ring)
+    await asking.msPerToken({ maxTokens: 8 })
+    const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
+    return { stages, rttMs, msPerToken, computeMs: await Ring.computeMs(ring), loopMs: loopMsOf(stages, rttMs) }
+  }
+
+  /** Pairs of the same kind of text, guessed and plain, for text of more and more words. */
+  async #gains(stages: number, guessing: Ring.Ring, plain: Ring.Ring) {
+    const rows: Array<{ readonly stages: number; readonly words: string; readonly ratio: number }> = []
+    for (const words of [1, 2, 4, 16, undefined]) {
+      const question = { ...this.#long, ...(words === undefined ? {} : { words }) }
+      const measured: Array<Figures.Pair> = []
+      for (let answer = 0; answer < this.given.answers; answer++) {
+        const direct = await this.#asking(plain).msPerToken(question)
+        measured.push({ direct, through: await this.#asking(guessing).msPerToken(question) })
+      }
+      rows.push({ stages, words: String(words ?? "all"), ratio: 1 / Figures.ratio(measured) })
+    }
+    return rows
+  }
+
+  async #prompts(asking: Asking.Asking) {
+    const rows: Array<{ readonly ms: number; readonly promptTokens: number }> = []
+    for (const promptTokens of promptsTokens) {
+      const measured: Array<{ readonly ms: number; readonly promptTokens: number }> = []
+      for (let answer = 0; answer < this.given.answers; answer++) {
+        measured.push(await asking.firstMs({ maxTokens: 2, promptTokens }))
+      }
+      const ms = Figures.median(measured.map((one) => one.ms))
+      rows.push({ ms, promptTokens: measured[0]?.promptTokens ?? Number.NaN })
+    }
+    return rows
+  }
+
+  async #median(measure: () => Promise<number>): Promise<number> {
+    const values: Array<number> = []
+    for (let answer = 0; answer < this.given.answers; answer++) values.push(await measure())
+    return Figures.median(values)
+  }
+
+  /** Runs `use` with a ring that is gone afterwards. */
+  async #with<A>(
+    place: Pick<Ring.RingOptions, "rttMs" | "speculates" | "stages">,
+    use: (ring: Ring.Ring) => Promise<A>
+  ): Promise<A> {
+    const { rttMs, speculates, stages } = place
+    this.tell(`${stages} stages at ${rttMs} ms${speculates ? ", guessing" : ""}`)
+    const ring = await Ring.start({
+      ...place,
+      model: this.path,
+      layers: this.layers,
+      slots: streamsMax,
+      contextTokens,
+      spares: 0
+    })
+    try {
+      return await use(ring)
+    } finally {
+      await ring.stop()
+    }
+  }
+}
+
+const isFar = ({ rttMs }: Cell): boolean => rttMs >= middleRttMs
+const isNear = ({ rttMs }: Cell): boolean => rttMs === 10
+
+/** Once around: half a round trip for each way between two neighbours. */
+const loopMsOf = (stages: number, rttMs: number): number => (stages * rttMs) / 2
