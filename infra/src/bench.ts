@@ -12,8 +12,10 @@ import { load } from "./bench/Load.ts"
 import * as Programs from "./bench/Programs.ts"
 import * as Report from "./bench/Report.ts"
 import { solo } from "./bench/Solo.ts"
+import { split } from "./bench/Split.ts"
+import { splitFailover } from "./bench/SplitFailover.ts"
 
-const benchmarks: ReadonlyArray<Benchmark> = [solo, gateway, failover, load]
+const benchmarks: ReadonlyArray<Benchmark> = [solo, gateway, failover, load, split, splitFailover]
 
 const exitCodeOfUsage = 2
 

@@ -24,7 +24,7 @@ interface Split {
     readonly state: string
     readonly epoch: number
     readonly stages: ReadonlyArray<{ readonly peer: string; readonly from: number; readonly to: number }>
-    readonly spares: ReadonlyArray<string>
+    readonly spares: ReadonlyArray<{ readonly peer: string; readonly state?: string }>
   }
   readonly peers: ReadonlyArray<{ readonly peer: string; readonly verdict: string; readonly why: string }>
 }
@@ -60,6 +60,8 @@ const ring = Effect.fnUntraced(function* (count: number) {
     { concurrency: count }
   )
   const serving = yield* until(split(entry.url), (shown) => shown?.group?.state === "serving")
+  // The host registers again when its group serves.
+  yield* until(stagesShown(entry.url), (stages) => stages !== undefined)
   if (serving?.group == null) return yield* Effect.dieMessage("no group")
   return { entry, peers, group: serving.group }
 })
@@ -74,8 +76,8 @@ it.live(
         [group.stages[0]?.to, 8]
       ])
       expect(yield* stagesShown(entry.url)).toEqual(group.stages.map(({ from, peer, to }) => ({ peer, from, to })))
-      const shown = yield* split(entry.url)
-      expect(shown?.peers.map(({ verdict }) => verdict).toSorted()).toEqual(["spare", "stage", "stage"])
+      const explained = yield* until(split(entry.url), (shown) => shown?.peers.length === 3)
+      expect(explained?.peers.map(({ verdict }) => verdict).toSorted()).toEqual(["spare", "stage", "stage"])
 
       const whole = yield* startEntry()
       const solo = yield* startPeer(whole.url, { args: ["--profile", "exact"] })
@@ -93,8 +95,9 @@ it.live(
       const status = yield* run(["run", "apps/peer/src/main.ts", "status", "--json"], {
         WEFT_DATA_DIR: tail?.dataDirectory ?? ""
       })
-      const { stages } = JSON.parse(status.stdout)
-      expect(stages).toMatchObject([{ model, from: group.stages[1]?.from, to: 8, state: "ready" }])
+      const { leases } = JSON.parse(status.stdout)
+      expect(leases).toMatchObject([{ model, from: group.stages[1]?.from, to: 8, state: "ready", jobs: 0 }])
+      expect(leases[0].msPerLayer).toBeGreaterThan(0)
       yield* solo.process.kill("SIGTERM")
     }),
   120_000

@@ -137,6 +137,7 @@ it.effect("the largest capabilities that a peer may have fit an announcement tha
     const offer = {
       model,
       layers: 512,
+      memoryBytes: Number.MAX_SAFE_INTEGER,
       layerBytes: Array.from({ length: 512 }, () => Number.MAX_SAFE_INTEGER),
       embeddingBytes: Number.MAX_SAFE_INTEGER,
       headBytes: Number.MAX_SAFE_INTEGER,

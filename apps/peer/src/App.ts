@@ -26,12 +26,14 @@ import { Splits } from "./Splits.ts"
 
 /** Represents what `peer up` was given. */
 export interface AppOptions extends Models.ModelsOptions {
+  readonly address: Option.Option<string>
   readonly entry: string
   readonly httpPort: number
   readonly json: boolean
   readonly maxMemory: Option.Option<string>
   readonly name: Option.Option<string>
   readonly port: number
+  readonly speculation: boolean
 }
 
 /** Runs a peer until it is interrupted; then it finishes its answers within their bound and leaves the mesh. */
@@ -51,6 +53,7 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
     name: Option.getOrElse(options.name, () => Os.hostname()).slice(0, 64),
     version,
     memoryBytes,
+    ...(Option.isSome(options.address) ? { address: options.address.value } : {}),
     threads: Option.getOrElse(options.threads, () => Math.max(1, Os.availableParallelism() - 1))
   }
   const entryLink = EntryLink.layer({
@@ -62,7 +65,7 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
   })
   const layer = Layer.scopedDiscard(serve(options, info, progress)).pipe(
     Layer.provide(entryLink),
-    Layer.provide(Splits.layer(stock)),
+    Layer.provide(Splits.layer(stock, { speculates: options.speculation })),
     Layer.provide(PeerLinks.layer),
     Layer.provide(Answers.layer),
     Layer.provide(Layer.succeed(Engines, engines)),

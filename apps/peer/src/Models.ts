@@ -25,6 +25,8 @@ export interface ModelsOptions {
   readonly models: ReadonlyArray<string>
   readonly profile: Profile
   readonly slots: number
+  /** Layers are lent of every model. */
+  readonly split: boolean
   readonly threads: Option.Option<number>
 }
 
@@ -43,7 +45,7 @@ export const start = Effect.fn("Models.start")(function* (
     )
   )
   const isWhole = Memory.fitting(
-    files.map(({ only, sizeBytes }) => (only === undefined ? sizeBytes : Number.POSITIVE_INFINITY)),
+    files.map(({ only, sizeBytes }) => (only === undefined && !options.split ? sizeBytes : Number.POSITIVE_INFINITY)),
     memoryBytes
   )
   const whole = files.filter((_, index) => isWhole[index])

@@ -1,5 +1,6 @@
 /** What `peer status` shows: the running peer's own account of itself, served on loopback by `LocalHttp.ts`. */
 import { EngineTuning } from "@weft/engine/EngineTuning"
+import { PipelineStats } from "@weft/engine/pipeline/PipelineHostProtocol"
 import { ModelDescription } from "@weft/mesh/ModelDescription"
 import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"
@@ -55,6 +56,7 @@ export const GroupStatus = Schema.Struct({
   model: Schema.String,
   phase: Schema.Literal("forming", "serving", "healing", "disbanded"),
   epoch: Schema.NonNegativeInt,
+  stats: Schema.optional(PipelineStats),
   stages: Schema.Array(Schema.Struct({ peer: PeerId, from: Layer, to: Layer, isReady: Schema.Boolean }))
 })
 export type GroupStatus = typeof GroupStatus.Type

@@ -28,8 +28,10 @@ export class Splits extends Context.Tag("@weft/peer/Splits")<
     readonly groups: () => ReadonlyArray<GroupStatus>
   }
 >() {
-  static readonly layer = (stock: StageStock): Layer.Layer<Splits, never, Engines | PeerLinks | Identity> =>
-    Layer.scoped(Splits, make(stock))
+  static readonly layer = (
+    stock: StageStock,
+    options: { readonly speculates: boolean }
+  ): Layer.Layer<Splits, never, Engines | PeerLinks | Identity> => Layer.scoped(Splits, make(stock, options))
 
   /** A peer that takes no part in pipelines. */
   static readonly layerNone: Layer.Layer<Splits> = Layer.succeed(Splits, {
@@ -43,12 +45,19 @@ export class Splits extends Context.Tag("@weft/peer/Splits")<
 
 // internal
 
-const make = Effect.fnUntraced(function* (stock: StageStock) {
+const make = Effect.fnUntraced(function* (stock: StageStock, options: { readonly speculates: boolean }) {
   const engines = yield* Engines
   const links = yield* PeerLinks
   const { id } = yield* Identity
   const lender = yield* StageLender.make({ stock, links })
-  const host = GroupHost.make({ self: id, stock, links, onServing: engines.serve, onEnded: engines.withdraw })
+  const host = GroupHost.make({
+    ...options,
+    self: id,
+    stock,
+    links,
+    onServing: engines.serve,
+    onEnded: engines.withdraw
+  })
   yield* links.serve(({ kind, stream }, link) => {
     switch (kind) {
       case "stage":

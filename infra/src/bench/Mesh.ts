@@ -37,6 +37,8 @@ export interface PeerOptions {
   /** Absent: the peer's own choice. */
   readonly threads?: number
   readonly contextTokens?: number
+  /** Further options of the command line. */
+  readonly more?: ReadonlyArray<string>
   /** A directory of an earlier life, whose identity it takes up; absent: a new one. */
   readonly dataDirectory?: string
 }
@@ -61,7 +63,8 @@ export const startPeer = async (options: PeerOptions): Promise<Peer> => {
     [
       ...["run", "apps/peer/src/main.ts", "up", "--json", "--entry", url, "--model", model, "--slots", String(slots)],
       ...(threads === undefined ? [] : ["--threads", String(threads)]),
-      ...(contextTokens === undefined ? [] : ["--context", String(contextTokens)])
+      ...(contextTokens === undefined ? [] : ["--context", String(contextTokens)]),
+      ...(options.more ?? [])
     ],
     { WEFT_DATA_DIR: dataDirectory }
   )
@@ -77,6 +80,9 @@ export interface PeerStatus {
     readonly queued: number
     readonly processId?: number
   }>
+  /** Stages that it lends, and pipelines that it hosts. */
+  readonly leases: ReadonlyArray<{ readonly from: number; readonly to: number; readonly msPerLayer?: number }>
+  readonly groups: ReadonlyArray<{ readonly stats?: { readonly ownMs: number } }>
 }
 
 /** Returns the status of a running peer. */

@@ -127,7 +127,9 @@ class Bench {
     }
     const ratios = (isThere: (cell: Cell) => boolean) =>
       Math.max(...cells.filter(isThere).map(({ computeMs, loopMs, msPerToken }) => msPerToken / (computeMs + loopMs)))
-    const hops = cells.filter(({ rttMs }) => rttMs === 0).map((cell) => (cell.msPerToken - cell.computeMs) / cell.stages)
+    const hops = cells
+      .filter(({ rttMs }) => rttMs === 0)
+      .map((cell) => (cell.msPerToken - cell.computeMs) / cell.stages)
     const rpc = cells.flatMap(({ msPerToken, rttMs, stages }) => {
       const perSecond = rpcPerSecond[stages]?.[rttMs]
       return perSecond === undefined ? [] : [{ stages, rttMs, ratio: 1000 / msPerToken / perSecond }]

@@ -9,6 +9,11 @@ export const modelsMax = 32
 /** Most models of which one peer may lend layers. */
 export const stageOffersMax = 8
 
+/** An address as owners write it, `HOST:PORT`. */
+export const PeerAddress = Schema.String.pipe(
+  Schema.pattern(/^[^\s/]{1,122}:\d{1,5}$/, { message: () => "write HOST:PORT, for example 203.0.113.7:4433" })
+)
+
 /** Represents a peer's capabilities; all of it is a claim until it was measured. */
 export const PeerInfo = Schema.Struct({
   id: PeerId,
@@ -16,8 +21,8 @@ export const PeerInfo = Schema.Struct({
   name: Schema.String.pipe(Schema.maxLength(64)),
   /** Version of the program. */
   version: Schema.String.pipe(Schema.maxLength(32)),
-  /** Where other peers reach it, `HOST:PORT`, as its owner says; where its session comes from, if absent. */
-  address: Schema.optionalWith(Schema.String.pipe(Schema.pattern(/^\S{1,122}:\d{1,5}$/)), { exact: true }),
+  /** Where other peers reach it, as its owner says; where its session comes from, if absent. */
+  address: Schema.optionalWith(PeerAddress, { exact: true }),
   /** Memory it lends, in bytes. */
   memoryBytes: Schema.NonNegativeInt,
   threads: Schema.Int.pipe(Schema.positive()),

@@ -16,6 +16,8 @@ export const StageOffer = Schema.Struct({
   /** The whole model, with the context and the slots that each stage of it would have. */
   model: ModelDescription,
   layers: Layer,
+  /** What it lends for all its stages together. */
+  memoryBytes: Bytes,
   /** Bytes of each layer's tensors, in order. */
   layerBytes: Schema.Array(Bytes).pipe(Schema.maxItems(layersMax)),
   /** Bytes of what the first stage holds beside its layers; what is in each stage is little, and counts here alone. */

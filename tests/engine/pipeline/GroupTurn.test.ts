@@ -114,21 +114,68 @@ describe("a group", () => {
     expect([seen.suspicion, [...seen.accusers]]).toEqual([undefined, []])
   })
 
-  test("begins a new epoch after a fault, and gives up at the fourth within five minutes", () => {
+  const faulted = (epoch: number, kind: "tail" | "refusal" | "silence", peer?: number): GroupHappening => ({
+    _tag: "Faulted",
+    epoch,
+    kind,
+    reason: "halted",
+    ...(peer === undefined ? {} : { peer: peerId(peer) })
+  })
+  const peersOf = ({ members }: GroupState) => members.map(({ place }) => place.peer)
+  const again = (state: GroupState) =>
+    take(
+      state,
+      state.members.map(({ lease }) => ready(lease, state.epoch))
+    )[0]
+
+  test("lets the last stage go at once that says what cannot be", () => {
+    // The first spare is hot, with the layers of another stage.
+    const [state] = take(serving(2)[0], [faulted(1, "tail")])
+    expect(peersOf(state)).toEqual([peerId(1), peerId(2), peerId(101)])
+  })
+
+  test("bears one silence, then lets the last stage go, then the one before it", () => {
+    const first = again(take(serving(3)[0], [faulted(1, "silence")])[0])
+    expect([peersOf(first), first.epoch, first.phase]).toEqual([[1, 2, 3].map(peerId), 2, "serving"])
+    const second = again(take(first, [faulted(2, "silence")])[0])
+    expect(peersOf(second)).toEqual([peerId(1), peerId(2), peerId(101)])
+    const third = take(second, [faulted(3, "silence")])[0]
+    expect(peersOf(third)).toEqual([peerId(1), peerId(100), peerId(101)])
+    // Said of an epoch that is over, and long after.
+    expect(take(first, [faulted(1, "silence")])[1]).toEqual([])
+    const late = take(first, [faulted(2, "silence")], now + 301_000)[0]
+    expect([peersOf(late), late.faults]).toEqual([[1, 2, 3].map(peerId), 1])
+  })
+
+  test("bears one refusal, then lets go who sent what is refused, then who refuses again", () => {
+    const first = again(take(serving(3)[0], [faulted(1, "refusal", 3)])[0])
+    expect(peersOf(first)).toEqual([1, 2, 3].map(peerId))
+    const second = again(take(first, [faulted(2, "refusal", 3)])[0])
+    expect(peersOf(second)).toEqual([peerId(1), peerId(100), peerId(3)])
+    const third = take(second, [faulted(3, "refusal", 3)])[0]
+    expect(peersOf(third)).toEqual([peerId(1), peerId(100), peerId(102)])
+    // What the host sent is not at fault.
+    const ofHost = take(again(take(serving(2)[0], [faulted(1, "refusal", 2)])[0]), [faulted(2, "refusal", 2)])[0]
+    expect(peersOf(ofHost)).toEqual([peerId(1), peerId(100), peerId(3)])
+  })
+
+  test("gives up when answers halt again and again within minutes", () => {
     let [state] = serving(0)
-    for (let fault = 0; fault < 3; fault++) {
-      state = take(state, [{ _tag: "Faulted", epoch: fault + 1, reason: "silent" }])[0]
-      expect([state.phase, state.epoch]).toEqual(["healing", fault + 2])
-      state = take(
-        state,
-        [0, 1, 2].map((lease) => ready(lease, fault + 2))
-      )[0]
+    for (let fault = 0; fault < 6; fault++) {
+      expect(state.phase).toBe("serving")
+      state = again(take(state, [faulted(fault + 1, "refusal")])[0])
     }
-    expect(take(state, [{ _tag: "Faulted", epoch: 4, reason: "silent" }])[0].phase).toBe("disbanded")
-    // Said of an epoch that is over.
-    expect(take(state, [{ _tag: "Faulted", epoch: 3, reason: "silent" }])[1]).toEqual([])
-    const late = take(state, [{ _tag: "Faulted", epoch: 4, reason: "silent" }], now + 301_000)[0]
-    expect([late.phase, late.faults]).toEqual(["healing", 1])
+    expect(take(state, [faulted(7, "refusal")])[0].phase).toBe("disbanded")
+  })
+
+  test("takes note of who may take over, keeps one of them hot, and leaves out who has a part", () => {
+    const [state] = serving(0)
+    const spares = [2, 100, 101].map((number) => ({ peer: peerId(number), address: "there:1" }))
+    const [offered, actions] = take(state, [{ _tag: "Offered", spares }])
+    expect(offered.hot?.place.peer).toBe(peerId(100))
+    expect(offered.spares.map(({ peer }) => peer)).toEqual([peerId(101)])
+    expect(actions.map(({ _tag }) => _tag)).toEqual(["Reserve", "Tell"])
+    expect(take(offered, [{ _tag: "Offered", spares: [] }])[0].spares).toEqual([])
   })
 
   test("loses who comes no further: with its layers, in all, and with its edges", () => {

@@ -107,7 +107,8 @@ export class World {
       this.#chance.pick<GroupHappening>([
         { _tag: "Lost", lease: Math.max(1, lease), reason: "died" },
         { _tag: "Parted", lease, epoch: epoch - this.#chance.below(2), peer, reason: "no way" },
-        { _tag: "Faulted", epoch, reason: "silent" }
+        { _tag: "Faulted", epoch, kind: this.#chance.pick(["tail", "refusal", "silence"]), peer, reason: "halted" },
+        { _tag: "Offered", spares: [peerId(200), peerId(201), peer].map((peer) => ({ peer, address: "there:1" })) }
       ])
     )
   }

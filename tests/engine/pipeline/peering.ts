@@ -90,6 +90,7 @@ const makePeer = (file: ModelFile.ModelFile, options: PeerOptions, scope: Scope.
     const lender = yield* StageLender.make({ stock, links })
     const host = GroupHost.make({
       self: id,
+      speculates: true,
       stock,
       links,
       onServing: (engine, model) => {

@@ -100,7 +100,7 @@ export const pipeline = (
         sent.push(about)
         out[0]?.(frame)
       },
-      onFault: (why) => void faults.push(why),
+      onFault: ({ reason }) => void faults.push(reason),
       ...options
     })
     const back = yield* line({ ...lines, seed: lines.seed + 99 }, (frame) => {

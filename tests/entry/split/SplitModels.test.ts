@@ -23,6 +23,7 @@ const model = (sha: string, changes: Partial<ModelDescription> = {}): ModelDescr
 const offer = (sha: string, changes: Partial<StageOffer> = {}): StageOffer => ({
   model: model(sha),
   layers: 4,
+  memoryBytes: 600,
   layerBytes: [200, 200, 200, 200],
   embeddingBytes: 100,
   headBytes: 100,

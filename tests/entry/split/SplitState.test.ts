@@ -88,6 +88,17 @@ it.effect("a peer that a host names as lost gets no stage for a while, and its p
   })
 )
 
+it.effect("who comes later is offered as a spare, and who goes is one no more", () =>
+  Effect.sync(() => {
+    const { state } = formed([model("big", [1, 2])])
+    const [offers, offered] = SplitState.look(state, [model("big", [1, 2, 3])], named("g2"), 1)
+    expect(offers).toEqual([{ _tag: "Offer", group: "g1", spares: [{ peer: peer(3), address: "127.0.0.1:3" }] }])
+    expect(SplitState.look(offered, [model("big", [1, 2, 3])], named("g2"), 2)[0]).toEqual([])
+    const [gone] = SplitState.look(offered, [model("big", [1, 2])], named("g2"), 3)
+    expect(gone).toEqual([{ _tag: "Offer", group: "g1", spares: [] }])
+  })
+)
+
 it.effect("a host can accuse neither itself nor strangers, and words of a group that is over change nothing", () =>
   Effect.sync(() => {
     const { group, state } = formed([model("big", [1, 2, 3])])
@@ -149,6 +160,16 @@ const live = (seed: number): string | undefined => {
       if (action._tag === "Disband") {
         if (![...before.groups.values()].some(({ group }) => group === action.group)) return "disbands what is not"
         state = SplitState.ended(state, action.group, now)
+        continue
+      }
+      if (action._tag === "Offer") {
+        const group = [...next.groups.values()].find(({ group }) => group === action.group)
+        const lent = models.find(({ model }) => model.id === group?.model.id)?.candidates ?? []
+        for (const { peer } of action.spares) {
+          if (group?.stages.some((stage) => stage.peer === peer) !== false) return "a spare that has a stage"
+          if (!lent.some(({ id }) => id === peer)) return "a spare that lends nothing"
+          if ((before.struckOff.get(peer)?.untilMs ?? 0) > now) return "a spare that is struck off"
+        }
         continue
       }
       const { model: split, stages, spares } = action.group

@@ -36,7 +36,7 @@ const toGroup = (group: Group | undefined) =>
         since: new Date(group.sinceMs).toISOString(),
         epoch: group.epoch,
         stages: group.stages.map(({ from, peer, to }) => ({ peer, from, to, ...group.progress.get(peer) })),
-        spares: group.spares.map(({ peer }) => peer)
+        spares: group.spares.map(({ peer }) => ({ peer, ...group.progress.get(peer) }))
       }
 
 /** The verdict as a word for programs and a sentence for people. */

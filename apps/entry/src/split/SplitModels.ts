@@ -69,7 +69,7 @@ const mostOffered = (all: ReadonlyArray<Offered>): string => {
 
 const candidateOf = ({ offer, peer }: Offered): Candidate => ({
   id: peer.info.id,
-  usableBytes: peer.info.memoryBytes,
+  usableBytes: offer.memoryBytes,
   layerMs: offer.layerMs,
   held: offer.held,
   only: offer.only,

@@ -3,20 +3,20 @@
  * and `now`, and returns a new state; `Splits.ts` owns the current one and carries out what `look` asks for. A group
  * whose peer fails it costs that peer its place for a while; a model whose groups fail waits longer each time.
  */
-import type { Candidate, PlannedModel, RoundTrips } from "@weft/engine/pipeline/PipelineCost"
+import * as PipelineCost from "@weft/engine/pipeline/PipelineCost"
 import { type Explanation, plan } from "@weft/engine/pipeline/PipelinePlan"
-import type { GroupEvent, PeerPlace, StagePlace } from "@weft/engine/pipeline/PipelineProtocol"
+import { type GroupEvent, type PeerPlace, type StagePlace, sparesMax } from "@weft/engine/pipeline/PipelineProtocol"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { PeerId } from "@weft/mesh/PeerId"
 
 /** Represents a model that peers offer stages of, as the mesh is now. */
 export interface SplitModel {
   readonly model: ModelDescription
-  readonly planned: PlannedModel
+  readonly planned: PipelineCost.PlannedModel
   /** Those with a link to the entry. */
-  readonly candidates: ReadonlyArray<Candidate>
+  readonly candidates: ReadonlyArray<PipelineCost.Candidate>
   readonly addresses: ReadonlyMap<PeerId, string>
-  readonly roundTrips: RoundTrips
+  readonly roundTrips: PipelineCost.RoundTrips
   /** A peer serves it whole. */
   readonly isServedWhole: boolean
   /** Changes when any of the above does in a way that matters to a plan. */
@@ -47,8 +47,9 @@ export interface Group {
 export interface ModelOutlook {
   /** Why each candidate has the part it has, from the last plan. */
   readonly explanations: ReadonlyArray<Explanation>
-  /** What the last plan was made for. */
+  /** What the last plan was made for, and when. */
   readonly fingerprint: string
+  readonly plannedMs: number
   /** Groups that failed one after another. */
   readonly failures: number
   /** No group before this time. */
@@ -75,20 +76,24 @@ export interface StruckOff {
 /** Represents what is to be done. */
 export type SplitAction =
   | { readonly _tag: "Form"; readonly group: Group }
+  /** Others may take a stage over than before. */
+  | { readonly _tag: "Offer"; readonly group: string; readonly spares: ReadonlyArray<PeerPlace> }
   /** A peer serves the whole model now. */
   | { readonly _tag: "Disband"; readonly group: string }
 
 /** Nothing is split. */
 export const empty: SplitState = { groups: new Map(), outlooks: new Map(), struckOff: new Map() }
 
+/** Least time between two plans of a model that is split already, which only tell how everybody stands to it now. */
+export const explainMs = 5_000
 /** First wait after a group that failed, doubled with each further one. */
 export const failureWaitMs = 2_000
 /** Longest wait: a mesh that was mended by hand is tried again while its owner looks on. */
 export const failureWaitMsMax = 120_000
 /** First time a peer is left out after it failed a group, doubled with each further one. */
-export const strikeMs = 30_000
+export const strikeMs = 10_000
 /** Longest time a peer is left out. */
-export const strikeMsMax = 3_600_000
+export const strikeMsMax = 600_000
 /** Most models split at once: each costs plans and streams. */
 export const groupsMax = 64
 
@@ -109,12 +114,12 @@ export const look = (
     const group = state.groups.get(model.id)
     return group === undefined || !isServedWhole || options.forceSplit ? [] : [{ _tag: "Disband", group: group.group }]
   })
-  const wanting = models.find(
-    (one) => !state.groups.has(one.model.id) && (!one.isServedWhole || options.forceSplit) && isDue(kept, one, now)
-  )
-  if (wanting === undefined || state.groups.size >= groupsMax) return [disbanded, kept]
-  const [group, next] = planned(kept, wanting, options, now)
-  return [group === undefined ? disbanded : [...disbanded, { _tag: "Form", group }], next]
+  const [offers, offered] = offer(kept, models, now)
+  const done = [...disbanded, ...offers]
+  const wanting = models.find((one) => (!one.isServedWhole || options.forceSplit) && isDue(offered, one, now))
+  if (wanting === undefined) return [done, offered]
+  const [group, next] = planned(offered, wanting, options, now)
+  return [group === undefined ? done : [...done, { _tag: "Form", group }], next]
 }
 
 /** Notes what the host of a group says; words of a group that is over change nothing. */
@@ -169,10 +174,54 @@ const fingerprintOf = (state: SplitState, { fingerprint }: SplitModel, now: numb
 const isDue = (state: SplitState, one: SplitModel, now: number): boolean => {
   const known = state.outlooks.get(one.model.id)
   if (known === undefined) return true
-  return now >= known.waitUntilMs && (known.isToRetry || known.fingerprint !== fingerprintOf(state, one, now))
+  const isSplit = state.groups.has(one.model.id)
+  const fromMs = isSplit ? known.plannedMs + explainMs : known.waitUntilMs
+  return now >= fromMs && ((known.isToRetry && !isSplit) || known.fingerprint !== fingerprintOf(state, one, now))
 }
 
-/** Plans one model; returns its new group where there can be one. */
+/** Tells the hosts of groups who may take a stage over, where that changed. */
+const offer = (
+  state: SplitState,
+  models: ReadonlyArray<SplitModel>,
+  now: number
+): readonly [ReadonlyArray<SplitAction>, SplitState] => {
+  const actions: Array<SplitAction> = []
+  const groups = new Map(state.groups)
+  for (const one of models) {
+    const group = groups.get(one.model.id)
+    if (group === undefined) continue
+    const spares = sparesOf(one, group.stages, strikes(state, now), group.spares[0]?.peer)
+    if (spares.map(({ peer }) => peer).join() === group.spares.map(({ peer }) => peer).join()) continue
+    groups.set(one.model.id, { ...group, spares })
+    actions.push({ _tag: "Offer", group: group.group, spares })
+  }
+  return [actions, actions.length === 0 ? state : { ...state, groups }]
+}
+
+/** Returns who may take over one of `stages`: the planned spare first, then those who lend most. */
+const sparesOf = (
+  { addresses, candidates, planned }: SplitModel,
+  stages: ReadonlyArray<PipelineCost.Range & { readonly peer: PeerId }>,
+  out: ReadonlyMap<PeerId, StruckOff>,
+  first: PeerId | undefined
+): ReadonlyArray<PeerPlace> => {
+  const cost = PipelineCost.make(planned, new Map())
+  const able = candidates.filter(
+    (one) =>
+      !out.has(one.id) && !stages.some(({ peer }) => peer === one.id) && stages.some((range) => cost.fits(one, range))
+  )
+  return able
+    .toSorted(
+      (one, other) =>
+        Number(other.id === first) - Number(one.id === first) ||
+        other.usableBytes - one.usableBytes ||
+        (one.id < other.id ? -1 : 1)
+    )
+    .slice(0, sparesMax)
+    .map(({ id }) => ({ peer: id, address: addresses.get(id) ?? "" }))
+}
+
+/** Plans one model; returns its new group where it has none and can have one. */
 const planned = (
   state: SplitState,
   one: SplitModel,
@@ -182,16 +231,23 @@ const planned = (
   const { id } = one.model
   const out = strikes(state, now)
   const candidates = one.candidates.map((candidate) => ({ ...candidate, struckOff: out.get(candidate.id)?.reason }))
-  const made = plan({ model: one.planned, candidates, roundTrips: one.roundTrips, forceSplit })
+  const present = state.groups.get(id)
+  const serving = present === undefined ? undefined : { stages: present.stages, spare: present.spares[0]?.peer }
+  const made = plan({ model: one.planned, candidates, roundTrips: one.roundTrips, forceSplit, present: serving })
   const outlook = {
     failures: state.outlooks.get(id)?.failures ?? 0,
     waitUntilMs: 0,
     isToRetry: false,
+    plannedMs: now,
     explanations: made.explanations,
     fingerprint: fingerprintOf(state, one, now)
   }
   const outlooks = new Map(state.outlooks).set(id, outlook)
-  const formed = made.plan === undefined ? undefined : groupOf(one, made.plan.stages, made.plan.spare)
+  const isFull = present !== undefined || state.groups.size >= groupsMax
+  const formed =
+    isFull || made.plan === undefined
+      ? undefined
+      : groupOf(one, made.plan.stages, sparesOf(one, made.plan.stages, out, made.plan.spare))
   if (formed === undefined) return [undefined, { ...state, outlooks }]
   const next = { ...formed, group, sinceMs: now }
   return [next, { ...state, outlooks, groups: new Map(state.groups).set(id, next) }]
@@ -224,8 +280,8 @@ const strike = (state: SplitState, group: Group, peer: PeerId, reason: string, n
 /** Returns the group of a plan with several stages; none for one that a peer serves alone. */
 const groupOf = (
   { addresses, model, planned }: SplitModel,
-  stages: ReadonlyArray<{ readonly peer: PeerId; readonly from: number; readonly to: number }>,
-  spare: PeerId | undefined
+  stages: ReadonlyArray<PipelineCost.Range & { readonly peer: PeerId }>,
+  spares: ReadonlyArray<PeerPlace>
 ): Omit<Group, "group" | "sinceMs"> | undefined => {
   const [first] = stages
   if (first === undefined || stages.length < 2) return undefined
@@ -237,7 +293,7 @@ const groupOf = (
     phase: "forming",
     epoch: 0,
     stages: stages.map(({ from, peer, to }) => ({ ...place(peer), from, to })),
-    spares: spare === undefined ? [] : [place(spare)],
+    spares,
     progress: new Map()
   }
 }

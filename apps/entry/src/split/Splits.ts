@@ -6,11 +6,12 @@
  *   directory, links ─▶ SplitModels ─▶ SplitState.look ─ Form ─▶ host ─ GroupEvent ─▶ SplitState.told
  */
 import { toText } from "@weft/engine/pipeline/PipelinePlan"
-import { Form, GroupEvent } from "@weft/engine/pipeline/PipelineProtocol"
+import { Form, GroupEvent, Spares } from "@weft/engine/pipeline/PipelineProtocol"
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import { toShort } from "@weft/mesh/PeerId"
+import type { MeshStream } from "@weft/mesh/Transport"
 import { Clock, Context, Effect, FiberMap, Layer, Option, Random, Schedule } from "effect"
 import { EntryConfig } from "../EntryConfig.ts"
 import { Links } from "../Links.ts"
@@ -42,6 +43,7 @@ const make = Effect.gen(function* () {
   const links = yield* Links
   const { forceSplit } = yield* EntryConfig
   const fibers = yield* FiberMap.make<string>()
+  const streams = new Map<string, MeshStream>()
   let state = SplitState.empty
   const change = (next: SplitState.SplitState): void => {
     state = next
@@ -59,6 +61,10 @@ const make = Effect.gen(function* () {
     const link = links.link(group.host)
     if (link === undefined) return
     const stream = yield* Link.open(link, "split")
+    yield* Effect.acquireRelease(
+      Effect.sync(() => streams.set(group.group, stream)),
+      () => Effect.sync(() => streams.delete(group.group))
+    )
     const { layers, model, spares, stages } = group
     yield* stream.write(encodeForm({ _tag: "Form", group: group.group, model, layers, stages, spares }))
     const frames = Frames.reader(stream)
@@ -83,8 +89,16 @@ const make = Effect.gen(function* () {
     change(next)
     yield* explain(before, next)
     for (const action of actions) {
-      if (action._tag === "Form") yield* FiberMap.run(fibers, action.group.group, form(action.group))
-      else yield* FiberMap.remove(fibers, action.group)
+      switch (action._tag) {
+        case "Form":
+          yield* FiberMap.run(fibers, action.group.group, form(action.group))
+          break
+        case "Offer":
+          streams.get(action.group)?.unsafeWrite(encodeSpares({ _tag: "Spares", spares: action.spares }))
+          break
+        case "Disband":
+          yield* FiberMap.remove(fibers, action.group)
+      }
     }
   })
   yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced(lookEvery)))
@@ -92,6 +106,7 @@ const make = Effect.gen(function* () {
 }).pipe(Effect.annotateLogs({ module: "Splits" }))
 
 const encodeForm = Frames.encode(Form)
+const encodeSpares = Frames.encode(Spares)
 
 const hexadecimal = (bytes: ReadonlyArray<number>): string => Uint8Array.from(bytes).toHex()
 

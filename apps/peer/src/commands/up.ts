@@ -1,5 +1,6 @@
 /** `peer up`: serve models until told to stop. */
 import { Command, Options } from "@effect/cli"
+import { PeerAddress } from "@weft/mesh/PeerInfo"
 import { Config } from "effect"
 import * as App from "../App.ts"
 import * as PeerConfig from "../PeerConfig.ts"
@@ -8,6 +9,12 @@ import * as PeerConfig from "../PeerConfig.ts"
 export const up = Command.make(
   "up",
   {
+    address: Options.text("address").pipe(
+      Options.withFallbackConfig(Config.string("WEFT_ADDRESS")),
+      Options.withSchema(PeerAddress),
+      Options.optional,
+      Options.withDescription("HOST:PORT where other peers reach this one (default: where its packets come from)")
+    ),
     contextTokens: Options.integer("context").pipe(
       Options.withFallbackConfig(Config.integer("WEFT_CONTEXT")),
       Options.optional,
@@ -49,6 +56,14 @@ export const up = Command.make(
       Options.withFallbackConfig(Config.integer("WEFT_SLOTS")),
       Options.withDefault(4),
       Options.withDescription("answers that one model gives at once")
+    ),
+    speculation: Options.boolean("speculation", { ifPresent: true, negationNames: ["no-speculation"] }).pipe(
+      Options.withDefault(true),
+      Options.withDescription("guess tokens of split models ahead where that pays")
+    ),
+    split: Options.boolean("split").pipe(
+      Options.withFallbackConfig(Config.boolean("WEFT_FORCE_SPLIT")),
+      Options.withDescription("lend layers of every model, also of those that would fit whole")
     ),
     threads: PeerConfig.threads
   },

@@ -1,10 +1,10 @@
 /**
- * A model split among peers that are some way apart: an entry, and a peer for each stage behind a proxy of its own that
- * delays what other peers send to it. The entry itself is near all of them, as nothing of a token goes through it.
+ * A model split among peers that are some way apart: an entry, and peers behind a proxy each, which delays what other
+ * peers send to it. The entry itself is near all of them, as nothing of a token goes through it.
  */
 import { createSocket } from "node:dgram"
-import { UdpProxy } from "@weft/infra/wan/UdpProxy"
 import { Effect, Exit, Scope } from "effect"
+import * as UdpProxy from "../../wan/UdpProxy.ts"
 import * as Mesh from "../Mesh.ts"
 
 /** Represents what a ring is made of. */
@@ -17,17 +17,26 @@ export interface RingOptions {
   readonly slots: number
   readonly contextTokens: number
   readonly speculates: boolean
-  /** Peers beside the stages, which may take any of them over. */
+  /** Peers beside the stages, which may take any of them over; without them each peer lends the layers of one stage. */
   readonly spares: number
 }
 
 /** Represents a ring that serves. */
 export interface Ring {
   readonly entry: Mesh.Entry
-  readonly peers: ReadonlyArray<Mesh.Peer>
+  readonly peers: () => ReadonlyArray<Mesh.Peer>
   /** Ids of the peers of the stages, in order. */
   readonly stages: () => Promise<ReadonlyArray<string>>
+  /** Starts a new peer in the place of one that was killed. */
+  readonly replace: (peer: Mesh.Peer) => Promise<void>
   readonly stop: () => Promise<void>
+}
+
+/** Represents what the entry shows of a split. */
+export interface ShownSplit {
+  readonly state: string
+  readonly stages: ReadonlyArray<{ readonly peer: string }>
+  readonly spares: ReadonlyArray<{ readonly peer: string; readonly state?: string }>
 }
 
 /** Longest way from the start of the peers to the first token: each hashes the file, cuts its layers and loads them. */
@@ -36,56 +45,84 @@ const lookMs = 100
 
 /** Starts a ring and waits until it serves. */
 export const start = async (options: RingOptions): Promise<Ring> => {
-  const { layers, rttMs, spares, stages } = options
+  const { layers, spares, stages } = options
   const entry = await Mesh.startEntry({ WEFT_FORCE_SPLIT: "1" })
   const scope = Effect.runSync(Scope.make())
-  const starting = Array.from({ length: stages + spares }, async (_, index) => {
-    const port = await freePort()
-    const proxying = UdpProxy.make({ to: { hostname: "127.0.0.1", port }, delayMs: rttMs / 2, seed: index })
-    const proxy = await Effect.runPromise(Scope.extend(proxying, scope))
-    const from = Math.round((index * layers) / stages)
-    const to = Math.round(((index + 1) * layers) / stages)
-    const { contextTokens, model, slots, speculates } = options
-    return Mesh.startPeer({
-      url: entry.url,
-      model,
-      slots,
-      contextTokens,
-      threads: 1,
-      more: [
-        ...["--port", String(port), "--address", `127.0.0.1:${proxy.port}`, "--split"],
-        ...(index < stages ? ["--layers", `${from}-${to}`] : []),
-        ...(speculates ? [] : ["--no-speculation"])
-      ]
-    })
-  })
-  const peers = await Promise.all(starting)
+  const lent = (index: number): ReadonlyArray<string> => {
+    const bound = (stage: number): number => Math.round((stage * layers) / stages)
+    return spares > 0 ? [] : ["--layers", `${bound(index)}-${bound(index + 1)}`]
+  }
+  const places = Array.from({ length: stages + spares }, (_, index) => startPeer(entry, options, scope, lent(index)))
+  let peers: ReadonlyArray<Mesh.Peer> = await Promise.all(places)
   const stop = async (): Promise<void> => {
     for (const { program } of peers) program.signal("SIGKILL")
     entry.program.signal("SIGKILL")
     await Promise.all([...peers.map(({ program }) => program.exited), entry.program.exited])
     await Effect.runPromise(Scope.close(scope, Exit.void))
   }
-  const serving = () => stagesOf(entry)
+  const ring: Ring = {
+    entry,
+    peers: () => peers,
+    stages: async () => (await splitOf(ring))?.stages.map(({ peer }) => peer) ?? [],
+    replace: async (killed) => {
+      const peer = await startPeer(entry, options, scope, [])
+      peers = [...peers.filter(({ id }) => id !== killed.id), peer]
+    },
+    stop
+  }
   const deadlineMs = performance.now() + readyMsMax
-  while ((await serving()).length < stages) {
-    if (performance.now() > deadlineMs) throw new Error(`the split does not serve: ${await splitsOf(entry)}`)
+  while ((await splitOf(ring))?.state !== "serving") {
+    if (performance.now() > deadlineMs) throw new Error(`the split does not serve: ${await splitsOf(ring)}`)
     await Bun.sleep(lookMs)
   }
-  return { entry, peers, stages: serving, stop }
+  return ring
+}
+
+/** Returns what the entry shows of the ring's split; undefined while there is none. */
+export const splitOf = async (ring: Pick<Ring, "entry">): Promise<ShownSplit | undefined> => {
+  // The page is checked by its own tests.
+  const { data } = JSON.parse(await splitsOf(ring)) as {
+    readonly data: ReadonlyArray<{ readonly group: ShownSplit | null }>
+  }
+  return data[0]?.group ?? undefined
+}
+
+/** Returns milliseconds that the stages compute for one token, as their peers measured it. */
+export const computeMs = async (ring: Ring): Promise<number> => {
+  const statuses = await Promise.all(ring.peers().map(Mesh.statusOf))
+  const own = statuses.flatMap(({ groups }) => groups.map(({ stats }) => stats?.ownMs ?? Number.NaN))
+  const lent = statuses.flatMap(({ leases }) =>
+    leases.map(({ from, msPerLayer = Number.NaN, to }) => msPerLayer * (to - from))
+  )
+  return [...own, ...lent].reduce((sum, ms) => sum + ms, 0)
 }
 
 // internal
 
-const stagesOf = async ({ url }: Mesh.Entry): Promise<ReadonlyArray<string>> => {
-  // The page is checked by its own tests.
-  const { data } = (await (await fetch(`${url}/v1/models`)).json()) as {
-    readonly data: ReadonlyArray<{ readonly meta: { readonly stages?: ReadonlyArray<{ readonly peer: string }> } }>
-  }
-  return data[0]?.meta.stages?.map(({ peer }) => peer) ?? []
-}
+const splitsOf = async ({ entry }: Pick<Ring, "entry">): Promise<string> =>
+  (await fetch(`${entry.url}/api/splits`)).text()
 
-const splitsOf = async ({ url }: Mesh.Entry): Promise<string> => (await fetch(`${url}/api/splits`)).text()
+const startPeer = async (
+  entry: Mesh.Entry,
+  { contextTokens, model, rttMs, slots, speculates }: RingOptions,
+  scope: Scope.Scope,
+  lent: ReadonlyArray<string>
+): Promise<Mesh.Peer> => {
+  const port = await freePort()
+  const proxying = UdpProxy.make({ to: { hostname: "127.0.0.1", port }, delayMs: rttMs / 2, seed: port })
+  const proxy = await Effect.runPromise(Scope.extend(proxying, scope))
+  return Mesh.startPeer({
+    url: entry.url,
+    model,
+    slots,
+    contextTokens,
+    threads: 1,
+    more: [
+      ...["--port", String(port), "--address", `127.0.0.1:${proxy.port}`, "--split", ...lent],
+      ...(speculates ? [] : ["--no-speculation"])
+    ]
+  })
+}
 
 /** Returns a UDP port that nobody has now. */
 const freePort = (): Promise<number> => {

@@ -13,7 +13,15 @@ import { Deferred, Effect, Either, type Fiber, FiberHandle, FiberId, FiberSet, O
 import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
 import * as PipelineEngine from "./PipelineEngine.ts"
-import { type Form, type GroupEvent, type StagePlace, StageReply, StageRequest } from "./PipelineProtocol.ts"
+import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
+import {
+  type Form,
+  type GroupEvent,
+  type PeerPlace,
+  type StagePlace,
+  StageReply,
+  StageRequest
+} from "./PipelineProtocol.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageEdge from "./StageEdge.ts"
 import * as StageFrame from "./StageFrame.ts"
@@ -24,6 +32,8 @@ export interface GroupOptions {
   readonly form: Form
   readonly stock: StageStock
   readonly links: PeerLinks["Type"]
+  /** Tokens are guessed ahead where that pays. */
+  readonly speculates: boolean
   /** Called with each thing worth telling the entry. */
   readonly tell: (event: GroupEvent) => void
   /** Called when answers may flow, with the model as its stages are now; again after each healing. */
@@ -36,6 +46,8 @@ export interface GroupStatus {
   readonly model: string
   readonly phase: GroupState["phase"]
   readonly epoch: number
+  /** What the answers took and gave so far; absent before the host's own stage is loaded. */
+  readonly stats: PipelineStats | undefined
   readonly stages: ReadonlyArray<{
     readonly peer: PeerId
     readonly from: number
@@ -49,6 +61,8 @@ export interface Group {
   readonly id: string
   /** Takes an edge to the host; false where it is of no use. */
   readonly takeEdge: (edge: StageEdge.EdgeIn, from: PeerId) => boolean
+  /** Takes note of who may take a stage over. */
+  readonly offer: (spares: ReadonlyArray<PeerPlace>) => void
   readonly dissolve: (reason: string) => void
   readonly status: () => GroupStatus
   /** Completes when the group is disbanded. */
@@ -74,6 +88,7 @@ export const make = (options: GroupOptions): Effect.Effect<Group, never, Scope.S
     return {
       id: options.form.group,
       takeEdge: (edge, from) => group.takeEdge(edge, from),
+      offer: (spares) => group.take({ _tag: "Offered", spares }),
       dissolve: (reason) => group.take({ _tag: "Dissolved", reason }),
       status: () => group.status(),
       disbanded: Deferred.await(over)
@@ -118,6 +133,8 @@ class Hosting {
   #isActing = false
   #engine: PipelineEngine.PipelineEngine | undefined
   #out: StageEdge.EdgeOut | undefined
+  /** The stage that refused an answer last. */
+  #refusedBy: PeerId | undefined
 
   constructor(options: GroupOptions, parts: Parts) {
     this.#options = options
@@ -134,6 +151,7 @@ class Hosting {
       model: this.#options.form.model.id,
       phase,
       epoch,
+      stats: this.#engine?.stats(),
       stages: members.map(({ place: { from, peer, to }, readyEpoch }) => ({
         peer,
         from,
@@ -184,7 +202,14 @@ class Hosting {
     if (about === undefined || !about.isForHost || about.epoch > this.#state.epoch) return false
     if (about.kind === "tokens" && this.#state.members.at(-1)?.place.peer !== from) return false
     if (about.epoch < this.#state.epoch || this.#engine === undefined) return true
+    if (about.kind === "failed") this.#refusedBy = from
     return Either.isRight(this.#engine.receive(frame))
+  }
+
+  /** Says who is to blame for a fault, as far as that is known: the last stage, or whoever refused last. */
+  #faultOf(epoch: number, kind: PipelineFault["kind"], reason: string): GroupHappening {
+    const peer = kind === "refusal" ? this.#refusedBy : undefined
+    return { _tag: "Faulted", epoch, kind, reason, ...(peer === undefined ? {} : { peer }) }
   }
 
   #act(action: GroupAction): void {
@@ -284,10 +309,11 @@ class Hosting {
         model: form.model,
         config,
         memoryBytesMax: memoryBytes,
+        speculates: this.#options.speculates,
         onFrame: (frame, { epoch }) => {
           if (epoch === this.#state.epoch) this.#out?.send(frame)
         },
-        onFault: (reason, epoch) => this.take({ _tag: "Faulted", epoch, reason }),
+        onFault: ({ epoch, kind, reason }) => this.take(this.#faultOf(epoch, kind, reason)),
         onProgress: (fraction) => loading(fileShare + fraction * (1 - fileShare))
       })
       this.#engine = engine

@@ -10,7 +10,7 @@ import { Effect, Option } from "effect"
 import * as Group from "./Group.ts"
 import { refusalOf } from "./GroupState.ts"
 import type { PipelineEngine } from "./PipelineEngine.ts"
-import { Form, GroupEvent } from "./PipelineProtocol.ts"
+import { Form, GroupEvent, Spares } from "./PipelineProtocol.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import type { EdgeIn } from "./StageEdge.ts"
 
@@ -71,7 +71,14 @@ export const make = (options: GroupHostOptions): GroupHost => {
         Effect.sync(() => groups.set(form.group, group)),
         () => Effect.sync(() => groups.delete(form.group))
       )
-      const left = Effect.match(Effect.raceFirst(frames.read(Form), stream.closed), {
+      const offers = Effect.gen(function* () {
+        while (true) {
+          const offer = yield* frames.read(Spares)
+          if (Option.isNone(offer)) return
+          group.offer(offer.value.spares)
+        }
+      })
+      const left = Effect.match(Effect.raceFirst(offers, stream.closed), {
         onFailure: ({ message }) => message,
         onSuccess: () => "the entry ended the group"
       })

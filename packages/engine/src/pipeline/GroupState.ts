@@ -3,6 +3,7 @@
  * decides, `Group.ts` carries it out. The host's own stage is lease 0 and is treated as the others are.
  */
 import type { PeerId } from "@weft/mesh/PeerId"
+import type { PipelineFault } from "./PipelineHostProtocol.ts"
 import type { Form, GroupEvent, PeerPlace, StagePlace } from "./PipelineProtocol.ts"
 
 /** Represents a stage that was reserved. */
@@ -49,7 +50,7 @@ export interface GroupState {
   readonly suspicion: Suspicion | undefined
   /** Peers whose complaint about another was believed. */
   readonly accusers: ReadonlySet<PeerId>
-  /** Faults that nobody could be blamed for, and when the last was. */
+  /** Halts of answers within five minutes of each other, and when the last was. */
   readonly faults: number
   readonly faultMs: number
 }
@@ -68,8 +69,16 @@ export type GroupHappening =
     }
   /** The lease is over, said by the stage or seen by the end of its stream. */
   | { readonly _tag: "Lost"; readonly lease: number; readonly reason: string }
-  /** An answer came to a halt, and no stage is known to be at fault. */
-  | { readonly _tag: "Faulted"; readonly epoch: number; readonly reason: string }
+  /** An answer came to a halt; `peer` is the stage that refused to go on with it. */
+  | {
+      readonly _tag: "Faulted"
+      readonly epoch: number
+      readonly kind: PipelineFault["kind"]
+      readonly peer?: PeerId
+      readonly reason: string
+    }
+  /** Who may take a stage over now; others than those no more. */
+  | { readonly _tag: "Offered"; readonly spares: ReadonlyArray<PeerPlace> }
   /** Time passes; to be said every second. */
   | { readonly _tag: "Looked" }
   /** The entry wants the group no more. */

@@ -17,8 +17,8 @@ export const wiringMsMax = 30_000
 const fractionStep = 0.01
 /** Longest time from the loss of a peer until the host sees it; a session is silent for two seconds before its end. */
 const suspicionMs = 3_000
-/** Faults that are mended by a new epoch; with one more of them the group is of no use. */
-const faultsMax = 3
+/** Halts of answers that are borne within some minutes; with one more of them the group is of no use. */
+const faultsMax = 6
 /** Time without a fault after which the earlier ones are forgotten. */
 const faultsMs = 5 * 60_000
 
@@ -80,7 +80,9 @@ class Turn {
   take(happening: GroupHappening): void {
     switch (happening._tag) {
       case "Faulted":
-        return void this.#faulted(happening.epoch, happening.reason)
+        return void this.#faulted(happening)
+      case "Offered":
+        return void this.#offered(happening.spares)
       case "Looked":
         return void this.#looked()
       case "Dissolved":
@@ -148,16 +150,51 @@ class Turn {
     this.#lose(about, reason)
   }
 
-  // What the host sees
+  // What the entry and the host see
 
-  #faulted(epoch: number, reason: string): void {
+  /** Those who have a part keep it; what was learnt of a spare holds. */
+  #offered(spares: ReadonlyArray<PeerPlace>): void {
+    const { epoch, hot, members, spares: before } = this.#state
+    const busy = new Set([...members, ...(hot === undefined ? [] : [hot])].map(({ place }) => place.peer))
+    const layersOf = (peer: PeerId) => before.find((spare) => spare.peer === peer)?.layersMax ?? Number.MAX_SAFE_INTEGER
+    this.#state.spares = spares
+      .filter(({ peer }) => !busy.has(peer))
+      .map(({ address, peer }) => ({ peer, address, layersMax: layersOf(peer) }))
+    if (members.every(({ readyEpoch }) => readyEpoch === epoch)) this.#keepHot()
+  }
+
+  /**
+   * The last stage is to blame for tokens that cannot be. Who refuses, or that nobody is heard of, may be a matter of a
+   * moment, so the first time all stay; then whoever sent the refusing stage what it refuses goes, or that stage itself
+   * where it complains again, and of silent ones the last, the one before it the next time, and so on.
+   */
+  #faulted({ epoch, kind, peer, reason }: Extract<GroupHappening, { readonly _tag: "Faulted" }>): void {
     if (this.#state.phase !== "serving" || epoch !== this.#state.epoch) return
     const isLate = this.#now - this.#state.faultMs > faultsMs
-    this.#state.faults = isLate ? 1 : this.#state.faults + 1
+    const faults = isLate ? 1 : this.#state.faults + 1
+    this.#state.faults = faults
     this.#state.faultMs = this.#now
-    if (this.#state.faults > faultsMax) return void this.#disband(`answers came to a halt too often: ${reason}`)
-    this.#broken(reason)
-    this.#rewire()
+    if (faults > faultsMax) return void this.#disband(`answers came to a halt too often: ${reason}`)
+    const { members } = this.#state
+    const others = members.length - 1
+    const refusing = members.findIndex(({ place }) => place.peer === peer)
+    if (kind === "tail") this.#blame(members.at(-1), reason)
+    else if (faults > 1 && refusing > 0) this.#blameBefore(refusing, reason)
+    else if (faults > 1 && kind === "silence") this.#blame(members[others - ((faults - 2) % others)], reason)
+    else {
+      this.#broken(reason)
+      this.#rewire()
+    }
+  }
+
+  #blame(member: Member | undefined, reason: string): void {
+    if (member !== undefined) this.#lose(member, reason)
+  }
+
+  #blameBefore(refusing: number, reason: string): void {
+    const [accuser, accused] = [this.#state.members[refusing], this.#state.members[refusing - 1]]
+    if (accuser === undefined || accused === undefined) return
+    this.#judge({ accuser: accuser.lease, accused: accused.lease, reason, sinceMs: this.#now })
   }
 
   #looked(): void {

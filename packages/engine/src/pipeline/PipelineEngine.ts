@@ -20,7 +20,7 @@ import * as HostWatch from "../HostWatch.ts"
 import * as HostProcess from "../internal/HostProcess.ts"
 import type { ModelFile } from "../ModelFile.ts"
 import { isFirst } from "../stage/StageKeys.ts"
-import { PipelineEvent, type PipelineLoad, type PipelineStats } from "./PipelineHostProtocol.ts"
+import { PipelineEvent, type PipelineFault, type PipelineLoad, type PipelineStats } from "./PipelineHostProtocol.ts"
 import * as StageFrame from "./StageFrame.ts"
 import * as StageLaunch from "./StageLaunch.ts"
 
@@ -45,7 +45,7 @@ export interface PipelineEngineOptions {
    * `connect`, so a pipeline that goes on must be made again. Silence is told once an epoch, a refusal once for each
    * answer.
    */
-  readonly onFault: (why: string, epoch: number) => void
+  readonly onFault: (fault: PipelineFault) => void
   /** Called with 0…1 while the stage loads. */
   readonly onProgress?: (fraction: number) => void
 }
@@ -235,7 +235,7 @@ class Traffic {
         case "Refused":
           return Either.left(new EngineError({ reason: event.reason, detail: event.detail }))
         case "Fault":
-          return Either.right(this.options.onFault(event.reason, event.epoch))
+          return Either.right(this.options.onFault(event))
         case "Seen":
           this.#stats = event.stats
           return Either.void

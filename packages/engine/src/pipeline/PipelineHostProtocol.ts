@@ -45,10 +45,12 @@ export const PipelineStats = Schema.Struct({
 })
 export type PipelineStats = typeof PipelineStats.Type
 
-/** Represents that a later stage refuses a job or keeps silent. */
+/** Represents that a later stage refuses a job, says what cannot be, or keeps silent. */
 export const PipelineFault = Schema.Struct({
   /** The pipeline that it happened in. */
   epoch: Epoch,
+  /** `tail`: the last stage gave out tokens that do not fit; `refusal`: a stage does not go on; `silence`: nobody knows. */
+  kind: Schema.Literal("tail", "refusal", "silence"),
   reason: Schema.String.pipe(Schema.maxLength(1024))
 })
 export type PipelineFault = typeof PipelineFault.Type

@@ -139,7 +139,7 @@ class Jobs implements PipelineJobs {
   receive(frame: Tokens | Failed): void {
     const job = this.#jobs.get(frame.job)
     if (!this.#isConnected || frame.epoch !== this.#epoch || job?.isOpen !== true) return
-    if (frame.kind === "failed") this.#refused(job, frame.reason)
+    if (frame.kind === "failed") this.#refused(job, "refusal", frame.reason)
     else this.#take(job, frame)
   }
 
@@ -157,7 +157,7 @@ class Jobs implements PipelineJobs {
     if (stuck === undefined) return
     this.#isStalled = true
     const seconds = ((nowMs - stuck.movedMs) / 1000).toFixed(1)
-    this.#fault(`no stage was heard of for ${seconds} s with windows under way`)
+    this.#fault("silence", `no stage was heard of for ${seconds} s with windows under way`)
   }
 
   turn(): PipelineTurn {
@@ -231,8 +231,8 @@ class Jobs implements PipelineJobs {
     this.#events.push([key, event])
   }
 
-  #fault(reason: string): void {
-    this.#faults.push({ epoch: this.#epoch, reason: reason.slice(0, reasonCharactersMax) })
+  #fault(kind: PipelineFault["kind"], reason: string): void {
+    this.#faults.push({ epoch: this.#epoch, kind, reason: reason.slice(0, reasonCharactersMax) })
   }
 
   /** Opens a job on all stages of this epoch, from its beginning. */
@@ -292,7 +292,7 @@ class Jobs implements PipelineJobs {
 
   #take(job: Job, frame: Tokens): void {
     const { accepted, answered, dropped, fault, tokens } = job.state.received(frame, this.options.now())
-    if (fault !== undefined) this.#refused(job, `the last stage gave out ${fault}`)
+    if (fault !== undefined) this.#refused(job, "tail", `the last stage gave out ${fault}`)
     if (answered === undefined) return
     job.movedMs = this.options.now()
     // The stage drops them when the next one comes.
@@ -312,9 +312,9 @@ class Jobs implements PipelineJobs {
   }
 
   /** A stage does not go on with a job: it waits for the pipeline to be made again, or is given up. */
-  #refused(job: Job, reason: string): void {
+  #refused(job: Job, kind: PipelineFault["kind"], reason: string): void {
     this.#close(job)
-    this.#fault(reason)
+    this.#fault(kind, reason)
     if (++job.refusals < refusalsMax) return
     this.#tell(job, { _tag: "Failed", failure: refusedTooOften })
     this.#end(job)

@@ -50,6 +50,10 @@ export const Form = Schema.TaggedStruct("Form", {
 })
 export type Form = typeof Form.Type
 
+/** Represents what the entry says later: who may take a stage over now, in that order, those before left out. */
+export const Spares = Schema.TaggedStruct("Spares", { spares: Form.fields.spares })
+export type Spares = typeof Spares.Type
+
 /** Represents what the host tells the entry of its group. */
 export const GroupEvent = Schema.Union(
   Schema.TaggedStruct("Forming", {

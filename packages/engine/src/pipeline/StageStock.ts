@@ -138,7 +138,9 @@ export const make = (options: StageStockOptions): StageStock => {
       yield* hold(Math.max(0, needed - estimate))
       return { file, config, memoryBytes: Math.max(needed, estimate) }
     }),
-    offers: Effect.forEach(models, (model) => Effect.map(shelf.held(model.file.sha256), (held) => offerOf(model, held)))
+    offers: Effect.forEach(models, (model) =>
+      Effect.map(shelf.held(model.file.sha256), (held) => offerOf(model, memoryBytes, held))
+    )
   }
 }
 
@@ -186,8 +188,9 @@ const tooLarge = (bytes: number, freeBytes: number) => {
   } as const
 }
 
-const offerOf = (model: LentModel, held: ReadonlyArray<StageRange>): StageOffer => ({
+const offerOf = (model: LentModel, memoryBytes: number, held: ReadonlyArray<StageRange>): StageOffer => ({
   model: model.description,
+  memoryBytes: Math.floor(memoryBytes),
   layers: model.rules.layers,
   layerBytes: model.sizes.layerBytes,
   embeddingBytes: model.sizes.embeddingBytes + model.sizes.sharedBytes,
