@@ -107,6 +107,7 @@ const serve = Effect.fnUntraced(function* (options: AppOptions, info: Self, prog
         rttMs: stats?.rttMs
       },
       models: yield* engines.status,
+      lends: splits.lends,
       leases: splits.leases(),
       groups: splits.groups(),
       answers: yield* answers.counts,
