@@ -21,7 +21,7 @@ export const ResetCode = {
   interrupted: 0xff02
 } as const
 
-/** Widest window that a reader may open: 16 chunks of hidden states of 1,024 values fill a line of 640 Mbit/s at 100 ms. */
+/** Widest window that a reader may open: it fills a line of 640 Mbit/s at 100 ms. */
 export const windowBytesMax = 8 * 1024 * 1024
 
 /** Most application bytes handed to the layer in one call; larger writes gain nothing measurable. */

@@ -15,7 +15,7 @@ import { headerBytes, textBytesMax } from "./StageFrame.ts"
 /** Most bytes that wait for the other side: four prompt chunks of the widest model, or one that does not read. */
 export const waitingBytesMax = 16 * 1024 * 1024
 
-/** Largest frames that a sender may be ahead: as many as it sends of one prompt without an answer, and some for others. */
+/** Largest frames that a sender may be ahead: those of one prompt without an answer, and some of others. */
 const windowFrames = 8
 
 /** Returns the most bytes of a frame on the way to a stage with hidden states of `width` values. */
