@@ -7,7 +7,7 @@ import type { Link } from "@weft/mesh/Link"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
-import type { PeerInfo } from "@weft/mesh/PeerInfo"
+import { modelsMax, type PeerInfo } from "@weft/mesh/PeerInfo"
 import { elect } from "@weft/mesh/SoloElection"
 import { Effect, Either, Exit, FastCheck, Fiber, Layer, Scope, TestClock } from "effect"
 import { register as metrics } from "prom-client"
@@ -266,8 +266,8 @@ it.effect("the line of a model that the directory has forgotten is forgotten too
       yield* waiting.leave
       expect(yield* seriesOf("weft_requests_queued", model)).toBe(1)
       // Models are remembered by the thousand, the oldest go first.
-      const ids = Array.from({ length: PeerDirectory.knownModelsMax / 64 }, (_, nth) =>
-        Array.from({ length: 64 }, (_, index) => `other-${nth}-${index}`)
+      const ids = Array.from({ length: PeerDirectory.knownModelsMax / modelsMax }, (_, nth) =>
+        Array.from({ length: modelsMax }, (_, index) => `other-${nth}-${index}`)
       )
       yield* Effect.forEach(ids, (ids, nth) => register(peerInfo(peerId(100 + nth), ids), 1_000 + nth))
       yield* slots.serveQueues

@@ -1,6 +1,6 @@
 /** Our stream against raw streams that cut, refuse and lie. */
 import { describe, expect } from "bun:test"
-import { CreditStream } from "@weft/mesh/CreditStream"
+import { CreditStream, windowBytesMax } from "@weft/mesh/CreditStream"
 import { RecordKind } from "@weft/mesh/StreamRecords"
 import { Effect, Exit, FastCheck, Fiber, Option } from "effect"
 import { it } from "../support/effect.ts"
@@ -109,16 +109,35 @@ describe("CreditStream", () => {
       const breaches: ReadonlyArray<readonly [string, Uint8Array]> = [
         ["more than its credit", concat(word(1_000), new Uint8Array(1_000), word(100))],
         ["longer than the bound", word(16 * 1024 + 1)],
-        ["more credit than was used", word(0x80000001)],
-        ["more credit than was used", word(0x80000000)],
+        ["more credit than any window", word(0x80000001 + windowBytesMax - windowBytes)],
+        ["more credit than any window", word(0x80000000)],
         ["after the end", concat(word(0), word(1))],
-        ["more credit than was used", word(RecordKind.control)]
+        ["more credit than any window", word(RecordKind.control)]
       ]
       for (const [what, bytes] of breaches) {
         const { stream, wire } = make()
         stream.unsafeReceive(bytes)
         expect(wire.violations[0]).toContain(what)
       }
+    })
+  )
+
+  it.effect("a window that its reader widens takes as much more, and no more than the widest", () =>
+    Effect.sync(() => {
+      const [reading, writing] = [make(), make()]
+      reading.stream.unsafeWiden(3 * windowBytes)
+      reading.stream.unsafeWiden(2 * windowBytes)
+      expect(reading.wire.sent).toEqual([word(0x80000000 + 2 * windowBytes)])
+      expect(writing.stream.unsafeWrite(new Uint8Array(4 * windowBytes))).toBe(3 * windowBytes)
+      for (const grant of reading.wire.sent) writing.stream.unsafeReceive(grant)
+      expect(writing.stream.unsafeWrite(new Uint8Array(0))).toBe(windowBytes)
+      for (const bytes of writing.wire.sent) reading.stream.unsafeReceive(bytes)
+      expect(reading.wire.violations).toEqual([])
+      reading.stream.unsafeReceive(word(1))
+      expect(reading.wire.violations[0]).toContain("more than its credit")
+      const wide = make()
+      wide.stream.unsafeWiden(2 * windowBytesMax)
+      expect(wide.wire.sent).toEqual([word(0x80000000 + windowBytesMax - windowBytes)])
     })
   )
 

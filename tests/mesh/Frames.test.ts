@@ -25,6 +25,7 @@ const streamOf = (pieces: ReadonlyArray<Uint8Array>, end: "ends" | "silent" = "e
     closed: Effect.never,
     unsafeListen: () => {},
     unsafeUnread: () => {},
+    unsafeWiden: () => {},
     unsafeWrite: () => 0,
     unsafeEnd: () => {},
     unsafeReset: () => {}

@@ -16,6 +16,7 @@ const status: PeerStatus = {
   state: "connecting",
   entry: { url: "http://entry" },
   models: [],
+  lends: [],
   leases: [],
   groups: [],
   answers: { active: 0, finished: 0, failed: 0, cancelled: 0 },

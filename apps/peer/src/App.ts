@@ -33,7 +33,7 @@ export interface AppOptions extends Models.ModelsOptions {
   readonly maxMemory: Option.Option<string>
   readonly name: Option.Option<string>
   readonly port: number
-  readonly speculation: boolean
+  readonly speculates: boolean
 }
 
 /** Runs a peer until it is interrupted; then it finishes its answers within their bound and leaves the mesh. */
@@ -65,7 +65,7 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
   })
   const layer = Layer.scopedDiscard(serve(options, info, progress)).pipe(
     Layer.provide(entryLink),
-    Layer.provide(Splits.layer(stock, { speculates: options.speculation })),
+    Layer.provide(Splits.layer(stock, options)),
     Layer.provide(PeerLinks.layer),
     Layer.provide(Answers.layer),
     Layer.provide(Layer.succeed(Engines, engines)),
@@ -107,6 +107,7 @@ const serve = Effect.fnUntraced(function* (options: AppOptions, info: Self, prog
         rttMs: stats?.rttMs
       },
       models: yield* engines.status,
+      lends: splits.lends,
       leases: splits.leases(),
       groups: splits.groups(),
       answers: yield* answers.counts,

@@ -22,6 +22,16 @@ export type ModelStatus = typeof ModelStatus.Type
 
 const Layer = Schema.Int.pipe(Schema.nonNegative())
 
+/** Represents a model of which the peer lends layers, whether anybody wants them or not. */
+export const LentModelStatus = Schema.Struct({
+  model: Schema.String,
+  layers: Layer,
+  /** Layers `from` up to, and without, `to`; they may be all. */
+  from: Layer,
+  to: Layer
+})
+export type LentModelStatus = typeof LentModelStatus.Type
+
 /** Represents a stage that the peer lends. */
 export const LeaseStatus = Schema.Struct({
   group: Schema.String,
@@ -65,6 +75,7 @@ export const PeerStatus = Schema.Struct({
     rttMs: Schema.optional(Schema.Number)
   }),
   models: Schema.Array(ModelStatus),
+  lends: Schema.Array(LentModelStatus),
   leases: Schema.Array(LeaseStatus),
   groups: Schema.Array(GroupStatus),
   answers: Schema.Struct({

@@ -13,7 +13,7 @@ import type { StageOffer } from "@weft/mesh/StageOffer"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Context, Effect, Layer } from "effect"
 import { Engines } from "./Engines.ts"
-import type { GroupStatus, LeaseStatus } from "./PeerStatus.ts"
+import type { GroupStatus, LeaseStatus, LentModelStatus } from "./PeerStatus.ts"
 
 /** Lends stages and hosts pipelines. */
 export class Splits extends Context.Tag("@weft/peer/Splits")<
@@ -23,6 +23,7 @@ export class Splits extends Context.Tag("@weft/peer/Splits")<
     readonly serve: (stream: MeshStream) => Effect.Effect<void>
     /** What the peer says of the models whose layers it lends. */
     readonly offers: Effect.Effect<ReadonlyArray<StageOffer>>
+    readonly lends: ReadonlyArray<LentModelStatus>
     readonly leases: () => ReadonlyArray<LeaseStatus>
     readonly groups: () => ReadonlyArray<GroupStatus>
   }
@@ -36,6 +37,7 @@ export class Splits extends Context.Tag("@weft/peer/Splits")<
   static readonly layerNone: Layer.Layer<Splits> = Layer.succeed(Splits, {
     serve: (stream) => stream.reset(Link.ResetCode.unknownKind),
     offers: Effect.succeed([]),
+    lends: [],
     leases: () => [],
     groups: () => []
   })
@@ -71,6 +73,11 @@ const make = Effect.fnUntraced(function* (stock: StageStock, options: { readonly
   return Splits.of({
     serve: host.serve,
     offers: stock.offers,
+    lends: stock.models.map(({ description, only, rules: { layers } }) => ({
+      model: description.id,
+      layers,
+      ...(only ?? { from: 0, to: layers })
+    })),
     leases: () =>
       lender.status().map(({ msPerLayer, processId, ...lease }) => ({
         ...lease,

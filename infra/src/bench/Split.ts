@@ -1,8 +1,9 @@
 /**
  * `split`: what it costs that a model is split among peers some way apart, over real QUIC between real processes. The
- * law is `ms per token = compute of all stages + one loop`; beside it stand llama.cpp's RPC, which pays a round trip for
- * each remote machine, answers guessed ahead, answers side by side, and long prompts.
+ * law is `ms per token = compute of all stages + one loop`. Beside it stand llama.cpp's RPC, which pays a round trip
+ * for each remote machine, answers guessed ahead, answers side by side, and long prompts.
  */
+import { availableParallelism } from "node:os"
 import { basename, join } from "node:path"
 import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
@@ -27,8 +28,8 @@ const middleRttMs = 50
 const farRttMs = 100
 
 /**
- * Tokens per second of llama.cpp's RPC with the same library on this kind of machine: a model of 0.25 billion parameters
- * in Q4_K_M, one thread each (design.md, section 7).
+ * Tokens per second of llama.cpp's RPC with the same library on two processors: a model of 0.25 billion parameters in
+ * Q4_K_M, one thread each, by the machines and the round trip in ms.
  */
 const rpcPerSecond: Readonly<Record<number, Readonly<Record<number, number>>>> = {
   2: { 0: 129, 10: 52.4, 50: 16.9 },
@@ -206,7 +207,9 @@ class Bench {
         figures: {
           streams: { one: streams.map(({ direct }) => direct), four: streams.map(({ through }) => through) },
           prompts: first,
-          slowestShareMs: share
+          slowestShareMs: share,
+          // What as many stages as there are processors could do at best, all of them busy all the time.
+          processorsBoundMs: whole.firstMs / Math.min(3, availableParallelism())
         },
         reach: [
           Report.atLeast(`${streamsMax} streams ÷ one, 3 stages at ${middleRttMs} ms`, Figures.ratio(streams), 2.5),

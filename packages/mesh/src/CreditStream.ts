@@ -21,6 +21,9 @@ export const ResetCode = {
   interrupted: 0xff02
 } as const
 
+/** Widest window that a reader may open: it fills a line of 640 Mbit/s at 100 ms. */
+export const windowBytesMax = 8 * 1024 * 1024
+
 /** Most application bytes handed to the layer in one call; larger writes gain nothing measurable. */
 const batchBytesMax = 64 * 1024
 
@@ -49,6 +52,8 @@ interface Writer {
 
 /** Represents one stream with credit and an explicit end in each direction. */
 export class CreditStream implements MeshStream {
+  /** What the other side may send ahead of our reader. */
+  #windowBytes: number
   /** Bytes that we may still send. */
   #allowance: number
   /** Bytes that the other side may still send. */
@@ -83,6 +88,7 @@ export class CreditStream implements MeshStream {
   constructor(raw: RawStream, owner: StreamOwner) {
     this.#raw = raw
     this.#owner = owner
+    this.#windowBytes = owner.windowBytes
     this.#allowance = owner.windowBytes
     this.#granted = owner.windowBytes
     this.closed = Deferred.await(this.#closed)
@@ -137,6 +143,14 @@ export class CreditStream implements MeshStream {
     if (bytes.length === 0 || this.#error !== undefined) return
     this.#owed -= bytes.length
     this.#inbox.putBack(bytes)
+  }
+
+  unsafeWiden(windowBytes: number): void {
+    const more = Math.min(windowBytes, windowBytesMax) - this.#windowBytes
+    if (more <= 0 || this.#gotEnd || this.#error !== undefined) return
+    this.#windowBytes += more
+    this.#granted += more
+    this.#put(records.grant(more))
   }
 
   unsafeWrite(bytes: Uint8Array): number {
@@ -239,8 +253,8 @@ export class CreditStream implements MeshStream {
         return
       }
       const bytes = word - records.grantBit
-      if (bytes === 0 || this.#allowance + bytes > this.#owner.windowBytes) {
-        this.#owner.violated("granted more credit than was used")
+      if (bytes === 0 || this.#allowance + bytes > windowBytesMax) {
+        this.#owner.violated("granted more credit than any window has")
         return
       }
       this.#allowance += bytes
@@ -302,7 +316,7 @@ export class CreditStream implements MeshStream {
   /** Grants in halves of the window: one small record per 128 KiB instead of one per read. */
   #grant(bytes: number): void {
     this.#owed += bytes
-    if (this.#owed < this.#owner.windowBytes / 2 || this.#gotEnd || this.#error !== undefined) return
+    if (this.#owed < this.#windowBytes / 2 || this.#gotEnd || this.#error !== undefined) return
     this.#put(records.grant(this.#owed))
     this.#granted += this.#owed
     this.#owed = 0

@@ -39,6 +39,8 @@ export interface MeshStream {
   unsafeListen(listener: StreamListener | undefined): void
   /** Puts the end of what was read last back, to be read again. */
   unsafeUnread(bytes: Uint8Array): void
+  /** Lets the other side be so many bytes ahead of the reader from now on, up to 8 MiB; a window never shrinks. */
+  unsafeWiden(windowBytes: number): void
   /**
    * Sends like `write` and returns how many bytes wait for credit now, of this write and earlier ones: the caller
    * bounds them. The array must not change.

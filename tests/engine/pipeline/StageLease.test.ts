@@ -82,7 +82,7 @@ const jobs = (lender: Peer) => lender.lender.status()[0]?.jobs
 
 describe("a lease", () => {
   it.live(
-    "is ready with its edges, takes the frames of the stage before alone, and parts with one that sends what may not come",
+    "is ready with its edges, takes frames of the stage before alone, and parts with one that sends what may not come",
     () =>
       Effect.gen(function* () {
         const file = yield* prepare

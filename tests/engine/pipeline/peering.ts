@@ -117,6 +117,26 @@ const makePeer = (file: ModelFile.ModelFile, options: PeerOptions, scope: Scope.
     } satisfies Peer
   })
 
+/** Represents a peer that says what a test has it say. */
+export interface Stranger {
+  readonly place: PeerPlace
+  readonly links: PeerLinks["Type"]
+}
+
+/** Starts a peer whose streams go to `serve`. */
+export const startStranger = (serve: (incoming: Link.Incoming, stranger: Stranger, link: Link.Link) => void) =>
+  Effect.gen(function* () {
+    const base = yield* Layer.build(Layer.merge(transport, Identity.layerEphemeral))
+    const links = Context.get(yield* Effect.provide(Layer.build(PeerLinks.layer), base), PeerLinks)
+    const address = Context.get(base, Transport).address.replace("quic://", "")
+    const stranger = { place: { peer: Context.get(base, Identity).id, address }, links }
+    yield* links.serve((incoming, link) => {
+      serve(incoming, stranger, link)
+      return undefined
+    })
+    return stranger
+  })
+
 /** Represents what the entry hears of a pipeline. */
 export interface Wish {
   /** Returns the next event with this tag, and leaves out what is before it. */
@@ -129,7 +149,7 @@ const encodeForm = Frames.encode(Form)
 /** Asks the first of `peers` for a pipeline through them, cut at `cuts`, with these spares and these edges. */
 export const ask = (
   entry: Peer,
-  peers: readonly [Peer, ...ReadonlyArray<Peer>],
+  peers: readonly [Peer, ...ReadonlyArray<Pick<Peer, "place">>],
   file: ModelFile.ModelFile,
   cuts: ReadonlyArray<number>,
   spares: ReadonlyArray<Peer> = [],

@@ -43,6 +43,7 @@ it.live("a stage is cut once, found again, and cut anew where its file is not wh
     expect(cut.told.at(-1)).toBe(1)
     expect(cut.told).toEqual(cut.told.toSorted((one, other) => one - other))
     expect(yield* shelf.held(model.sha256)).toEqual([{ from: 2, to: 4 }])
+    expect(yield* shelf.sha256Of(model, { from: 2, to: 4 })).toBe(cut.file.sha256)
     const written = Bun.file(cut.file.path).lastModified
     const again = yield* take(shelf, model, 2, 4)
     expect([again.file.sha256, again.file.path]).toEqual([cut.file.sha256, cut.file.path])

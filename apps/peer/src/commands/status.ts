@@ -42,12 +42,24 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
       String(model.restarts)
     ])
   ]),
+  ...describeLends(status.lends),
   ...describeLeases(status.leases),
   ...describeGroups(status.groups),
   ...status.models.flatMap(({ id, tuning }) =>
     tuning === undefined ? [] : ["", `${Terminal.printable(id)}: ${describeTuning(tuning)}`]
   )
 ]
+
+const describeLends = (lends: PeerStatus["lends"]): ReadonlyArray<string> =>
+  lends.length === 0
+    ? []
+    : [
+        "",
+        ...Terminal.table([
+          ["LENDS", "LAYERS"],
+          ...lends.map(({ from, layers, model, to }) => [Terminal.printable(model), `${from}-${to} of ${layers}`])
+        ])
+      ]
 
 const describeLeases = (leases: PeerStatus["leases"]): ReadonlyArray<string> =>
   leases.length === 0

@@ -57,9 +57,9 @@ export const up = Command.make(
       Options.withDefault(4),
       Options.withDescription("answers that one model gives at once")
     ),
-    speculation: Options.boolean("speculation", { ifPresent: true, negationNames: ["no-speculation"] }).pipe(
-      Options.withDefault(true),
-      Options.withDescription("guess tokens of split models ahead where that pays")
+    speculates: Options.boolean("no-speculation").pipe(
+      Options.withDescription("guess no tokens of split models ahead"),
+      Options.map((isOff) => !isOff)
     ),
     split: Options.boolean("split").pipe(
       Options.withFallbackConfig(Config.boolean("WEFT_FORCE_SPLIT")),

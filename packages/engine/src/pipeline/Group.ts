@@ -9,7 +9,7 @@ import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { PeerId } from "@weft/mesh/PeerId"
 import type { PeerLinks } from "@weft/mesh/PeerLinks"
 import type { MeshStream } from "@weft/mesh/Transport"
-import { Deferred, Effect, Either, type Fiber, FiberHandle, FiberId, FiberSet, Option, type Scope } from "effect"
+import { Deferred, Effect, Either, Fiber, FiberHandle, FiberId, FiberSet, Option, type Scope } from "effect"
 import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
 import * as PipelineEngine from "./PipelineEngine.ts"
@@ -274,17 +274,23 @@ class Hosting {
       const stream = yield* Link.open(link, "stage")
       slot.stream = stream
       stream.unsafeWrite(encodeRequest(this.#reservation(slot)))
+      const expected = yield* Effect.fork(this.#stageSha256(slot))
       const frames = Frames.reader(stream, { sizeBytesMax: replyBytesMax })
       while (true) {
-        const reply = yield* frames.read(StageReply)
-        const happening = happeningOf(
-          lease,
-          Option.getOrElse(reply, () => ended)
-        )
+        const reply = Option.getOrElse(yield* frames.read(StageReply), () => ended)
+        const isOther = reply._tag === "Ready" && reply.stageSha256 !== (yield* Fiber.join(expected))
+        const happening = happeningOf(lease, isOther ? another : reply)
         this.take(happening)
         if (happening._tag === "Refused" || happening._tag === "Lost") return
       }
     })
+  }
+
+  /** What the stage file of these layers must be, as this peer would cut it. */
+  #stageSha256({ place: { from, to } }: Slot) {
+    const { layers, model } = this.#options.form
+    const { contextTokens, slots } = model
+    return this.#options.stock.sha256Of({ from, to, model, layers, contextTokens, slots })
   }
 
   #reservation({ place: { from, to }, wiring }: Slot): StageRequest {
@@ -354,6 +360,7 @@ class Hosting {
   }
 }
 
+const another: StageReply = { _tag: "Lost", reason: "it runs another file than the one that these layers make" }
 const ended: StageReply = { _tag: "Lost", reason: "its stream ended" }
 
 const happeningOf = (lease: number, reply: StageReply): GroupHappening => ({ ...reply, lease })

@@ -71,14 +71,7 @@ export const make = (options: GroupHostOptions): GroupHost => {
         Effect.sync(() => groups.set(form.group, group)),
         () => Effect.sync(() => groups.delete(form.group))
       )
-      const offers = Effect.gen(function* () {
-        while (true) {
-          const offer = yield* frames.read(Spares)
-          if (Option.isNone(offer)) return
-          group.offer(offer.value.spares)
-        }
-      })
-      const left = Effect.match(Effect.raceFirst(offers, stream.closed), {
+      const left = Effect.match(Effect.raceFirst(takeOffers(frames, group), stream.closed), {
         onFailure: ({ message }) => message,
         onSuccess: () => "the entry ended the group"
       })
@@ -117,5 +110,15 @@ export const make = (options: GroupHostOptions): GroupHost => {
 }
 
 // internal
+
+/** Takes what the entry says of spares until it ends its direction. */
+const takeOffers = (frames: Frames.FrameReader, group: Group.Group) =>
+  Effect.gen(function* () {
+    while (true) {
+      const offer = yield* frames.read(Spares)
+      if (Option.isNone(offer)) return
+      group.offer(offer.value.spares)
+    }
+  })
 
 const encodeEvent = Frames.encode(GroupEvent)

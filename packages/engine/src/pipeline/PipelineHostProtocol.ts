@@ -49,7 +49,7 @@ export type PipelineStats = typeof PipelineStats.Type
 export const PipelineFault = Schema.Struct({
   /** The pipeline that it happened in. */
   epoch: Epoch,
-  /** `tail`: the last stage gave out tokens that do not fit; `refusal`: a stage does not go on; `silence`: nobody knows. */
+  /** `tail`: its tokens do not fit; `refusal`: some stage does not go on; `silence`: nobody knows. */
   kind: Schema.Literal("tail", "refusal", "silence"),
   reason: Schema.String.pipe(Schema.maxLength(1024))
 })

@@ -15,6 +15,9 @@ import { headerBytes, textBytesMax } from "./StageFrame.ts"
 /** Most bytes that wait for the other side: four prompt chunks of the widest model, or one that does not read. */
 export const waitingBytesMax = 16 * 1024 * 1024
 
+/** Largest frames that a sender may be ahead: those of one prompt without an answer, and some of others. */
+const windowFrames = 8
+
 /** Returns the most bytes of a frame on the way to a stage with hidden states of `width` values. */
 export const frameBytesMax = (width: number): number =>
   Math.max(headerBytes + canonicalTokens * (4 + width * 4), answerBytesMax)
@@ -198,6 +201,7 @@ class Taking implements EdgeIn, StreamListener {
   attach(taker: EdgeTaker): void {
     this.#taker = taker
     this.#feed = new Frames.FrameFeed(taker.frameBytesMax)
+    this.#stream.unsafeWiden(windowFrames * taker.frameBytesMax)
     this.#stream.unsafeListen(this)
   }
 

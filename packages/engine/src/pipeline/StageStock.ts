@@ -56,6 +56,8 @@ export interface StageStock {
     terms: StageTerms,
     onProgress: (fraction: number) => void
   ) => Effect.Effect<StockedStage, NotInStock, Scope.Scope>
+  /** Returns the SHA-256 that the stage file of these layers has at every peer. */
+  readonly sha256Of: (terms: StageTerms) => Effect.Effect<string, NotInStock>
   /** What the peer says of its models when it registers. */
   readonly offers: Effect.Effect<ReadonlyArray<StageOffer>>
   /** Bytes that nothing of this stock has taken. */
@@ -138,6 +140,10 @@ export const make = (options: StageStockOptions): StageStock => {
       yield* hold(Math.max(0, needed - estimate))
       return { file, config, memoryBytes: Math.max(needed, estimate) }
     }),
+    sha256Of: (terms) =>
+      Effect.flatMap(find(models, terms), ({ file }) =>
+        Effect.mapError(shelf.sha256Of(file, terms), ({ message }) => new NotInStock({ reason: "file", message }))
+      ),
     offers: Effect.forEach(models, (model) =>
       Effect.map(shelf.held(model.file.sha256), (held) => offerOf(model, memoryBytes, held))
     )

@@ -68,6 +68,17 @@ export const write = Effect.fn("StageFile.write")(function* (
   )
 })
 
+/** Returns the SHA-256 that the stage file has once it is written, in lower-case hexadecimal, and writes nothing. */
+export const sha256Of = Effect.fn("StageFile.sha256Of")(function* (source: ByteSource, layout: StageLayout) {
+  const hasher = new Bun.CryptoHasher("sha256")
+  const zeros = new Uint8Array(Math.min(stepBytes, layout.sizeBytes))
+  yield* eachStep(source, layout, "that is to be compared", (bytes, length) => {
+    hasher.update(bytes ?? zeros.subarray(0, length))
+    return Effect.void
+  })
+  return hasher.digest("hex")
+})
+
 // internal
 
 type Attempt = <A>(evaluate: () => Promise<A>) => Effect.Effect<A, StageNotWritten>
@@ -82,13 +93,30 @@ const fill = Effect.fnUntraced(function* (
 ) {
   // What is not written afterwards stays a hole.
   yield* attempt(() => file.truncate(layout.sizeBytes))
+  yield* eachStep(source, layout, path, (bytes, length, at) => {
+    const told = Effect.sync(() => options.onProgress?.(at + length, layout.sizeBytes))
+    return bytes === undefined
+      ? told
+      : Effect.zipRight(
+          attempt(() => writeAll(file, bytes, at)),
+          told
+        )
+  })
+})
+
+/** Goes through the bytes of the stage file in order, a step at a time; a step without bytes is of zeros. */
+const eachStep = Effect.fnUntraced(function* <E>(
+  source: ByteSource,
+  layout: StageLayout,
+  path: string,
+  step: (bytes: Uint8Array | undefined, length: number, at: number) => Effect.Effect<void, E>
+) {
   let at = 0
   for (const piece of layout.pieces) {
     for (let done = 0; done < pieceBytes(piece); done += stepBytes) {
       const length = Math.min(stepBytes, pieceBytes(piece) - done)
       const bytes = yield* read(source, piece, done, length, path)
-      if (bytes !== undefined) yield* attempt(() => writeAll(file, bytes, at + done))
-      options.onProgress?.(at + done + length, layout.sizeBytes)
+      yield* step(bytes, length, at + done)
     }
     at += pieceBytes(piece)
   }

@@ -27,6 +27,8 @@ export interface StageShelf {
     range: StageRange,
     onProgress: (fraction: number) => void
   ) => Effect.Effect<ModelFile.ModelFile, StageUnavailable, Scope.Scope>
+  /** Returns the SHA-256 that the stage file of these layers has wherever it is cut; reads all of them. */
+  readonly sha256Of: (model: ModelFile.ModelFile, range: StageRange) => Effect.Effect<string, StageUnavailable>
   /** Ranges of the model that lie there. */
   readonly held: (sha256: string) => Effect.Effect<ReadonlyArray<StageRange>>
 }
@@ -59,6 +61,10 @@ export const make = (folder: string, options: { readonly unusedMax?: number } = 
           )
         )
       }),
+      sha256Of: (model, range) =>
+        Effect.flatMap(layoutOf(model, range), (layout) =>
+          Effect.mapError(StageFile.sha256Of(sourceOf(model), layout), unavailable)
+        ),
       held: (sha256) =>
         Effect.orElseSucceed(
           Effect.map(
@@ -109,13 +115,16 @@ const isOf = ({ header: { stage } }: ModelFile.ModelFile, model: ModelFile.Model
 const check = (path: string, onProgress: (fraction: number) => void) =>
   ModelFile.open(path, { kind: "stage", onProgress: (hashed, size) => onProgress(hashed / size) })
 
+const layoutOf = (model: ModelFile.ModelFile, range: StageRange) =>
+  Effect.mapError(StageLayout.make(model.header, range, { source: model.sha256 }), unavailable)
+
 const cut = Effect.fnUntraced(function* (
   path: string,
   model: ModelFile.ModelFile,
   range: StageRange,
   onProgress: (fraction: number) => void
 ) {
-  const layout = yield* Effect.mapError(StageLayout.make(model.header, range, { source: model.sha256 }), unavailable)
+  const layout = yield* layoutOf(model, range)
   yield* attempt(() => mkdir(dirname(path), { recursive: true }))
   yield* attempt(() => rm(hashPath(path), { force: true }))
   yield* StageFile.write(sourceOf(model), layout, path, {

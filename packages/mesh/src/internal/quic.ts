@@ -34,11 +34,11 @@ const alpn = "weft/1"
 /** Our own liveness notices a dead side within 2 s; this only cleans up when our loop is gone. In seconds. */
 const idleSecondsMax = 30
 
-/** Holds a full credit window and its records' headers, so that QUIC's window is never what holds a writer back. */
-const streamWindowBytes = 512 * 1024
+/** Holds the widest credit window and its records' headers: QUIC's window is never what holds a writer back. */
+const streamWindowBytes = 9 * 1024 * 1024
 
-/** 32 streams with a full window in flight at once; beyond that they share. */
-const sessionWindowBytes = 16 * 1024 * 1024
+/** Two streams with the widest window in flight at once, or 64 with a plain one; beyond that they share. */
+const sessionWindowBytes = 18 * 1024 * 1024
 
 /** Largest datagram that fits every path's 1200-byte packets; Bun itself reports 1150 here. */
 const datagramFrameBytesMax = 1200
