@@ -86,6 +86,34 @@ it.live(
   deadlineMs
 )
 
+it.live(
+  "split reports what a token takes over stages, and how much of it they compute",
+  () =>
+    Effect.gen(function* () {
+      const { figures, reach } = yield* reportOf(
+        ...["split", "--small", "1", "--stages-max", "2", "--rtt-max", "0", "--tokens", "8", "--answers", "1"]
+      )
+      expect(figures).toMatchObject({ cells: [{ stages: 2, rttMs: 0, computeMs: expect.any(Number) }] })
+      expect(reach.map(({ what }) => what)).toEqual(["protocol cost of a hop on loopback, ms, the dearest"])
+    }),
+  deadlineMs
+)
+
+it.live(
+  "split-failover reports what became of the answers whose stages were killed",
+  () =>
+    Effect.gen(function* () {
+      const { figures, reach } = yield* reportOf("split-failover", ...["--small", "1", "--hot", "1", "--cold", "1"])
+      expect(figures).toMatchObject({ hot: { count: 1, errors: [] }, cold: { count: 1, errors: [] } })
+      expect(reach.slice(2).map(({ value, what }) => [what, value])).toEqual([
+        ["characters lost", 0],
+        ["characters repeated", 0],
+        ["answers not equal to the uninterrupted one", 0]
+      ])
+    }),
+  deadlineMs
+)
+
 it.live("list names every benchmark and its options", () =>
   Effect.gen(function* () {
     const { code, stdout } = yield* bench("list")

@@ -3,7 +3,7 @@ import { Gauge } from "prom-client"
 import type { GroupPhase, SplitState } from "./SplitState.ts"
 
 const groups = new Gauge({
-  name: "weft_split_groups",
+  name: "weft_models_split",
   help: "Models that are split among peers, by how far they are.",
   labelNames: ["state"] as const
 })
