@@ -56,7 +56,7 @@ export interface StageStock {
     terms: StageTerms,
     onProgress: (fraction: number) => void
   ) => Effect.Effect<StockedStage, NotInStock, Scope.Scope>
-  /** Returns the SHA-256 that the stage file of these layers has at every peer. */
+  /** Returns the SHA-256 that the stage file of these layers has at every peer, whoever lends them. */
   readonly sha256Of: (terms: StageTerms) => Effect.Effect<string, NotInStock>
   /** What the peer says of its models when it registers. */
   readonly offers: Effect.Effect<ReadonlyArray<StageOffer>>
@@ -141,7 +141,7 @@ export const make = (options: StageStockOptions): StageStock => {
       return { file, config, memoryBytes: Math.max(needed, estimate) }
     }),
     sha256Of: (terms) =>
-      Effect.flatMap(find(models, terms), ({ file }) =>
+      Effect.flatMap(modelOf(models, terms), ({ file }) =>
         Effect.mapError(shelf.sha256Of(file, terms), ({ message }) => new NotInStock({ reason: "file", message }))
       ),
     offers: Effect.forEach(models, (model) =>
@@ -165,19 +165,26 @@ const heldMax = 64
 /** A stage that was given back a moment ago still holds its memory until its process is gone. */
 const releaseWait = Schedule.spaced("200 millis").pipe(Schedule.upTo("5 seconds"))
 
-const find = (models: ReadonlyArray<LentModel>, terms: StageTerms): Either.Either<LentModel, NotInStock> => {
-  const { from, layers, model, to } = terms
-  const known = models.find(({ description }) => description.sha256 === model.sha256 && description.id === model.id)
-  if (known === undefined)
-    return Either.left(new NotInStock({ reason: "model", message: "this peer has no such model with this SHA-256" }))
-  const wrong = (message: string) => Either.left(new NotInStock({ reason: "range", message }))
-  if (known.rules.layers !== layers) return wrong(`the model has ${known.rules.layers} layers, not ${layers}`)
-  const { only, rules } = known
-  if (only !== undefined && (from < only.from || to > only.to))
-    return wrong(`this peer lends layers ${only.from} to ${only.to} only`)
-  const refusal = refusalOf(rules, terms)
-  return refusal === undefined ? Either.right(known) : wrong(refusal.message)
-}
+const modelOf = (
+  models: ReadonlyArray<LentModel>,
+  { model }: Pick<StageTerms, "model">
+): Either.Either<LentModel, NotInStock> =>
+  Either.fromNullable(
+    models.find(({ description }) => description.sha256 === model.sha256 && description.id === model.id),
+    () => new NotInStock({ reason: "model", message: "this peer has no such model with this SHA-256" })
+  )
+
+const find = (models: ReadonlyArray<LentModel>, terms: StageTerms): Either.Either<LentModel, NotInStock> =>
+  Either.flatMap(modelOf(models, terms), (known) => {
+    const { from, layers, to } = terms
+    const { only, rules } = known
+    const wrong = (message: string) => Either.left(new NotInStock({ reason: "range", message }))
+    if (rules.layers !== layers) return wrong(`the model has ${rules.layers} layers, not ${layers}`)
+    if (only !== undefined && (from < only.from || to > only.to))
+      return wrong(`this peer lends layers ${only.from} to ${only.to} only`)
+    const refusal = refusalOf(rules, terms)
+    return refusal === undefined ? Either.right(known) : wrong(refusal.message)
+  })
 
 const estimateBytes = ({ file }: LentModel, sizeBytes: number, terms: StageTerms): number => {
   const { header } = file
