@@ -71,7 +71,7 @@ export const start = async (options: RingOptions): Promise<Ring> => {
     stop
   }
   const deadlineMs = performance.now() + readyMsMax
-  while ((await splitOf(ring))?.state !== "serving") {
+  while ((await splitOf(ring))?.state !== "serving" || !(await isServed(ring))) {
     if (performance.now() > deadlineMs) throw new Error(`the split does not serve: ${await splitsOf(ring)}`)
     await Bun.sleep(lookMs)
   }
@@ -101,6 +101,13 @@ export const computeMs = async (ring: Ring): Promise<number> => {
 
 const splitsOf = async ({ entry }: Pick<Ring, "entry">): Promise<string> =>
   (await fetch(`${entry.url}/api/splits`)).text()
+
+/** Tells whether the host has registered again with what it serves now. */
+const isServed = async ({ entry }: Pick<Ring, "entry">): Promise<boolean> => {
+  // The page is checked by its own tests.
+  const { data } = (await (await fetch(`${entry.url}/v1/models`)).json()) as { readonly data: ReadonlyArray<unknown> }
+  return data.length > 0
+}
 
 const startPeer = async (
   entry: Mesh.Entry,
