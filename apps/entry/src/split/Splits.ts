@@ -44,6 +44,9 @@ const make = Effect.gen(function* () {
   const { forceSplit, splitActivations } = yield* EntryConfig
   const fibers = yield* FiberMap.make<string>()
   const streams = new Map<string, MeshStream>()
+  // A group's name: 96 bits of this entry's, and a number.
+  const own = hexadecimal(yield* Effect.replicateEffect(Random.nextIntBetween(0, 256), 12))
+  let groups = 0
   let state = SplitState.empty
   const change = (next: SplitState.SplitState): void => {
     state = next
@@ -84,7 +87,7 @@ const make = Effect.gen(function* () {
     )
 
   const look = Effect.gen(function* () {
-    const group = hexadecimal(yield* Effect.replicateEffect(Random.nextIntBetween(0, 256), 16))
+    const group = `${own}${(groups + 1).toString(16).padStart(8, "0")}`
     const models = splitModels(directory.unsafeSnapshot(), links.reaches())
     const before = state
     const [actions, next] = SplitState.look(state, models, { forceSplit, group }, yield* Clock.currentTimeMillis)
@@ -93,6 +96,7 @@ const make = Effect.gen(function* () {
     for (const action of actions) {
       switch (action._tag) {
         case "Form":
+          groups++
           yield* FiberMap.run(fibers, action.group.group, form(action.group))
           break
         case "Offer":
@@ -112,14 +116,14 @@ const encodeSpares = Frames.encode(Spares)
 
 const hexadecimal = (bytes: ReadonlyArray<number>): string => Uint8Array.from(bytes).toHex()
 
-/** Says of each new plan why everybody has the part they have. */
+/** Says of each new plan why everybody has the part they have; `GET /api/splits` shows the last. */
 const explain = (before: SplitState.SplitState, after: SplitState.SplitState) =>
   Effect.forEach(
     after.outlooks,
     ([model, { explanations }]) =>
       explanations === before.outlooks.get(model)?.explanations
         ? Effect.void
-        : Effect.forEach(explanations, (one) => Effect.logInfo(`${model}: peer ${toShort(one.peer)}. ${toText(one)}`)),
+        : Effect.forEach(explanations, (one) => Effect.logDebug(`${model}: peer ${toShort(one.peer)}. ${toText(one)}`)),
     { discard: true }
   )
 
