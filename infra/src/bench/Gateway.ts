@@ -4,7 +4,6 @@
  * server that gives the same bytes, and with one to the least gateway that sends them on over QUIC, some 3 ms apart;
  * keys, limits and accounting are on.
  */
-import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
@@ -38,7 +37,7 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
   name: "gateway",
   about: "time the entry adds to a small request, and requests per second",
   options,
-  minutesMax: (given) => 2 + (2 * given.seconds + given["closed-seconds"] * (given.rounds + 3)) / 30,
+  minutesMax: (given) => 2 + (given.seconds + given["closed-seconds"] * (given.rounds + 3)) / 30,
   run: async (given, tell) => {
     const { program: entry, url } = await Mesh.startEntry({ WEFT_API_KEYS: apiKeys })
     const peer = Programs.start(["run", join(import.meta.dir, "gateway/MockPeer.ts"), url])
@@ -59,10 +58,7 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
     }
     tell(`${openPerSecond} requests a second`)
     const count = given.seconds * openPerSecond
-    const asked = { kind: "open", url, leastUrl, plainUrl, key, perSecond: openPerSecond, count } as const
-    const open = await generator.ask(asked)
-    tell(`${openPerSecond} requests a second, on processors that never sleep`)
-    const awake = await withoutSleep(() => generator.ask(asked))
+    const open = await generator.ask({ kind: "open", url, leastUrl, plainUrl, key, perSecond: openPerSecond, count })
     const processes = { entry: entry.pid, peer: peer.pid, generator: generator.pid }
     const before = processorMsOf(processes)
     const rounds: Array<GatewayReply> = []
@@ -75,7 +71,7 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
       Object.entries(processorMsOf(processes)).map(([name, ms]) => [name, (ms - (before[name] ?? 0)) / requests])
     )
     const plainRound = await generator.ask({ ...closed, url: plainUrl, seconds: given["closed-seconds"] })
-    return report({ open, awake, rounds, plainRound, processorMsPerRequest })
+    return report(open, rounds, plainRound, processorMsPerRequest)
   }
 }
 
@@ -94,51 +90,22 @@ const startLeast = async (response: PlainResponse): Promise<string> => {
   return gateway.ask({ ...response, address })
 }
 
-/**
- * Keeps every processor busy with a program that yields to all others while `measure` runs: what it finds less than
- * without is what it costs to wake a sleeping processor, of a virtual machine above all. None where there is no `chrt`.
- */
-const withoutSleep = async <A>(measure: () => Promise<A>): Promise<A | undefined> => {
-  const chrt = Bun.which("chrt")
-  if (chrt === null) return undefined
-  const spinner = join(import.meta.dir, "solo/Competitor.ts")
-  const spinners = Array.from({ length: availableParallelism() }, () =>
-    Programs.startAsked<never, never>(spinner, [chrt, "--idle", "0"])
-  )
-  const measured = await measure()
-  for (const { stop } of spinners) await stop()
-  return measured
-}
-
-interface Measured {
-  readonly open: GatewayReply
-  readonly awake: GatewayReply | undefined
-  readonly rounds: ReadonlyArray<GatewayReply>
-  readonly plainRound: GatewayReply
-  readonly processorMsPerRequest: Readonly<Record<string, number>>
-}
-
-/** Returns what requests took beyond the plain ones beside them. */
-const addedIn = ({ leastMs, plainMs, throughMs }: GatewayReply) => {
-  const beyond = (times: ReadonlyArray<number>) =>
-    threeOf(times.map((ms, index) => ms - (plainMs[index] ?? Number.NaN)))
-  return { added: beyond(throughMs), least: beyond(leastMs) }
-}
-
-const report = ({
-  awake,
-  open,
-  plainRound,
-  processorMsPerRequest,
-  rounds
-}: Measured): Pick<Report.Report, "figures" | "reach"> => {
-  const { added: quantiles, least } = addedIn(open)
+const report = (
+  open: GatewayReply,
+  rounds: ReadonlyArray<GatewayReply>,
+  plainRound: GatewayReply,
+  processorMsPerRequest: Readonly<Record<string, number>>
+): Pick<Report.Report, "figures" | "reach"> => {
+  const beyondPlain = (times: ReadonlyArray<number>) =>
+    times.map((ms, index) => ms - (open.plainMs[index] ?? Number.NaN))
+  const [added, least] = [beyondPlain(open.throughMs), beyondPlain(open.leastMs)]
   const refused = [open, ...rounds].reduce(
     (sum, { statuses }) =>
       sum + Object.entries(statuses).reduce((sum, [status, count]) => sum + (status === "200" ? 0 : count), 0),
     0
   )
   const perSecond = Figures.median(rounds.map((round) => round.perSecond))
+  const quantiles = threeOf(added)
   return {
     figures: {
       atRequestsPerSecond: openPerSecond,
@@ -147,8 +114,7 @@ const report = ({
       plainMs: quantilesOf(open.plainMs),
       addedMs: quantiles,
       leastMs: quantilesOf(open.leastMs),
-      leastAddedMs: least,
-      ...(awake === undefined ? {} : { withoutSleepMs: addedIn(awake) }),
+      leastAddedMs: threeOf(least),
       differenceOfP99sMs: quantile99(open.throughMs) - quantile99(open.plainMs),
       connections: closedConnections,
       perSecond: rounds.map((round) => round.perSecond),
