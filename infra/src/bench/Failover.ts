@@ -6,6 +6,7 @@
 import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
 import * as Continuity from "./failover/Continuity.ts"
+import * as Silence from "./failover/Silence.ts"
 import * as ChatStream from "./http/ChatStream.ts"
 import * as Mesh from "./Mesh.ts"
 import * as Report from "./Report.ts"
@@ -84,11 +85,7 @@ export const failover: Benchmark.Benchmark<keyof typeof options> = {
 // internal
 
 /** Represents an answer whose peer was killed or told to stop. */
-interface Disturbed extends Continuity.Continuity {
-  /** From the signal to the text that ended the longest silence after it; infinite where no text came any more. */
-  readonly recoveryMs: number
-  /** The longest time without text from the signal on, up to the end. */
-  readonly silenceMs: number
+interface Disturbed extends Continuity.Continuity, Silence.Silence {
   /** From the signal to the end of the stream, good or bad. */
   readonly endMs: number
   readonly errorCode: string | undefined
@@ -156,14 +153,9 @@ const disturbOne = async (disturbance: Disturbance): Promise<Disturbed> => {
 }
 
 const measure = (answer: ChatStream.ChatAnswer, atMs: number, expected: string): Omit<Disturbed, "dataDirectory"> => {
-  const times = [atMs, ...answer.pieces.map((piece) => piece.atMs).filter((ms) => ms > atMs)]
-  const silences = times.slice(1).map((ms, index) => ({ ms: ms - (times[index] ?? ms), endMs: ms }))
-  const longest = silences.reduce((most, one) => (one.ms > most.ms ? one : most), { ms: 0, endMs: atMs })
-  const goesOn = answer.whole && silences.length > 0
   return {
     ...Continuity.compare(ChatStream.textOf(answer), expected),
-    recoveryMs: goesOn ? longest.endMs - atMs : Number.POSITIVE_INFINITY,
-    silenceMs: goesOn ? longest.ms : Number.POSITIVE_INFINITY,
+    ...Silence.after(answer, atMs),
     endMs: answer.endedMs - atMs,
     errorCode: answer.errorCode ?? (answer.whole ? undefined : "cut off")
   }

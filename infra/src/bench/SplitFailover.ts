@@ -7,6 +7,7 @@ import { basename, join } from "node:path"
 import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
 import * as Continuity from "./failover/Continuity.ts"
+import * as Silence from "./failover/Silence.ts"
 import * as ChatStream from "./http/ChatStream.ts"
 import type * as Mesh from "./Mesh.ts"
 import * as MeshOf from "./Mesh.ts"
@@ -92,9 +93,7 @@ export const splitFailover: Benchmark.Benchmark<keyof typeof options> = {
 
 // internal
 
-interface Disturbed extends Continuity.Continuity {
-  /** From the kill to the text that ended the longest silence after it; infinite where the answer did not go on. */
-  readonly recoveryMs: number
+interface Disturbed extends Continuity.Continuity, Silence.Silence {
   readonly errorCode: string | undefined
 }
 
@@ -164,17 +163,11 @@ class Bench {
   }
 }
 
-const measure = (answer: ChatStream.ChatAnswer, atMs: number, expected: string): Disturbed => {
-  const times = [atMs, ...answer.pieces.map((piece) => piece.atMs).filter((ms) => ms > atMs)]
-  const silences = times.slice(1).map((ms, index) => ({ ms: ms - (times[index] ?? ms), endMs: ms }))
-  const longest = silences.reduce((most, one) => (one.ms > most.ms ? one : most), { ms: 0, endMs: atMs })
-  const goesOn = answer.whole && silences.length > 0
-  return {
-    ...Continuity.compare(ChatStream.textOf(answer), expected),
-    recoveryMs: goesOn ? longest.endMs - atMs : Number.POSITIVE_INFINITY,
-    errorCode: answer.errorCode ?? (answer.whole ? undefined : "cut off")
-  }
-}
+const measure = (answer: ChatStream.ChatAnswer, atMs: number, expected: string): Disturbed => ({
+  ...Continuity.compare(ChatStream.textOf(answer), expected),
+  ...Silence.after(answer, atMs),
+  errorCode: answer.errorCode ?? (answer.whole ? undefined : "cut off")
+})
 
 const figuresOf = (disturbed: ReadonlyArray<Disturbed>) => ({
   count: disturbed.length,

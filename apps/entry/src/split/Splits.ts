@@ -44,9 +44,7 @@ const make = Effect.gen(function* () {
   const { forceSplit, splitActivations } = yield* EntryConfig
   const fibers = yield* FiberMap.make<string>()
   const streams = new Map<string, MeshStream>()
-  // A group's name: 96 bits of this entry's, and a number.
-  const own = hexadecimal(yield* Effect.replicateEffect(Random.nextIntBetween(0, 256), 12))
-  let groups = 0
+  const names = yield* groupNames
   let state = SplitState.empty
   const change = (next: SplitState.SplitState): void => {
     state = next
@@ -87,16 +85,15 @@ const make = Effect.gen(function* () {
     )
 
   const look = Effect.gen(function* () {
-    const group = `${own}${(groups + 1).toString(16).padStart(8, "0")}`
     const models = splitModels(directory.unsafeSnapshot(), links.reaches())
     const before = state
-    const [actions, next] = SplitState.look(state, models, { forceSplit, group }, yield* Clock.currentTimeMillis)
+    const options = { forceSplit, group: names.next() }
+    const [actions, next] = SplitState.look(state, models, options, yield* Clock.currentTimeMillis)
     change(next)
     yield* explain(before, next)
     for (const action of actions) {
       switch (action._tag) {
         case "Form":
-          groups++
           yield* FiberMap.run(fibers, action.group.group, form(action.group))
           break
         case "Offer":
@@ -114,7 +111,17 @@ const make = Effect.gen(function* () {
 const encodeForm = Frames.encode(Form)
 const encodeSpares = Frames.encode(Spares)
 
-const hexadecimal = (bytes: ReadonlyArray<number>): string => Uint8Array.from(bytes).toHex()
+/** Names of groups: 96 random bits of this entry, and a number that comes again after 68 years of looks. */
+const groupNames = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 256), 12), (bytes) => {
+  const own = Uint8Array.from(bytes).toHex()
+  let last = 0
+  return {
+    next: (): string => {
+      last = (last + 1) % 2 ** 32
+      return `${own}${last.toString(16).padStart(8, "0")}`
+    }
+  }
+})
 
 /** Says of each new plan why everybody has the part they have; `GET /api/splits` shows the last. */
 const explain = (before: SplitState.SplitState, after: SplitState.SplitState) =>
