@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url"
 import type { AnswerListener, Engine } from "@weft/engine/Engine"
 import type { EngineError } from "@weft/engine/EngineError"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
-import { type GenerateEvent, type GenerateRequest, isLast, type Prompt, type Sampling } from "@weft/engine/Generation"
+import { type GenerateEvent, type GenerateRequest, greedy, isLast, type Prompt } from "@weft/engine/Generation"
 import { Chunk, Effect, Exit, Mailbox, type Scope } from "effect"
 
 const model = (name: string) => fileURLToPath(new URL(`../../packages/engine/models/${name}.gguf`, import.meta.url))
@@ -14,17 +14,7 @@ export const models = { small: model("tiny-small-f16"), nano: model("tiny-nano-f
 /** The token that ends an answer of the bundled models, `<|end|>`. */
 export const endToken = 2
 
-/** Greedy, nothing else. */
-export const greedy: Sampling = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: []
-}
+export { greedy }
 
 /** Returns an engine of the small model under the name `m`. */
 export const makeEngine = (

@@ -55,6 +55,18 @@ export const Sampling = Schema.Struct({
 })
 export type Sampling = typeof Sampling.Type
 
+/** Takes the likeliest token, nothing else. */
+export const greedy: Sampling = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repeatPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  logitBias: []
+}
+
 /**
  * Represents the beginning of an answer that was given elsewhere already: the answer goes on after it as if it had
  * never been interrupted. Its tokens count as completion tokens in the usage, and are in no `Delta`.

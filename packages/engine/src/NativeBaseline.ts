@@ -5,7 +5,7 @@
 import { Schema } from "effect"
 import * as BatchLoop from "./BatchLoop.ts"
 import { EngineConfig } from "./EngineConfig.ts"
-import type { Sampling } from "./Generation.ts"
+import { greedy } from "./Generation.ts"
 import * as Llama from "./internal/llama/Llama.ts"
 
 /** Represents a model that is driven directly; one thing at a time, every call runs to its end. */
@@ -85,17 +85,6 @@ export const open = (options: NativeBaselineOptions): NativeBaseline => {
 
 /** The sequence of single answers; the batch loop's are all free while one runs. */
 const soloSlot = 0
-
-const greedy: Sampling = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: []
-}
 
 /** Returns the row the next token is drawn from: the last of the last decode. */
 const lastRow = (promptTokens: number, drawnTokens: number, rowsMax: number): number =>

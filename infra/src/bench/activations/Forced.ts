@@ -5,6 +5,7 @@
  */
 import { join } from "node:path"
 import { EngineConfig } from "@weft/engine/EngineConfig"
+import { greedy } from "@weft/engine/Generation"
 import * as GgufSource from "@weft/engine/GgufSource"
 import * as ModelFile from "@weft/engine/ModelFile"
 import type { ActivationType } from "@weft/engine/pipeline/Activations"
@@ -148,18 +149,6 @@ const openStages = Effect.fnUntraced(function* (
   return opened
 })
 
-/** The sampling that takes the likeliest token. */
-const likeliest: StageFrame.JobTerms["sampling"] = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: []
-}
-
 /** Reads the text through the stages, the hidden states stored as `type` on each edge. */
 const pass = (
   stages: ReadonlyArray<StageOpening.OpenStage>,
@@ -190,7 +179,7 @@ const pass = (
       while (!loop.idle()) for (const next of loop.turn()) give(index + 1, over(next))
   }
   const contextTokens = tokens.length
-  send({ kind: "open", ...name, terms: { seed: 0, sampling: likeliest, promptTokens, contextTokens } })
+  send({ kind: "open", ...name, terms: { seed: 0, sampling: greedy, promptTokens, contextTokens } })
   let window = 0
   // The first draw is behind the prompt, so the last token is not needed.
   for (let position = 0; position < tokens.length - 1; window++) {

@@ -122,7 +122,9 @@ export class Relay {
     let isSent = false
     try {
       isSent = send() === true
-    } catch {}
+    } catch {
+      // Bun throws on a socket that was closed: the datagram is counted as dropped below.
+    }
     if (!isSent) {
       lane.counts.overflowed++
       return
