@@ -12,6 +12,11 @@ import { HttpLimits, type HttpLimitsShape } from "@weft/entry/http/HttpLimits"
 import { type AnswerListener, Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
 import * as SplitState from "@weft/entry/split/SplitState"
 import { Splits } from "@weft/entry/split/Splits"
+import { Status } from "@weft/entry/status/Status"
+import type { StatusDocument } from "@weft/entry/status/StatusDocument"
+import * as StatusFeed from "@weft/entry/status/StatusFeed"
+import { statusOf } from "@weft/entry/status/StatusModel"
+import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { fromPublicKey } from "@weft/mesh/PeerId"
 import { Context, Deferred, Duration, Effect, Exit, FiberId, Layer, Queue, type Scope } from "effect"
 
@@ -38,6 +43,29 @@ export const description: typeof EntryDescription.Service = {
   protocolVersion: 1,
   version: "0.0.0"
 }
+
+/** What the door says of the mesh where the test does not say: that nobody is there. */
+export const status: StatusDocument = statusOf({
+  nowMs: 1_700_000_005_000,
+  entry: { id: description.peerId, version: description.version, startedAtMs: 1_700_000_000_000 },
+  directory: PeerDirectory.empty,
+  reaches: new Map(),
+  performance: { of: () => undefined, ofModel: () => undefined },
+  tierOf: () => "experimental",
+  milestones: new Map(),
+  share: undefined,
+  history: { fromMs: 1_699_912_800_000, hours: 24, models: [] }
+})
+
+const statusLayer = (told: Effect.Effect<StatusDocument>): Layer.Layer<Status> =>
+  Layer.scoped(
+    Status,
+    Effect.gen(function* () {
+      const both = Effect.map(told, (document) => ({ document, json: JSON.stringify(document) }))
+      const history = (hours: number) => Effect.succeed({ ...status.history, hours })
+      return { told: both, history, feed: yield* StatusFeed.make(both) }
+    })
+  )
 
 /** Represents one answer the script gives: its events can be sent one by one, and its cancellation awaited. */
 export interface Turn {
@@ -66,6 +94,8 @@ export interface DoorOptions {
   readonly answers?: "rule" | "hand"
   /** What is split; nothing where absent. */
   readonly splits?: SplitState.SplitState
+  /** How the mesh stands; `status` where absent. */
+  readonly status?: Effect.Effect<StatusDocument>
 }
 
 /** Usage that the rule reports: one token per word. */
@@ -168,6 +198,7 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
       Layer.provideMerge(store),
       Layer.provide(inference(options.answers ?? "rule", turns)),
       Layer.provide(Layer.succeed(Splits, { unsafeSnapshot: () => options.splits ?? SplitState.empty })),
+      Layer.provide(statusLayer(options.status ?? Effect.succeed(status))),
       Layer.provide(EntryConfig.layer({ httpHost: "127.0.0.1", httpPort: 0, ...options.config })),
       Layer.provide(Layer.succeed(EntryDescription, description)),
       Layer.provide(Layer.succeed(HttpLimits, { ...limits, drain: Duration.zero, ...options.limits })),

@@ -19,8 +19,10 @@ import { HttpAddress } from "./http/HttpAddress.ts"
 import { Links } from "./Links.ts"
 import * as MeshInference from "./MeshInference.ts"
 import * as MeshListener from "./MeshListener.ts"
+import { Performance } from "./performance/Performance.ts"
 import { Slots } from "./Slots.ts"
 import { Splits } from "./split/Splits.ts"
+import { Status } from "./status/Status.ts"
 
 /** Runs the entry until it is interrupted or its directory gives up; `json` prints where it listens as one object. */
 export const run = Effect.fn("entry.serve")(function* (json: boolean) {
@@ -57,8 +59,9 @@ const description = Layer.effect(
 const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
   Layer.provide(MeshInference.layer),
   Layer.provide(Splits.layer),
+  Layer.provide(Status.layer),
   Layer.provide(Slots.layer),
-  Layer.provide(Links.layer),
+  Layer.provide([Links.layer, Performance.layer]),
   Layer.provide(ApiKeyStore.layer),
   Layer.provide(Database.layer),
   Layer.provideMerge(PeerDirectoryActor.layer()),

@@ -19,7 +19,30 @@ const apiKeys = Effect.gen(function* () {
     ) STRICT, WITHOUT ROWID`
 })
 
+/** When a model was first served through the mesh, and what an hour of it measured. */
+const milestones = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  yield* sql`
+    CREATE TABLE milestones (
+      model TEXT NOT NULL,
+      milestone TEXT NOT NULL CHECK (milestone IN ('mesh', 'split')),
+      reached_at_ms INTEGER NOT NULL,
+      PRIMARY KEY (model, milestone)
+    ) STRICT, WITHOUT ROWID`
+  yield* sql`
+    CREATE TABLE measured_hours (
+      hour_ms INTEGER NOT NULL CHECK (hour_ms % 3600000 = 0),
+      model TEXT NOT NULL,
+      mode TEXT NOT NULL CHECK (mode IN ('solo', 'split')),
+      samples INTEGER NOT NULL CHECK (samples >= 1),
+      ttft_ms REAL NOT NULL,
+      tokens_per_second REAL,
+      PRIMARY KEY (hour_ms, model, mode)
+    ) STRICT, WITHOUT ROWID`
+})
+
 /** The steps by `number_name`. */
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
-  "0001_api_keys": apiKeys
+  "0001_api_keys": apiKeys,
+  "0004_milestones": milestones
 }

@@ -143,6 +143,10 @@ const unavailable = (status: 502 | 503 | 504, code: string, message: string, ret
 export const shuttingDown = (): ApiError =>
   unavailable(503, "shutting_down", "The server is restarting. Retry in a few seconds.", retryAfterMsDefault)
 
+/** Returns the 503 of a status stream that has as many watchers as it may. */
+export const tooManyWatchers = (): ApiError =>
+  unavailable(503, "too_many_watchers", "As many watch as may. GET /api/status tells the same once.", 5_000)
+
 /** Returns the 504 of an answer that took longer than the server waits for any. */
 export const answerTimeout = (): ApiError =>
   unavailable(504, "answer_timeout", "The answer took too long and was cancelled. Ask for fewer tokens.")

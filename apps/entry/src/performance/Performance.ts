@@ -10,8 +10,8 @@ export class Performance extends Context.Tag("@weft/entry/Performance")<
     readonly record: (served: State.Served, sample: AnswerSample) => void
     /** Returns the last hour of one peer, model and mode; undefined where nothing was measured. */
     readonly of: (served: State.Served) => State.Figures | undefined
-    /** Returns the last hour of all peers that served a model in this mode. */
-    readonly ofModel: (model: string, mode: State.Mode) => State.Figures | undefined
+    /** Returns the last hour of all peers that served a model in this mode, or of it what is not older than `fromMs`. */
+    readonly ofModel: (model: string, mode: State.Mode, fromMs?: number) => State.Figures | undefined
   }
 >() {
   static readonly layer: Layer.Layer<Performance> = Layer.scoped(
@@ -39,6 +39,7 @@ const make = Effect.gen(function* () {
     },
     of: ({ mode, model, peer }) =>
       State.figuresOf(state, (one) => one.peer === peer && one.model === model && one.mode === mode, now()),
-    ofModel: (model, mode) => State.figuresOf(state, (one) => one.model === model && one.mode === mode, now())
+    ofModel: (model, mode, fromMs) =>
+      State.figuresOf(state, (one) => one.model === model && one.mode === mode, now(), fromMs)
   })
 })

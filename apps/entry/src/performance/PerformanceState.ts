@@ -75,18 +75,22 @@ export const expire = (state: PerformanceState, nowMs: number): PerformanceState
   series: new Map([...state.series].filter(([, { minutes }]) => minutes.some(({ minute }) => isWithin(minute, nowMs))))
 })
 
-/** Returns the last hour of those that `matches`, all together; undefined where nothing was measured. */
+/**
+ * Returns the last hour of those that `matches`, all together, or of it the minutes from `fromMs` on; undefined where
+ * nothing was measured.
+ */
 export const figuresOf = (
   state: PerformanceState,
   matches: (served: Served) => boolean,
-  nowMs: number
+  nowMs: number,
+  fromMs = 0
 ): Figures | undefined => {
   let ttftMs = Sketch.empty
   let rates = Sketch.empty
   for (const { minutes, served } of state.series.values()) {
     if (!matches(served)) continue
     for (const { minute, tokensPerSecond, ttftMs: some } of minutes) {
-      if (!isWithin(minute, nowMs)) continue
+      if (!isWithin(minute, nowMs) || minute * minuteMs < fromMs) continue
       ttftMs = Sketch.merge(ttftMs, some)
       rates = Sketch.merge(rates, tokensPerSecond)
     }
