@@ -51,10 +51,11 @@ export const statusOf = (inputs: StatusInputs): StatusDocument => {
   const { directory, entry, nowMs, share } = inputs
   const holders = holdersOf(directory)
   const shown = [...directory.models]
-    .map(([id, known]) => ({ known, held: heldOf(holders.get(id) ?? []) }))
+    .map(([id, known]) => ({ known, held: heldOf(holders.get(id) ?? []), tier: tierOrder[inputs.tierOf(id)] }))
     .toSorted(
       (one, other) =>
         Number(one.held.mode === null) - Number(other.held.mode === null) ||
+        one.tier - other.tier ||
         one.known.description.id.localeCompare(other.known.description.id)
     )
     .slice(0, modelsShownMax)
@@ -82,6 +83,9 @@ export const efficiencyOf = (through: Through | null, native: Native | null): Ef
 }
 
 // internal
+
+/** The strictest first. */
+const tierOrder = { "daily-driver": 0, capacity: 1, experimental: 2 } as const
 
 /** A peer that holds a model's file, and what it says of it. */
 interface Holder {

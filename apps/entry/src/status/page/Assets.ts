@@ -48,8 +48,9 @@ export const make: Effect.Effect<Assets, AssetsBroken> = Effect.gen(function* ()
   const files = new Map(
     yield* Effect.forEach(built.outputs, (output) =>
       Effect.map(
-        Effect.promise(() => output.bytes()),
-        (bytes) => {
+        Effect.promise(() => output.arrayBuffer()),
+        (buffer) => {
+          const bytes = new Uint8Array(buffer)
           const name = output.path.replace(/^.*\//, "")
           const contentType = contentTypes[name.replace(/^.*\./, "")] ?? "application/octet-stream"
           return [name, { contentType, bytes, gzipped: Bun.gzipSync(bytes, { level: 9 }) }] as const

@@ -16,6 +16,14 @@ export const Unmeasured = ({ children = "not measured" }: { readonly children?: 
   <span class="unmeasured">{children}</span>
 )
 
+/** Shows the same where the words stand beside it already. */
+export const Missing = () => (
+  <span class="unmeasured">
+    <span aria-hidden="true">–</span>
+    <span class="hidden">not measured</span>
+  </span>
+)
+
 /** Shows when something was, in the reader's zone; the exact time is its title. */
 export const Moment = ({ ms, zone }: { readonly ms: number; readonly zone: Zone }) => (
   <time dateTime={exactly(ms)} title={exactly(ms)}>

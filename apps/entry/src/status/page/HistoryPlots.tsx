@@ -21,6 +21,9 @@ export const HistoryPlots = ({ history, only, zone }: HistoryPlotsProps) => {
       values: values(model),
       ...(looks[index % looks.length] ?? looks[0])
     }))
+  if (models.length === 0) {
+    return <p class="nothing">Nothing was asked in this time. The first answer through the mesh begins the curves.</p>
+  }
   const chart = { fromMs: history.fromMs, zone }
   return (
     <div class="plots">
@@ -30,6 +33,7 @@ export const HistoryPlots = ({ history, only, zone }: HistoryPlotsProps) => {
         label="Requests per hour, by who served them"
         series={served(history, models)}
         format={count}
+        formatAxis={count}
       />
       <Plot
         {...chart}
@@ -37,6 +41,7 @@ export const HistoryPlots = ({ history, only, zone }: HistoryPlotsProps) => {
         label="Tokens per second, median"
         series={lines((one) => one.tokensPerSecond)}
         format={threeDigits}
+        formatAxis={String}
       />
       <Plot
         {...chart}
@@ -44,6 +49,7 @@ export const HistoryPlots = ({ history, only, zone }: HistoryPlotsProps) => {
         label="Time to first text, median"
         series={lines((one) => one.ttftMs)}
         format={inTime}
+        formatAxis={onAxis}
       />
     </div>
   )
@@ -84,3 +90,6 @@ const inTime = (ms: number): string => {
   const { unit, value } = duration(ms)
   return `${value} ${unit}`
 }
+
+/** Milliseconds as an axis names its round steps. */
+const onAxis = (ms: number): string => (ms === 0 ? "0" : ms < 1_000 ? `${ms} ms` : `${ms / 1_000} s`)

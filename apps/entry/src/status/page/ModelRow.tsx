@@ -1,6 +1,6 @@
 /** One model: a line of figures that opens its peers, its stages, what is known of its file, and its history. */
 import type { History, ModelStatus } from "../StatusDocument.ts"
-import { Figure, Grade, Moment, Unmeasured } from "./Figure.tsx"
+import { Figure, Grade, Missing, Moment, Unmeasured } from "./Figure.tsx"
 import { bytes, count, duration, none, threeDigits, type Zone } from "./Format.ts"
 import { HistoryPlots } from "./HistoryPlots.tsx"
 import { PeerTable } from "./PeerTable.tsx"
@@ -51,14 +51,14 @@ export const ModelRow = ({ history, model, zone }: ModelRowProps) => {
         </Cell>
         <Cell label="Through mesh">
           {model.through?.tokensPerSecond == null ? (
-            <Unmeasured />
+            <Missing />
           ) : (
             <Figure value={threeDigits(model.through.tokensPerSecond.p50)} unit="tok/s" />
           )}
         </Cell>
         <Cell label="Native">
           {model.native === null ? (
-            <Unmeasured />
+            <Missing />
           ) : (
             <Figure value={threeDigits(model.native.tokensPerSecond)} unit="tok/s" />
           )}
@@ -67,7 +67,7 @@ export const ModelRow = ({ history, model, zone }: ModelRowProps) => {
           <Grade {...model.efficiency} />
         </Cell>
         <Cell label="First text">
-          {model.through === null ? <Unmeasured /> : <Figure {...duration(model.through.ttftMs.p50)} />}
+          {model.through === null ? <Missing /> : <Figure {...duration(model.through.ttftMs.p50)} />}
         </Cell>
         <Cell label="24 hours">
           <Sparkline values={hours} />
@@ -143,7 +143,7 @@ const ModelFacts = ({ model, zone }: { readonly model: ModelStatus; readonly zon
           </span>
         </>
       ),
-    "Native runs": native === null ? <Unmeasured /> : <Figure value={count(native.runs)} unit="of 3" />,
+    "Native runs": native === null ? <Missing /> : <Figure value={count(native.runs)} unit="of 3" />,
     Audit: <Unmeasured>unaudited</Unmeasured>,
     "First served": firstServedAt.meshMs === null ? none : <Moment ms={firstServedAt.meshMs} zone={zone} />,
     "First split": firstServedAt.splitMs === null ? none : <Moment ms={firstServedAt.splitMs} zone={zone} />

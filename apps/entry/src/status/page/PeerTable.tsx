@@ -1,6 +1,6 @@
 /** The peers of one model, each with its own figures. */
 import type { ServingPeer } from "../StatusDocument.ts"
-import { Figure, Grade, Unmeasured } from "./Figure.tsx"
+import { Figure, Grade, Missing } from "./Figure.tsx"
 import { duration, shortId, threeDigits } from "./Format.ts"
 
 /** Shows the peers as a table, which is a list of cards where there is little room. */
@@ -53,18 +53,18 @@ const PeerRow = ({ active, efficiency, id, name, native, queued, rttMs, slots, s
     </td>
     <td data-label="Through mesh">
       {through?.tokensPerSecond == null ? (
-        <Unmeasured />
+        <Missing />
       ) : (
         <Figure value={threeDigits(through.tokensPerSecond.p50)} unit="tok/s" />
       )}
     </td>
     <td data-label="Native">
-      {native === null ? <Unmeasured /> : <Figure value={threeDigits(native.tokensPerSecond)} unit="tok/s" />}
+      {native === null ? <Missing /> : <Figure value={threeDigits(native.tokensPerSecond)} unit="tok/s" />}
     </td>
     <td data-label="Efficiency">
       <Grade {...efficiency} />
     </td>
-    <td data-label="First text">{through === null ? <Unmeasured /> : <Figure {...duration(through.ttftMs.p50)} />}</td>
-    <td data-label="Round trip">{rttMs === null ? <Unmeasured /> : <Figure {...duration(rttMs)} />}</td>
+    <td data-label="First text">{through === null ? <Missing /> : <Figure {...duration(through.ttftMs.p50)} />}</td>
+    <td data-label="Round trip">{rttMs === null ? <Missing /> : <Figure {...duration(rttMs)} />}</td>
   </tr>
 )

@@ -25,7 +25,9 @@ export interface PlotProps {
   /** Bars stand on each other, in the order of the series. */
   readonly kind: "lines" | "bars"
   readonly fromMs: number
+  /** A value as the legend has it; the axis has its round ones. */
   readonly format: (value: number) => string
+  readonly formatAxis: (value: number) => string
   readonly zone: Zone
 }
 
@@ -42,8 +44,8 @@ export const Plot = (props: PlotProps) => {
   return (
     <figure class="plot">
       <figcaption>{props.label}</figcaption>
-      <div class="plot-place" ref={place} role="img" aria-label={describe(props, isEmpty)}>
-        {isEmpty && <span class="unmeasured">nothing measured in this time</span>}
+      <div class={`plot-place ${props.kind}`} ref={place} role="img" aria-label={describe(props, isEmpty)}>
+        {isEmpty && <span class="unmeasured">none in this time</span>}
       </div>
     </figure>
   )
@@ -105,7 +107,7 @@ const dataOf = ({ fromMs, kind, series }: PlotProps): uPlot.AlignedData => {
 const optionsOf = (make: typeof uPlot, element: HTMLElement, width: number, props: PlotProps): uPlot.Options => {
   const tokens = getComputedStyle(element)
   const colour = (name: string): string => tokens.getPropertyValue(`--${name}`).trim()
-  const { format, kind, series, zone } = props
+  const { format, formatAxis, kind, series, zone } = props
   const drawn = kind === "bars" ? series.toReversed() : series
   const axis = {
     stroke: colour("soft"),
@@ -120,8 +122,13 @@ const optionsOf = (make: typeof uPlot, element: HTMLElement, width: number, prop
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: { y: { range: (_, __, most) => [0, most === 0 ? 1 : most * 1.1] } },
     axes: [
-      { ...axis, grid: { show: false } },
-      { ...axis, size: 52, values: (_, splits) => splits.map((value) => format(value)) }
+      {
+        ...axis,
+        size: 28,
+        grid: { show: false },
+        values: (_, splits) => splits.map((at) => hourName(at, splits, zone))
+      },
+      { ...axis, size: 44, space: 36, values: (_, splits) => splits.map((value) => formatAxis(value)) }
     ],
     series: [
       { label: "Hour" },
@@ -132,16 +139,36 @@ const optionsOf = (make: typeof uPlot, element: HTMLElement, width: number, prop
           width: 1.5,
           value: (_, __, ___, hour) => {
             const value = hour === null ? null : values[hour]
-            return value == null ? "–" : format(value)
+            return value == null ? "" : format(value)
           },
           ...(kind === "bars"
-            ? { fill: colour(tone), width: 0, paths: barsOf(make) }
-            : { spanGaps: false, ...(isDashed ? { dash: [5, 4] } : {}) })
+            ? { fill: colour(tone), width: 0, paths: barsOf(make), points: { show: false } }
+            : {
+                spanGaps: false,
+                points: { show: true, size: 5, fill: colour(tone), filter: () => isolated(values) },
+                ...(isDashed ? { dash: [5, 4] } : {})
+              })
         })
       )
     ]
   }
 }
+
+/** Days where the chart is long, hours of the day where it is short. */
+const hourName = (seconds: number, splits: ReadonlyArray<number>, zone: Zone): string => {
+  const isLong = (splits[1] ?? seconds) - (splits[0] ?? seconds) >= 86_400
+  return new Date(seconds * 1000).toLocaleString("en-GB", {
+    ...(isLong ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" }),
+    ...(zone === "utc" ? { timeZone: "UTC" } : {})
+  })
+}
+
+/** Hours that no line reaches, as neither neighbour was measured. */
+const isolated = (values: PlotSeries["values"]): Array<number> =>
+  values.flatMap((value, hour) => {
+    const isAlone = value !== null && values[hour - 1] == null && values[hour + 1] == null
+    return isAlone ? [hour] : []
+  })
 
 /** Bars take most of their hour, and are never wider than a finger. */
 const barsOf = (make: typeof uPlot): uPlot.Series.PathBuilder => {

@@ -62,27 +62,10 @@ export const StatusView = (props: StatusViewProps) => {
             name="Round trip"
             value={document.links.rttMs === null ? undefined : duration(document.links.rttMs.p50)}
           />
-          <Card name="Memory lent" value={bytes(peers.memoryBytes)} />
+          <Card name="Memory lent" value={peers.memoryBytes === 0 ? undefined : bytes(peers.memoryBytes)} />
         </dl>
         {peers.total === 0 && <EmptyMesh origin={props.origin} {...(props.copy && { copy: props.copy })} />}
-        <section aria-labelledby="models">
-          <div class="section-head">
-            <h2 id="models">Models</h2>
-          </div>
-          {models.length === 0 ? (
-            <p class="soft">{peers.total === 0 ? "None yet." : "The peers that are here serve no model yet."}</p>
-          ) : (
-            <div class="models">
-              <ModelHeadings />
-              {models.map((model) => (
-                <ModelRow key={model.id} model={model} history={document.history} zone={zone} />
-              ))}
-            </div>
-          )}
-          {document.modelCount > models.length && (
-            <p class="soft">and {count(document.modelCount - models.length)} more that are not served now</p>
-          )}
-        </section>
+        {(models.length > 0 || peers.total > 0) && <Models document={document} zone={zone} />}
         <HistorySection day={document.history} zone={zone} />
       </main>
       <footer>
@@ -108,11 +91,30 @@ const headline = ({ models, peers }: StatusDocument): string => {
 const shareSentence = ({ fallback, mesh, meshSharePct }: StatusDocument["share"]["day"]): string => {
   if (meshSharePct === null) return "No answers in the last 24 hours."
   if (fallback === 0) return `All ${count(mesh)} answers of the last 24 hours came from the mesh.`
-  return `${count(mesh)} of ${count(mesh + fallback)} answers of the last 24 hours came from the mesh, the rest from the fallback.`
+  return `${count(mesh)} of ${count(mesh + fallback)} answers of the last 24 hours came from the mesh.`
 }
 
 const shareOf = ({ meshSharePct }: StatusDocument["share"]["day"]): Measure | undefined =>
   meshSharePct === null ? undefined : percent(meshSharePct / 100)
+
+const Models = ({ document: { history, modelCount, models }, zone }: Pick<StatusViewProps, "document" | "zone">) => (
+  <section aria-labelledby="models">
+    <div class="section-head">
+      <h2 id="models">Models</h2>
+    </div>
+    {models.length === 0 ? (
+      <p class="nothing">The peers that are here serve no model yet. Those that load one appear when it is ready.</p>
+    ) : (
+      <div class="models">
+        <ModelHeadings />
+        {models.map((model) => (
+          <ModelRow key={model.id} model={model} history={history} zone={zone} />
+        ))}
+      </div>
+    )}
+    {modelCount > models.length && <p class="soft">and {count(modelCount - models.length)} more</p>}
+  </section>
+)
 
 const Card = ({ name, value }: { readonly name: string; readonly value: Measure | undefined }) => (
   <div>
@@ -135,7 +137,7 @@ const LiveMark = ({
       </>
     ) : (
       <>
-        {link} <span class="age">{span(ageSeconds)}</span>
+        {link} <span class="age">{ageSeconds < 2 ? "now" : `${span(ageSeconds)} ago`}</span>
       </>
     )}
   </span>
