@@ -6,10 +6,17 @@ import { ApiKeyStore } from "@weft/entry/ApiKeyStore"
 import * as Database from "@weft/entry/Database"
 import { EntryConfig, type EntryConfigShape } from "@weft/entry/EntryConfig"
 import { EntryDescription } from "@weft/entry/EntryDescription"
+import { Fallback } from "@weft/entry/fallback/Fallback"
+import { FallbackLimits, type FallbackLimitsShape } from "@weft/entry/fallback/FallbackLimits"
 import * as Http from "@weft/entry/Http"
 import { HttpAddress } from "@weft/entry/http/HttpAddress"
 import { HttpLimits, type HttpLimitsShape } from "@weft/entry/http/HttpLimits"
 import { type AnswerListener, Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
+import { Share } from "@weft/entry/share/Share"
+import * as Gate from "@weft/entry/sla/Gate"
+import { Sla } from "@weft/entry/sla/Sla"
+import { tierOf } from "@weft/entry/sla/Tier"
+import * as VerdictHeaders from "@weft/entry/sla/VerdictHeaders"
 import * as SplitState from "@weft/entry/split/SplitState"
 import { Splits } from "@weft/entry/split/Splits"
 import { Status } from "@weft/entry/status/Status"
@@ -44,6 +51,8 @@ export const description: typeof EntryDescription.Service = {
   version: "0.0.0"
 }
 
+const nothing = { requests: 0, mesh: 0, fallback: 0, refused: 0, mesh_share_pct: null }
+
 /** What the door says of the mesh where the test does not say: that nobody is there. */
 export const status: StatusDocument = statusOf({
   nowMs: 1_700_000_005_000,
@@ -53,7 +62,7 @@ export const status: StatusDocument = statusOf({
   performance: { of: () => undefined, ofModel: () => undefined },
   tierOf: () => "experimental",
   milestones: new Map(),
-  share: undefined,
+  share: { day: nothing, week: nothing },
   history: { fromMs: 1_699_912_800_000, hours: 24, models: [] }
 })
 
@@ -84,6 +93,7 @@ export interface Door {
   /** Takes the next answer that was asked for, when answers are by hand. */
   readonly turn: Effect.Effect<Turn>
   readonly keys: Context.Tag.Service<ApiKeyStore>
+  readonly share: Context.Tag.Service<Share>
 }
 
 /** Represents how a door is set up. */
@@ -92,6 +102,9 @@ export interface DoorOptions {
   readonly limits?: Partial<HttpLimitsShape>
   /** `rule`: the model repeats what it was told; `hand`: the test sends the events. */
   readonly answers?: "rule" | "hand"
+  /** What peers showed, by model; where absent, one peer of each that is served, not measured. */
+  readonly measured?: (model: string) => ReadonlyArray<Gate.Measured | undefined>
+  readonly fallbackLimits?: Partial<FallbackLimitsShape>
   /** What is split; nothing where absent. */
   readonly splits?: SplitState.SplitState
   /** How the mesh stands; `status` where absent. */
@@ -156,7 +169,7 @@ const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {
   const send: Turn["send"] = (...events) =>
     Effect.sync(() => {
       if (isOver) return
-      if (!hasBegun) listener.begun("did:key:z6MkTest")
+      if (!hasBegun) listener.begun("did:key:z6MkTest", "mesh:solo")
       hasBegun = true
       listener.events(events)
       const last = events.at(-1)?._tag
@@ -184,6 +197,21 @@ const inference = (answers: "rule" | "hand", turns: Queue.Queue<Turn>): Layer.La
     }
   })
 
+/** The gate over figures that the test gives. */
+const sla = (measured: NonNullable<DoorOptions["measured"]>) =>
+  Layer.effect(
+    Sla,
+    Effect.map(EntryConfig, ({ tiers }) => {
+      const judge = (model: string, figures: ReadonlyArray<Gate.Measured | undefined>) => {
+        const verdict = Gate.verdict(tierOf(tiers, model), figures)
+        return { ...verdict, headers: VerdictHeaders.ofVerdict(verdict) }
+      }
+      return { verdict: (model: string) => judge(model, measured(model)), withoutPeer: (model) => judge(model, []) }
+    })
+  )
+
+const unmeasured = (model: string) => (refusalOf(model)?.reason === "ModelNotFound" ? [] : [undefined])
+
 /** Opens a door for the time of the scope. */
 export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Scope.Scope> =>
   Effect.gen(function* () {
@@ -193,9 +221,12 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
       Database.layer,
       EntryConfig.layer({ databasePath: options.config?.databasePath ?? `${yield* folder}/entry.sqlite` })
     )
-    const store = Layer.provide(ApiKeyStore.layer, database)
+    const store = Layer.provide(Layer.merge(ApiKeyStore.layer, Share.layer), database)
+    const fallbackLimits = Context.get(Context.empty(), FallbackLimits)
     const context = yield* Http.layer.pipe(
       Layer.provideMerge(store),
+      Layer.provide([sla(options.measured ?? unmeasured), Fallback.layer]),
+      Layer.provide(Layer.succeed(FallbackLimits, { ...fallbackLimits, ...options.fallbackLimits })),
       Layer.provide(inference(options.answers ?? "rule", turns)),
       Layer.provide(Layer.succeed(Splits, { unsafeSnapshot: () => options.splits ?? SplitState.empty })),
       Layer.provide(statusLayer(options.status ?? Effect.succeed(status))),
@@ -206,7 +237,13 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
       Layer.build
     )
     const { port, url } = Context.get(context, HttpAddress)
-    return { url, port, turn: Queue.take(turns), keys: Context.get(context, ApiKeyStore) }
+    return {
+      url,
+      port,
+      turn: Queue.take(turns),
+      keys: Context.get(context, ApiKeyStore),
+      share: Context.get(context, Share)
+    }
   })
 
 /** A folder that is gone with the scope. */

@@ -14,6 +14,7 @@ import { ApiKeyStore } from "./ApiKeyStore.ts"
 import * as Database from "./Database.ts"
 import { EntryConfig } from "./EntryConfig.ts"
 import { EntryDescription } from "./EntryDescription.ts"
+import { Fallback } from "./fallback/Fallback.ts"
 import * as Http from "./Http.ts"
 import { HttpAddress } from "./http/HttpAddress.ts"
 import { Links } from "./Links.ts"
@@ -21,6 +22,8 @@ import * as MeshInference from "./MeshInference.ts"
 import * as MeshListener from "./MeshListener.ts"
 import { Performance } from "./performance/Performance.ts"
 import { Slots } from "./Slots.ts"
+import { Share } from "./share/Share.ts"
+import { Sla } from "./sla/Sla.ts"
 import { Splits } from "./split/Splits.ts"
 import { Status } from "./status/Status.ts"
 
@@ -61,8 +64,10 @@ const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
   Layer.provide(Splits.layer),
   Layer.provide(Status.layer),
   Layer.provide(Slots.layer),
-  Layer.provide([Links.layer, Performance.layer]),
-  Layer.provide(ApiKeyStore.layer),
+  Layer.provide(Links.layer),
+  Layer.provide([Sla.layer, Fallback.layer]),
+  Layer.provide(Performance.layer),
+  Layer.provide([ApiKeyStore.layer, Share.layer]),
   Layer.provide(Database.layer),
   Layer.provideMerge(PeerDirectoryActor.layer()),
   Layer.provideMerge(description),

@@ -1,6 +1,8 @@
 /** The entry's configuration: every `WEFT_…` name it reads, its default, and what may be written there. */
 import { Config, ConfigError, Context, Effect, Either, Layer, Option, Redacted } from "effect"
 import { type ApiKey, parseList } from "./ApiKeys.ts"
+import * as FallbackConfig from "./fallback/FallbackConfig.ts"
+import * as Tier from "./sla/Tier.ts"
 import * as SplitActivations from "./split/SplitActivations.ts"
 
 /** Represents the configuration of one entry. */
@@ -27,6 +29,12 @@ export interface EntryConfigShape {
   readonly forceSplit: boolean
   /** How stages hand hidden states on; those of architectures that are not there are exact. */
   readonly splitActivations: SplitActivations.SplitActivations
+  /** What models are expected to be good for. */
+  readonly tiers: Tier.Tiers
+  /** Who answers where the mesh is too slow; none: the mesh alone. */
+  readonly fallback: Option.Option<FallbackConfig.FallbackConfig>
+  /** Whether every request comes through a proxy that adds to `X-Forwarded-For` who asked. */
+  readonly trustedProxy: boolean
 }
 
 /** Gives the configuration of the entry. */
@@ -46,7 +54,10 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     // An answer that killed three peers is likely to kill a fourth.
     maxFailovers: 2,
     forceSplit: false,
-    splitActivations: new Map()
+    splitActivations: new Map(),
+    tiers: Tier.tiersDefault,
+    fallback: Option.none(),
+    trustedProxy: false
   }
 
   /** Makes a layer of the defaults and `partial`. */
@@ -143,6 +154,15 @@ const fields = Config.all({
     Config.withDescription(
       "architecture:type, separated by commas: stages hand hidden states on as f32 (exact, by default), f16 or q8."
     )
+  ),
+  tiers: Config.nonEmptyString("TIERS").pipe(
+    Config.option,
+    Config.withDescription("tier=pattern|pattern, separated by commas: what models are good for; unset: by their size.")
+  ),
+  fallback: FallbackConfig.config,
+  trustedProxy: Config.boolean("TRUSTED_PROXY").pipe(
+    Config.withDefault(defaults.trustedProxy),
+    Config.withDescription("1: a proxy in front says in X-Forwarded-For who asked; without one anybody could.")
   )
 }).pipe(Config.nested("WEFT"))
 
@@ -150,7 +170,7 @@ const invalid = (name: string, reason: string): ConfigError.ConfigError =>
   ConfigError.InvalidData(["WEFT", name], reason)
 
 const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.gen(function* () {
-  const { databaseUrl, apiKeys, splitActivations, ...rest } = yield* fields
+  const { databaseUrl, apiKeys, splitActivations, tiers, ...rest } = yield* fields
   const databasePath = Option.match(databaseUrl, {
     onNone: () => Either.right(`${rest.dataDir}/entry.sqlite`),
     onSome: databasePathOf
@@ -160,6 +180,10 @@ const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.
     splitActivations: yield* Either.mapLeft(SplitActivations.parseList(splitActivations), ({ message }) =>
       invalid("SPLIT_ACTIVATIONS", message)
     ),
+    tiers: yield* Option.match(tiers, {
+      onNone: () => Either.right(defaults.tiers),
+      onSome: (text) => Either.mapLeft(Tier.parseList(text), ({ message }) => invalid("TIERS", message))
+    }),
     databasePath: yield* Either.mapLeft(databasePath, (reason) => invalid("DATABASE_URL", reason)),
     apiKeys: yield* Either.mapLeft(
       parseList(Option.match(apiKeys, { onNone: () => "", onSome: Redacted.value })),

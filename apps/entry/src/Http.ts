@@ -9,11 +9,13 @@ import { Admission, type OpenDoorError } from "./Admission.ts"
 import type { ApiKeyStore, ApiKeyStoreError } from "./ApiKeyStore.ts"
 import { EntryConfig } from "./EntryConfig.ts"
 import type { EntryDescription } from "./EntryDescription.ts"
+import type { Fallback } from "./fallback/Fallback.ts"
 import * as AnswerDoor from "./http/AnswerDoor.ts"
 import * as Answering from "./http/Answering.ts"
 import * as ChatCompletions from "./http/ChatCompletions.ts"
 import * as Completions from "./http/Completions.ts"
 import * as CurrentRequest from "./http/CurrentRequest.ts"
+import * as DefaultModel from "./http/DefaultModel.ts"
 import * as Health from "./http/Health.ts"
 import { HttpAddress } from "./http/HttpAddress.ts"
 import * as Metrics from "./http/Metrics.ts"
@@ -25,6 +27,8 @@ import * as SplitList from "./http/SplitList.ts"
 import * as WellKnown from "./http/WellKnown.ts"
 import type { Inference } from "./Inference.ts"
 import { internalError, toResponse, unknownUrl } from "./OpenAiError.ts"
+import type { Share } from "./share/Share.ts"
+import type { Sla } from "./sla/Sla.ts"
 import type { Splits } from "./split/Splits.ts"
 import { Status } from "./status/Status.ts"
 import * as StatusRoutes from "./status/StatusRoutes.ts"
@@ -35,6 +39,7 @@ const makeRoutes = Effect.map(StatusRoutes.make, (status) =>
   HttpRouter.concatAll(
     ...answering.map(({ path }) => Resource.makePosted(path)),
     Models.routes,
+    DefaultModel.routes,
     Health.routes,
     Metrics.routes,
     SplitList.routes,
@@ -72,7 +77,7 @@ const makeApp = Effect.map(Effect.map(makeRoutes, answered), (answer) =>
 export const layer: Layer.Layer<
   HttpAddress,
   OpenDoorError | ApiKeyStoreError,
-  ApiKeyStore | EntryConfig | EntryDescription | Inference | Splits | Status
+  ApiKeyStore | EntryConfig | EntryDescription | Fallback | Inference | Share | Sla | Splits | Status
 > = Layer.scoped(
   HttpAddress,
   Effect.suspend(() => make)
@@ -87,11 +92,11 @@ export const layer: Layer.Layer<
 const make: Effect.Effect<
   typeof HttpAddress.Service,
   never,
-  Admission | EntryConfig | EntryDescription | Inference | Splits | Status | Scope.Scope
+  Admission | EntryConfig | EntryDescription | Fallback | Inference | Share | Sla | Splits | Status | Scope.Scope
 > = Effect.gen(function* () {
   const { httpHost, httpPort } = yield* EntryConfig
   const door = yield* AnswerDoor.make
-  const runtime = yield* Effect.runtime<Admission | EntryDescription | Inference | Splits | Status>()
+  const runtime = yield* Effect.runtime<Admission | EntryDescription | Inference | Sla | Splits | Status>()
   const route = HttpApp.toWebHandlerRuntime(runtime)(yield* makeApp)
   const { feed } = yield* Status
   const addresses = new Map<string, Answering.AnswerAddress>(answering.map((address) => [address.path, address]))
@@ -103,11 +108,13 @@ const make: Effect.Effect<
         idleTimeout: Duration.toSeconds(door.limits.idle),
         // The door keeps its own bound: Bun's refusal has neither body nor request id.
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-        fetch: (request) => {
+        fetch: (request, server) => {
           if (request.method !== "POST") return route(request)
           const path = pathOf(request.url)
           const address = addresses.get(path) ?? addresses.get(canonical(path))
-          return address === undefined ? route(request) : Answering.answer(door, address, request)
+          return address === undefined
+            ? route(request)
+            : Answering.answer(door, address, request, () => server.requestIP(request)?.address)
         }
       })
     ),

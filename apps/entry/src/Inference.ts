@@ -13,13 +13,16 @@ export interface ServedModel {
   readonly stages: () => ModelDescription["stages"]
 }
 
+/** Who answers: one peer with the whole model, several with a part each, or a provider outside of the mesh. */
+export type Route = "mesh:solo" | "mesh:split" | "fallback"
+
 /**
  * Is told what becomes of one request, in order and at once; nothing is told after a cancel. Its functions are called
  * as its methods, and throw nothing.
  */
 export interface AnswerListener {
   /** A peer, named by its id, took the request and gave its first event; told once, before that event. */
-  readonly begun: (servedBy: string) => void
+  readonly begun: (servedBy: string, route: Route) => void
   /**
    * Events that came together, at least one; the last event of all is `Finished` or `Failed`, a lost peer is a `Failed`
    * with `engine_lost`.

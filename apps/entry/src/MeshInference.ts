@@ -12,7 +12,7 @@ import { Clock, Effect, Either, FiberSet, Layer } from "effect"
 import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
-import { type AnswerListener, Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
+import { type AnswerListener, Inference, type NoAnswer, type Route, type ServedModel } from "./Inference.ts"
 import type { Seat } from "./Links.ts"
 import { Slots } from "./Slots.ts"
 
@@ -35,6 +35,7 @@ export const layer = Layer.scoped(
     const surroundings: Surroundings = {
       slots,
       failoversMax,
+      routeOf: (peer, model) => (isHost(unsafeSnapshot(), peer, model) ? "mesh:split" : "mesh:solo"),
       later: (act) => void run(Effect.zipRight(Clock.sleep(lookEveryMs), Effect.sync(act)))
     }
     return {
@@ -61,10 +62,15 @@ const served = (directory: PeerDirectory.PeerDirectory, id: string): ServedModel
   return { ...model, peers, stages: () => PeerDirectory.stagesServing(directory, id) }
 }
 
+/** Whether the peer answers for several that have a part of the model each. */
+const isHost = ({ peers }: PeerDirectory.PeerDirectory, peer: PeerId, model: string): boolean =>
+  peers.get(peer)?.info.models.some(({ id, stages }) => id === model && stages !== undefined) ?? false
+
 /** What all answers share. */
 interface Surroundings {
   readonly slots: typeof Slots.Service
   readonly failoversMax: number
+  readonly routeOf: (peer: PeerId, model: string) => Route
   /** Calls back after `lookEveryMs`. */
   readonly later: (act: () => void) => void
 }
@@ -171,7 +177,7 @@ class MeshAnswer {
     if (this.#isOver || events.length === 0) return
     if (!this.#hasPeer) {
       this.#hasPeer = true
-      this.#listener.begun(peer)
+      this.#listener.begun(peer, this.#surroundings.routeOf(peer, this.#model))
     }
     this.#listener.events(events)
   }

@@ -41,8 +41,23 @@ const milestones = Effect.gen(function* () {
     ) STRICT, WITHOUT ROWID`
 })
 
+/** Requests by hour, model and who answered them. */
+const servedRequests = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  yield* sql`
+    CREATE TABLE served_requests (
+      hour_ms INTEGER NOT NULL CHECK (hour_ms % 3600000 = 0),
+      model TEXT NOT NULL,
+      served_by TEXT NOT NULL CHECK (served_by IN ('mesh', 'fallback', 'refused')),
+      requests INTEGER NOT NULL CHECK (requests >= 1),
+      tokens INTEGER NOT NULL CHECK (tokens >= 0),
+      PRIMARY KEY (hour_ms, model, served_by)
+    ) STRICT, WITHOUT ROWID`
+})
+
 /** The steps by `number_name`. */
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_api_keys": apiKeys,
+  "0002_served_requests": servedRequests,
   "0004_milestones": milestones
 }

@@ -151,6 +151,10 @@ export const tooManyWatchers = (): ApiError =>
 export const answerTimeout = (): ApiError =>
   unavailable(504, "answer_timeout", "The answer took too long and was cancelled. Ask for fewer tokens.")
 
+/** Returns the 502 of an answer that the provider began and did not end. */
+export const fallbackFailed = (): ApiError =>
+  unavailable(502, "fallback_failed", "The provider that stands in for the mesh failed while it answered. Retry.")
+
 /** Returns the error a client sees when no answer was begun. */
 export const fromNoAnswer = (failure: NoAnswer): ApiError => {
   const retryAfterMs = (failure.retryAfterSeconds ?? retryAfterMsDefault / 1000) * 1000

@@ -1,6 +1,7 @@
 /** A mesh in which every state of the status page is to be seen: what its tests and its screenshots show. */
 import type { Figures, Mode } from "@weft/entry/performance/PerformanceState"
-import { historyOf, hourMs, type MeasuredHour } from "@weft/entry/status/StatusHistory"
+import { hourMs } from "@weft/entry/share/ShareState"
+import { historyOf, type MeasuredHour } from "@weft/entry/status/StatusHistory"
 import type { StatusInputs } from "@weft/entry/status/StatusModel"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { KnownModel, Peer } from "@weft/mesh/PeerDirectory"
@@ -139,8 +140,8 @@ export const busyMesh: StatusInputs = {
     [split, { mesh: nowMs - 3 * 86_400_000, split: nowMs - 3 * 86_400_000 }]
   ]),
   share: {
-    day: { requests: 2_214, mesh: 2_031, fallback: 151, mesh_share_pct: 93.1 },
-    week: { requests: 13_870, mesh: 13_551, fallback: 263, mesh_share_pct: 98.1 }
+    day: { requests: 2_214, mesh: 2_031, fallback: 151, refused: 32, mesh_share_pct: 93.1 },
+    week: { requests: 13_870, mesh: 13_551, fallback: 263, refused: 56, mesh_share_pct: 98.1 }
   },
   history: history(24)
 }

@@ -53,9 +53,14 @@ export class Account {
     if (hasText) this.#noteTokens(count)
   }
 
-  /** Closes the account with the status the client saw; calls after the first do nothing. */
-  close(status: number): void {
-    if (!this.#isOpen) return
+  /** What it is counted by. */
+  get model(): string {
+    return this.#options.model
+  }
+
+  /** Closes the account with the status the client saw, once; returns the tokens of the answer. */
+  close(status: number): number {
+    if (!this.#isOpen) return 0
     this.#isOpen = false
     const { caller, grant, log, model, request } = this.#options
     const { completionTokens, promptTokens } = this.#usage ?? {
@@ -75,12 +80,13 @@ export class Account {
       EntryMetrics.tokensPerSecond.observe(this.#labels, sample.tokensPerSecond)
     }
     // What was recorded is in the metrics; why something was not stands nowhere else.
-    if (isRecorded && !log.keepsDebug) return
+    if (isRecorded && !log.keepsDebug) return completionTokens
     const clientRequest = request.clientRequestId ?? ""
     const tokens = { promptTokens, completionTokens }
     const said = { request: request.id, clientRequest, caller, model, status, ...tokens }
     if (isRecorded) log.debug("answer ended, its sample is recorded", { ...said, ...sample })
     else log.info("answer ended, no sample is recorded", { ...said, why: sample })
+    return completionTokens
   }
 
   /** The time to the first text counts as soon as that came; the sample is the same figure at the end. */

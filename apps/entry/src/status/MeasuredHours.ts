@@ -5,7 +5,8 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, type ParseResult, Schema } from "effect"
-import { hourMs, hourOf, type MeasuredHour } from "./StatusHistory.ts"
+import { hourMs, hourOf } from "../share/ShareState.ts"
+import type { MeasuredHour } from "./StatusHistory.ts"
 
 /** Represents the kept hours. */
 export interface MeasuredHours {

@@ -7,16 +7,19 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import { Clock, Context, Effect, Layer, Option, type ParseResult, Schedule, Schema } from "effect"
+import { Clock, Context, Effect, Layer, type ParseResult, Schedule, Schema } from "effect"
+import { EntryConfig } from "../EntryConfig.ts"
 import { EntryDescription } from "../EntryDescription.ts"
 import { Links } from "../Links.ts"
 import { Performance } from "../performance/Performance.ts"
 import { Share } from "../share/Share.ts"
+import { hourMs, hourOf } from "../share/ShareState.ts"
+import { tierOf } from "../sla/Tier.ts"
 import * as MeasuredHours from "./MeasuredHours.ts"
 import * as Milestones from "./Milestones.ts"
 import { type History, StatusDocument } from "./StatusDocument.ts"
 import * as StatusFeed from "./StatusFeed.ts"
-import { historyOf, hourMs, hourOf, type MeasuredHour } from "./StatusHistory.ts"
+import { historyOf, type MeasuredHour } from "./StatusHistory.ts"
 import * as StatusMetrics from "./StatusMetrics.ts"
 import { statusOf } from "./StatusModel.ts"
 
@@ -39,7 +42,7 @@ export class Status extends Context.Tag("@weft/entry/Status")<
   static readonly layer: Layer.Layer<
     Status,
     SqlError | ParseResult.ParseError,
-    EntryDescription | Links | PeerDirectoryActor | Performance | SqlClient
+    EntryConfig | EntryDescription | Links | PeerDirectoryActor | Performance | Share | SqlClient
   > = Layer.scoped(
     Status,
     Effect.suspend(() => make)
@@ -61,7 +64,8 @@ const make = Effect.gen(function* () {
   const directory = yield* PeerDirectoryActor
   const links = yield* Links
   const performance = yield* Performance
-  const share = yield* Effect.serviceOption(Share)
+  const share = yield* Share
+  const { tiers } = yield* EntryConfig
   const { peerId, version } = yield* EntryDescription
   const startedAtMs = yield* Clock.currentTimeMillis
   const milestones = yield* Milestones.make
@@ -72,11 +76,7 @@ const make = Effect.gen(function* () {
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       const measured = yield* hours.since(hourOf(now) - (length - 1) * hourMs)
-      const counted = yield* Option.match(share, {
-        onNone: () => Effect.succeed([]),
-        onSome: (counts) => counts.hours(undefined, length)
-      })
-      return historyOf(measured, counted, length, now)
+      return historyOf(measured, yield* share.hours(undefined, length), length, now)
     }).pipe(
       Effect.catchAll((error) =>
         Effect.zipRight(
@@ -101,9 +101,9 @@ const make = Effect.gen(function* () {
         directory: directory.unsafeSnapshot(),
         reaches: links.reaches(),
         performance,
-        tierOf: () => "experimental",
+        tierOf: (model) => tierOf(tiers, model),
         milestones: milestones.unsafeSnapshot(),
-        share: Option.isNone(share) ? undefined : yield* share.value.summary,
+        share: yield* share.summary,
         history: yield* day
       })
       return { document, json: encode(document) }

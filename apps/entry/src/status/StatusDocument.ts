@@ -105,6 +105,8 @@ export const ShareWindow = Schema.Struct({
   requests: Count,
   mesh: Count,
   fallback: Count,
+  /** By nobody, e.g. as no peer was there. */
+  refused: Count,
   /** Of the answered ones, 0 to 100; none where none was answered. */
   meshSharePct: Schema.NullOr(Schema.Number)
 })

@@ -1,10 +1,7 @@
 /** Hours of measured figures and of counted requests, brought into columns that have an element for each hour. Pure. */
 import type { Mode } from "../performance/PerformanceState.ts"
-import type { ShareHour } from "../share/Share.ts"
+import { hourMs, hourOf, type ShareHour } from "../share/ShareState.ts"
 import { type History, modelsShownMax } from "./StatusDocument.ts"
-
-/** What history is counted in. */
-export const hourMs = 3_600_000
 
 /** Represents what one hour of one model and mode measured. */
 export interface MeasuredHour {
@@ -17,9 +14,6 @@ export interface MeasuredHour {
   /** None where no answer was long enough to tell a rate. */
   readonly tokensPerSecond: number | null
 }
-
-/** Returns when the hour of `nowMs` began. */
-export const hourOf = (nowMs: number): number => Math.floor(nowMs / hourMs) * hourMs
 
 /** Returns the `hours` up to the one of `nowMs`; of a model's modes in one hour the one with more answers counts. */
 export const historyOf = (

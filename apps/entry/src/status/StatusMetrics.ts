@@ -32,15 +32,9 @@ const peers = new Gauge({
   labelNames: ["model", "mode"] as const
 })
 
-const share = new Gauge({
-  name: "weft_mesh_share_ratio",
-  help: "Answers that the mesh gave, of all that were given; absent where none was.",
-  labelNames: ["window"] as const
-})
-
 /** Shows the document. */
 export const observe = (document: StatusDocument): void => {
-  for (const gauge of [ttft, rate, nativeRate, efficiency, peers, share]) gauge.reset()
+  for (const gauge of [ttft, rate, nativeRate, efficiency, peers]) gauge.reset()
   for (const { efficiency: part, id: model, mode, native, peerCount, through } of document.models) {
     if (mode === null) continue
     peers.set({ model, mode }, peerCount)
@@ -54,9 +48,5 @@ export const observe = (document: StatusDocument): void => {
     }
     if (native !== null) nativeRate.set({ model }, native.tokensPerSecond)
     if (part.ratio !== null) efficiency.set({ model }, part.ratio)
-  }
-  for (const window of ["day", "week"] as const) {
-    const { meshSharePct } = document.share[window]
-    if (meshSharePct !== null) share.set({ window }, meshSharePct / 100)
   }
 }

@@ -6,7 +6,7 @@ import type { KnownModel, Peer, PeerDirectory } from "@weft/mesh/PeerDirectory"
 import type { PeerId } from "@weft/mesh/PeerId"
 import type { PeerReach } from "../Links.ts"
 import type { Figures, Mode, Served } from "../performance/PerformanceState.ts"
-import type { ShareOfTime } from "../share/Share.ts"
+import type { ShareOfTime } from "../share/ShareState.ts"
 import type { TierName } from "../sla/Tier.ts"
 import type { ReachedMilestones } from "./Milestones.ts"
 import {
@@ -36,8 +36,7 @@ export interface StatusInputs {
   }
   readonly tierOf: (model: string) => TierName
   readonly milestones: ReadonlyMap<string, ReachedMilestones>
-  /** Absent until requests are counted. */
-  readonly share: { readonly day: ShareOfTime; readonly week: ShareOfTime } | undefined
+  readonly share: { readonly day: ShareOfTime; readonly week: ShareOfTime }
   /** Of the last 24 hours. */
   readonly history: History
 }
@@ -67,7 +66,7 @@ export const statusOf = (inputs: StatusInputs): StatusDocument => {
     entry: { ...entry, uptimeSeconds: Math.max(0, Math.floor((nowMs - entry.startedAtMs) / 1000)) },
     models,
     modelCount: directory.models.size,
-    share: { day: windowOf(share?.day), week: windowOf(share?.week) },
+    share: { day: windowOf(share.day), week: windowOf(share.week) },
     peers: peersOf(directory),
     links: linksOf(inputs.reaches),
     history: { ...inputs.history, models: inputs.history.models.filter(({ id }) => ids.has(id)) }
@@ -245,15 +244,10 @@ const median = (values: ReadonlyArray<number>): number | undefined => lowerQuant
 const lowerQuantile = (values: ReadonlyArray<number>, share: number): number | undefined =>
   values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * share)]
 
-const windowOf = (share: ShareOfTime | undefined): ShareWindow =>
-  share === undefined
-    ? { requests: 0, mesh: 0, fallback: 0, meshSharePct: null }
-    : {
-        requests: share.requests,
-        mesh: share.mesh,
-        fallback: share.fallback,
-        meshSharePct: share.mesh + share.fallback === 0 ? null : share.mesh_share_pct
-      }
+const windowOf = ({ mesh_share_pct, ...counts }: ShareOfTime): ShareWindow => ({
+  ...counts,
+  meshSharePct: mesh_share_pct
+})
 
 const peersOf = ({ peers }: PeerDirectory): StatusDocument["peers"] => {
   const all = [...peers.values()]
