@@ -1,12 +1,14 @@
 /**
  * Runs the test files one after another, each in a Bun process of its own: no globals, metrics or leftovers pass from
  * one to the next, a native crash costs one file, and two cores are enough for the timing. `npm test -- mesh e2e` runs
- * the files whose path contains one of the words. Ends with the line `N passed, N failed`.
+ * the files whose path contains one of the words. Installs programs that the tests need where it may, else says which.
+ * Ends with the line `N passed, N failed`.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Glob } from "bun"
+import { install } from "./SystemPackages.ts"
 
 /** Longest run of one file; the slowest (real processes, fault injection) take a tenth of it. */
 const fileMinutesMax = 10
@@ -47,6 +49,11 @@ const files = [...new Glob("tests/**/*.test.ts").scanSync({ cwd: join(import.met
   .filter((file) => !file.includes("node_modules"))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .sort()
+const advice = await install(files)
+if (advice !== undefined) {
+  console.error(advice)
+  process.exit(1)
+}
 const folder = mkdtempSync(join(tmpdir(), "weft-test-"))
 const broken: Array<string> = []
 let passed = 0

@@ -4,6 +4,7 @@ import { Certificate } from "@weft/mesh/Certificate"
 import { protocolVersion } from "@weft/mesh/Hello"
 import { Identity } from "@weft/mesh/Identity"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
+import { observeProcess } from "@weft/mesh/ProcessMetrics"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
 import * as Transports from "@weft/mesh/Transports"
 import { MeshAddresses } from "@weft/mesh/Transports"
@@ -33,6 +34,7 @@ export const run = Effect.fn("entry.serve")(function* (json: boolean) {
   const { meshAddresses, peerId } = Context.get(context, EntryDescription)
   const { url } = Context.get(context, HttpAddress)
   yield* observeBuild
+  yield* observeProcess
   yield* Console.log(
     json
       ? JSON.stringify({ event: "listening", url, peerId, mesh: meshAddresses[0] })
