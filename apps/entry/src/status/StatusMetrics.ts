@@ -26,18 +26,11 @@ const efficiency = new Gauge({
   labelNames: ["model"] as const
 })
 
-const peers = new Gauge({
-  name: "weft_model_peers",
-  help: "Peers that serve a model, or a stage of it.",
-  labelNames: ["model", "mode"] as const
-})
-
 /** Shows the document. */
 export const observe = (document: StatusDocument): void => {
-  for (const gauge of [ttft, rate, nativeRate, efficiency, peers]) gauge.reset()
-  for (const { efficiency: part, id: model, mode, native, peerCount, through } of document.models) {
+  for (const gauge of [ttft, rate, nativeRate, efficiency]) gauge.reset()
+  for (const { efficiency: part, id: model, mode, native, through } of document.models) {
     if (mode === null) continue
-    peers.set({ model, mode }, peerCount)
     if (through !== null) {
       ttft.set({ model, mode, quantile: "0.5" }, through.ttftMs.p50 / 1000)
       ttft.set({ model, mode, quantile: "0.95" }, through.ttftMs.p95 / 1000)
