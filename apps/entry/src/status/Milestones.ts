@@ -35,24 +35,25 @@ export const make: Effect.Effect<Milestones, SqlError | ParseResult.ParseError, 
   const note = ({ milestone, model, reachedAtMs }: Milestone): void =>
     void models.set(model, { ...models.get(model), [milestone]: reachedAtMs })
   for (const row of yield* decodeRows(rows)) note(row)
-  const isNew = ({ milestone, model }: Milestone): boolean =>
-    models.get(model)?.[milestone] === undefined && (models.has(model) || models.size < milestoneModelsMax)
+  const insert = ({ milestone, model, reachedAtMs }: Milestone) =>
+    sql`INSERT OR IGNORE INTO milestones ${sql.insert({ model, milestone, reached_at_ms: reachedAtMs })}`
   return {
     unsafeSnapshot: () => models,
-    reach: (reached) =>
-      Effect.forEach(
-        reached.filter(isNew),
-        (one) =>
-          Effect.zipRight(
-            sql`INSERT OR IGNORE INTO milestones ${sql.insert({
-              model: one.model,
-              milestone: one.milestone,
-              reached_at_ms: one.reachedAtMs
-            })}`,
-            Effect.sync(() => note(one))
-          ),
-        { discard: true }
+    reach: (reached) => {
+      const room = milestoneModelsMax - models.size
+      const added = new Set(
+        [...new Set(reached.map(({ model }) => model))].filter((model) => !models.has(model)).slice(0, room)
       )
+      const fresh = reached.filter(
+        ({ milestone, model }) =>
+          added.has(model) || (models.has(model) && models.get(model)?.[milestone] === undefined)
+      )
+      if (fresh.length === 0) return Effect.void
+      return Effect.forEach(fresh, insert, { discard: true }).pipe(
+        sql.withTransaction,
+        Effect.zipRight(Effect.sync(() => fresh.forEach(note)))
+      )
+    }
   }
 })
 
