@@ -34,7 +34,7 @@ export class Status extends Context.Tag("@weft/entry/Status")<
   {
     /** Returns the document, at most a second old. */
     readonly told: Effect.Effect<StatusFeed.Told>
-    /** Returns the last hours, at most 15 seconds old. */
+    /** Returns the last hours, at most 5 seconds old. */
     readonly history: (hours: HistoryLength) => Effect.Effect<History>
     readonly feed: StatusFeed.StatusFeed
   }
@@ -52,7 +52,7 @@ export class Status extends Context.Tag("@weft/entry/Status")<
 /** A second: who reloads costs the entry nothing, and nobody reads faster. */
 const documentTtl = "1 second"
 /** What an hour measured moves slowly; a look at 35 days of it reads some thousand rows. */
-const historyTtl = "15 seconds"
+const historyTtl = "5 seconds"
 /** How much of an hour a killed entry forgets. */
 const keepEvery = "15 seconds"
 

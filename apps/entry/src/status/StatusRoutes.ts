@@ -48,7 +48,7 @@ const history = Effect.gen(function* () {
   const asked = new URL(url, "http://entry").searchParams.get("hours") ?? String(historyLengths[0])
   const length = historyLengths.find((hours) => String(hours) === asked)
   if (length === undefined) return yield* invalidRequest(`hours must be one of ${historyLengths.join(", ")}.`, "hours")
-  return json(encodeHistory(yield* (yield* Status).history(length)), 15)
+  return json(encodeHistory(yield* (yield* Status).history(length)), 5)
 })
 
 const stream = Effect.gen(function* () {

@@ -120,7 +120,11 @@ const optionsOf = (make: typeof uPlot, element: HTMLElement, width: number, prop
     height: heightPx,
     ...(zone === "utc" ? { tzDate: (seconds: number) => make.tzDate(new Date(seconds * 1000), "Etc/UTC") } : {}),
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-    scales: { y: { range: (_, __, most) => [0, most === 0 ? 1 : most * 1.1] } },
+    scales: {
+      // half an hour on both sides, so that the first and the last bar are whole
+      x: { range: (_, first, last) => [first - 1_800, last + 1_800] },
+      y: { range: (_, __, most) => [0, most === 0 ? 1 : most * 1.1] }
+    },
     axes: [
       {
         ...axis,

@@ -72,7 +72,7 @@ export const StatusView = (props: StatusViewProps) => {
         <span>
           Entry <code title={entry.id}>{shortId(entry.id)}</code>, version {entry.version}
         </span>
-        <span>up {span(entry.uptimeSeconds)}</span>
+        <span>up {span((document.generatedAtMs - entry.startedAtMs) / 1000)}</span>
         <a href="/api/status">These figures as JSON</a>
       </footer>
     </div>
@@ -90,6 +90,7 @@ const headline = ({ models, peers }: StatusDocument): string => {
 
 const shareSentence = ({ fallback, mesh, meshSharePct }: StatusDocument["share"]["day"]): string => {
   if (meshSharePct === null) return "No answers in the last 24 hours."
+  if (fallback === 0 && mesh === 1) return "The one answer of the last 24 hours came from the mesh."
   if (fallback === 0) return `All ${count(mesh)} answers of the last 24 hours came from the mesh.`
   return `${count(mesh)} of ${count(mesh + fallback)} answers of the last 24 hours came from the mesh.`
 }
@@ -129,7 +130,7 @@ const LiveMark = ({
   link,
   zone
 }: Pick<StatusViewProps, "ageSeconds" | "document" | "link" | "zone">) => (
-  <span class={`live ${link}`}>
+  <span class={`link ${link}`}>
     <span class="dot" aria-hidden="true" />
     {link === "none" ? (
       <>

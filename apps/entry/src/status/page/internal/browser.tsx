@@ -21,14 +21,14 @@ interface Heard {
 const follow = (change: (step: (heard: Heard) => Heard) => void): (() => void) => {
   let source: EventSource
   let retry: ReturnType<typeof setTimeout> | undefined
-  const heard = (document?: StatusDocument): void =>
-    change((before) => ({ document: document ?? before.document, atMs: Date.now(), link: "live" }))
+  const heard = (news: Partial<StatusDocument>): void =>
+    change(({ document }) => ({ document: { ...document, ...news }, atMs: Date.now(), link: "live" }))
   const lost = (): void => change((before) => ({ ...before, link: "lost" }))
   const open = (): void => {
     source = new EventSource("/api/status/stream")
     // both are encoded by the entry that served this page
     source.addEventListener("status", ({ data }) => heard(JSON.parse(data) as StatusDocument))
-    source.addEventListener("unchanged", () => heard())
+    source.addEventListener("unchanged", ({ data }) => heard({ generatedAtMs: Number(data) }))
     source.addEventListener("error", () => {
       lost()
       // It comes again by itself, unless the entry has refused it: then everybody who may watches already.
@@ -65,6 +65,9 @@ const copy = (text: string): void => void navigator.clipboard?.writeText(text)
 const Live = ({ first }: { readonly first: StatusDocument }) => {
   const [heard, change] = useState<Heard>({ document: first, atMs: Date.now(), link: "none" })
   const [nowMs, setNow] = useState(Date.now())
+  // Taking over changes no attribute: the first rendering is the server's, what only a browser can comes with the next.
+  const [isOver, takeOver] = useState(false)
+  useEffect(() => takeOver(true), [])
   useEffect(() => follow(change), [])
   useEffect(() => {
     const ticking = setInterval(() => setNow(Date.now()), 1_000)
@@ -72,16 +75,14 @@ const Live = ({ first }: { readonly first: StatusDocument }) => {
   }, [])
   const ageMs = Math.max(0, nowMs - heard.atMs)
   const link = heard.link === "live" && ageMs > silenceMsMax ? "lost" : heard.link
-  const isFirst = heard.link === "none"
   return (
     <StatusView
       document={heard.document}
       origin={location.origin}
-      zone={isFirst ? "utc" : "local"}
+      zone={isOver ? "local" : "utc"}
       link={link}
       ageSeconds={Math.floor(ageMs / 1_000)}
-      switchTheme={switchTheme}
-      copy={copy}
+      {...(isOver && { switchTheme, copy })}
     />
   )
 }
