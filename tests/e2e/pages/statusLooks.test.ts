@@ -108,7 +108,7 @@ const choices = Effect.fnUntraced(function* (browser: Browser) {
     select.dispatchEvent(new Event("change", { bubbles: true }))
   })()`)
   yield* browser.wait(`!document.querySelector(".history .lines").getAttribute("aria-label").includes("gemma")`)
-  expect(yield* label).toContain("qwen3-4b at most 39.6")
+  expect(yield* label).toContain("qwen3-4b at most 37.5")
   yield* browser.evaluate(`document.querySelectorAll(".choice input")[1].click()`)
   yield* browser.wait(
     `performance.getEntriesByType("resource").some(({ name }) => name.endsWith("/api/status/history?hours=168"))`
