@@ -1,0 +1,430 @@
+/**
+ * The gate and the provider over real HTTP: with the gate forced to each status the headers and who answers are as
+ * documented, and a provider that does wrong costs its client nothing but time.
+ */
+import { expect } from "bun:test"
+import { type Measured, slaStatuses } from "@weft/entry/sla/Gate"
+import type { Tiers } from "@weft/entry/sla/Tier"
+import { names } from "@weft/entry/sla/VerdictHeaders"
+import { Duration, Effect } from "effect"
+import { counted } from "../../mesh/links.ts"
+import { it } from "../../support/effect.ts"
+import { type DoorOptions, hello, open, post } from "../support.ts"
+import { type Behaviour, chunk, say, startCutting, startProvider, streaming, usual } from "./provider.ts"
+
+const tiers: Tiers = [{ tier: "daily-driver", patterns: ["plain", "gone", "busy"] }]
+const slow: ReadonlyArray<Measured | undefined> = [{ ttftMs: 9_000, tokensPerSecond: 1 }]
+const answering = (): Behaviour => () => streaming(usual)
+
+/** Opens a door before which the mesh misses its promise, and a provider. */
+const gated = (behaviour: (left: () => void) => Behaviour, options: DoorOptions = {}, changes = {}) =>
+  Effect.gen(function* () {
+    const provider = yield* startProvider(behaviour)
+    const config = { tiers, ...provider.config(changes), ...options.config }
+    const door = yield* open({ measured: () => slow, ...options, config })
+    return { door, provider, chat: `${door.url}/v1/chat/completions` }
+  })
+
+const weftHeaders = (headers: Headers) =>
+  Object.fromEntries(
+    names.flatMap((name) => (headers.has(name) ? [[name.slice("x-weft-".length), headers.get(name)]] : []))
+  )
+
+const forced: Readonly<Record<(typeof slaStatuses)[number], ReadonlyArray<Measured | undefined>>> = {
+  "meets-sla": [{ ttftMs: 100, tokensPerSecond: 20 }, undefined],
+  "no-peer-with-model": [],
+  "no-measurements": [undefined],
+  "ttft-too-high": [{ ttftMs: 3_500, tokensPerSecond: 20 }],
+  "tps-too-low": [{ ttftMs: 100, tokensPerSecond: 2.04 }],
+  "both-too-low": slow
+}
+
+it.live("with the gate forced to each status every answer says it, streaming or not, mesh or provider", () =>
+  Effect.gen(function* () {
+    for (const status of slaStatuses) {
+      const [best] = forced[status]
+      const { chat } = yield* gated(answering, { measured: () => forced[status] })
+      const mesh = yield* open({ measured: () => forced[status], config: { tiers } })
+      const expected = {
+        "sla-status": status,
+        "sla-tier": "daily-driver",
+        "sla-candidates": String(forced[status].length),
+        ...(best && { "sla-best-ttft-ms": String(best.ttftMs) }),
+        ...(best?.tokensPerSecond && { "sla-best-tps": best.tokensPerSecond.toFixed(1) })
+      }
+      const byMesh = { "served-by": "did:key:z6MkTest", route: "mesh:solo" }
+      const isMet = status === "meets-sla"
+      for (const stream of [false, true]) {
+        const there = yield* post(chat, { ...hello, stream })
+        expect(there.status).toBe(200)
+        expect(weftHeaders(there.headers)).toEqual({
+          ...expected,
+          ...(isMet ? byMesh : { "served-by": "fallback", route: "fallback" }),
+          "fallback-status": isMet ? "not-needed" : "served"
+        })
+        expect(there.text).toContain(isMet ? "one" : "afar")
+        const here = yield* post(`${mesh.url}/v1/chat/completions`, { ...hello, stream })
+        expect(weftHeaders(here.headers)).toEqual({
+          ...expected,
+          ...byMesh,
+          "fallback-status": isMet ? "not-needed" : "fallback-disabled"
+        })
+        const exposed = here.headers.get("access-control-expose-headers")?.split(", ") ?? []
+        expect(names.filter((name) => !exposed.includes(name))).toEqual([])
+      }
+    }
+  })
+)
+
+it.live("errors of the mesh carry the verdict too, and nobody as who served", () =>
+  Effect.gen(function* () {
+    const door = yield* open({ config: { tiers }, measured: () => slow })
+    for (const [model, status] of [
+      ["gone", 503],
+      ["busy", 503],
+      ["plain", 502]
+    ] as const) {
+      const messages = [{ role: "user", content: "FAIL internal" }]
+      const answer = yield* post(`${door.url}/v1/chat/completions`, { model, messages })
+      expect([model, answer.status]).toEqual([model, status])
+      const isGone = model === "gone"
+      expect(weftHeaders(answer.headers)).toMatchObject({
+        "sla-status": isGone ? "no-peer-with-model" : "both-too-low",
+        "served-by": model === "plain" ? "did:key:z6MkTest" : "none",
+        route: model === "plain" ? "mesh:solo" : "none",
+        "fallback-status": "fallback-disabled"
+      })
+      expect(answer.headers.has("x-weft-sla-best-tps")).toBe(!isGone)
+    }
+    const unknown = yield* post(`${door.url}/v1/chat/completions`, { ...hello, model: "nowhere" })
+    expect(unknown.status).toBe(404)
+    expect(weftHeaders(unknown.headers)).toMatchObject({ "sla-tier": "experimental", "served-by": "none" })
+  })
+)
+
+it.live(
+  "the provider gets the client's own body with its own name of the model, the key, and a wish for a stream",
+  () =>
+    Effect.gen(function* () {
+      const { chat, door, provider } = yield* gated(answering)
+      yield* post(chat, { ...hello, temperature: 0.25, stop: ["x"], user: "u" })
+      yield* post(`${door.url}/v1/completions`, { model: "plain", prompt: "one" })
+      const asked = { model: "their-model", stream: true, stream_options: { include_usage: true } }
+      expect(provider.asked).toEqual([
+        {
+          path: "/base/v1/chat/completions",
+          authorization: "Bearer provider-key",
+          body: { ...hello, temperature: 0.25, stop: ["x"], user: "u", ...asked }
+        },
+        { path: "/base/v1/completions", authorization: "Bearer provider-key", body: { prompt: "one", ...asked } }
+      ])
+    })
+)
+
+it.live(
+  "an answer of the provider looks as one of the mesh: our ids, our model's name, the usage where it was asked",
+  () =>
+    Effect.gen(function* () {
+      const { chat, door } = yield* gated(answering)
+      const whole = yield* post(chat, hello)
+      const id = (headers: Headers) => `chatcmpl-${headers.get("x-request-id")?.slice(4)}`
+      const usage = { prompt_tokens: 11, completion_tokens: 5, total_tokens: 16 }
+      expect(whole.json).toMatchObject({
+        id: id(whole.headers),
+        model: "plain",
+        system_fingerprint: null,
+        choices: [{ message: { role: "assistant", content: "Hello from afar" }, finish_reason: "stop" }],
+        usage: { ...usage, prompt_tokens_details: { cached_tokens: 3 } }
+      })
+      const mesh = yield* open({ config: { tiers } })
+      const shape = (text: string) =>
+        text
+          .split("\n\n")
+          .filter((event) => event.startsWith("data: {"))
+          .map((event) => Object.keys(JSON.parse(event.slice(6))).join())
+      for (const include_usage of [false, true]) {
+        const body = { ...hello, stream: true, stream_options: { include_usage } }
+        const { headers, text } = yield* post(chat, body)
+        expect(text.includes("theirs")).toBe(false)
+        expect(text.match(/"id":"([^"]+)"/)?.[1]).toBe(id(headers))
+        expect(text.includes('"usage":{"prompt_tokens":11')).toBe(include_usage)
+        expect(text.endsWith("data: [DONE]\n\n")).toBe(true)
+        const ours = yield* post(`${mesh.url}/v1/chat/completions`, body)
+        expect(new Set(shape(text))).toEqual(new Set(shape(ours.text)))
+      }
+      const noUsage = yield* gated(() => () => streaming([say("a"), say("b"), usual[3] ?? ""]))
+      const { json } = yield* post(noUsage.chat, hello)
+      expect(json.usage).toMatchObject({ prompt_tokens: 4, completion_tokens: 2 })
+      yield* post(`${door.url}/v1/completions`, { model: "plain", prompt: "one" })
+    })
+)
+
+/** A door with short waits, in which what the provider does wrong is seen within a second. */
+const hasty = {
+  firstByte: Duration.millis(300),
+  idle: Duration.millis(600),
+  usage: Duration.millis(100),
+  answerBytesMax: 64 * 1024,
+  eventCharactersMax: 8 * 1024
+}
+
+const filler = chunk({ index: 0, delta: { reasoning_content: "hm" }, finish_reason: null })
+const failing: Readonly<Record<string, (left: () => void) => Behaviour>> = {
+  "401": () => () => Response.json({ error: { message: "provider-key is wrong" } }, { status: 401 }),
+  "429": () => () => Response.json({}, { status: 429 }),
+  "500": () => () => new Response("oops", { status: 500 }),
+  redirect: () => () => Response.redirect("http://127.0.0.1:9/elsewhere"),
+  "hang before the headers": () => () => new Promise(() => {}),
+  "hang before the first byte": (left) => () => streaming([undefined], left),
+  "hang before the first text": (left) => () => streaming([usual[0], undefined], left),
+  "comments for ever": () => () => streaming(Array(100_000).fill(": busy\n\n")),
+  "other fields for ever": () => () => streaming(Array(100_000).fill(filler)),
+  "no stream": () => () => Response.json({ choices: [{ message: { content: "whole" } }] }),
+  "a web page": () => () => new Response("<html>data: hello</html>"),
+  "JSON that is none": () => () => streaming(["data: {\n\n"]),
+  "bytes that are no text": () => () => streaming([new Uint8Array([0x64, 0xff, 0xfe, 0x0a])]),
+  "several choices": () => () => streaming([chunk({ index: 1, delta: { content: "b" } })]),
+  "text that is none": () => () => streaming([chunk({ index: 0, delta: { content: { a: 1 } } })]),
+  "a call of a tool": () => () => streaming([chunk({ index: 0, delta: {}, finish_reason: "tool_calls" })]),
+  "an error in the stream": () => () => streaming([`data: {"error":{"message":"no"}}\n\n`]),
+  "an event without end": () => () => streaming(["data: ", ...Array(100).fill("x".repeat(1_000))]),
+  "an empty answer": () => () =>
+    streaming(usual.filter((event) => !event.includes("Hello") && !event.includes("afar"))),
+  "an empty stream": () => () => streaming([])
+}
+
+it.live(
+  "whatever the provider does wrong before its first text, the mesh answers, once, and says so",
+  () =>
+    Effect.gen(function* () {
+      for (const [what, behaviour] of Object.entries(failing)) {
+        const { chat, door } = yield* gated(behaviour, { fallbackLimits: hasty })
+        for (const stream of [false, true]) {
+          const { headers, status, text } = yield* post(chat, { ...hello, stream })
+          expect([what, status]).toEqual([what, 200])
+          expect([what, weftHeaders(headers)]).toEqual([
+            what,
+            expect.objectContaining({
+              "fallback-status": "failed",
+              "served-by": "did:key:z6MkTest",
+              route: "mesh:solo",
+              "sla-status": "both-too-low"
+            })
+          ])
+          expect([what, text.includes("three"), text.includes("provider-key")]).toEqual([what, true, false])
+          if (stream) expect([what, text.endsWith("data: [DONE]\n\n")]).toEqual([what, true])
+        }
+        const { day } = yield* door.share.summary
+        expect([what, day]).toEqual([what, expect.objectContaining({ requests: 2, mesh: 2, fallback: 0, refused: 0 })])
+      }
+    }),
+  60_000
+)
+
+it.live("an entry whose provider cannot be reached answers from the mesh, or as the mesh does", () =>
+  Effect.gen(function* () {
+    const { chat } = yield* gated(answering, {}, { url: "http://127.0.0.1:1/v1", hasAllModels: true })
+    const answer = yield* post(chat, hello)
+    expect([answer.status, answer.headers.get("x-weft-fallback-status")]).toEqual([200, "failed"])
+    const refused = yield* post(chat, { ...hello, model: "busy" })
+    expect([refused.status, refused.json.error.code]).toEqual([503, "overloaded"])
+    expect(weftHeaders(refused.headers)).toMatchObject({ "fallback-status": "failed", "served-by": "none" })
+  })
+)
+
+const begun = [...usual.slice(0, 1), say("Hello "), say("from ")]
+const failingLate: Readonly<Record<string, (left: () => void) => Behaviour>> = {
+  "ended too soon": () => () => streaming(begun),
+  hang: (left) => () => streaming([...begun, undefined], left),
+  garbage: () => () => streaming([...begun, "data: garbage\n\n"]),
+  "an error": () => () => streaming([...begun, `data: {"error":{"message":"secret insides"}}\n\n`]),
+  huge: () => () => streaming([...begun, ...Array(1_000).fill(say("x".repeat(1_000)))])
+}
+
+it.live(
+  "a provider that fails behind its first text ends the answer with an error, and nothing is asked again",
+  () =>
+    Effect.gen(function* () {
+      for (const [what, behaviour] of Object.entries(failingLate)) {
+        const { chat, door } = yield* gated(behaviour, { fallbackLimits: hasty })
+        const stream = yield* post(chat, { ...hello, stream: true })
+        expect([what, stream.status]).toEqual([what, 200])
+        expect(stream.text).toContain('"content":"Hello "')
+        const last = stream.text.trimEnd().split("\n\n").at(-1)
+        expect([what, JSON.parse(last?.slice("data: ".length) ?? "").error]).toEqual([
+          what,
+          {
+            message: "The provider that stands in for the mesh failed while it answered. Retry.",
+            type: "server_error",
+            code: "fallback_failed",
+            param: null
+          }
+        ])
+        const whole = yield* post(chat, hello)
+        expect([what, whole.status, whole.json.error.code]).toEqual([what, 502, "fallback_failed"])
+        expect(weftHeaders(whole.headers)).toMatchObject({ "served-by": "fallback", "fallback-status": "served" })
+        const { day } = yield* door.share.summary
+        expect([what, day]).toEqual([what, expect.objectContaining({ requests: 2, refused: 2, mesh: 0, fallback: 0 })])
+      }
+    }),
+  60_000
+)
+
+it.live("a connection that is cut behind the first text ends the stream with an error", () =>
+  Effect.gen(function* () {
+    const provider = yield* startCutting(begun)
+    const door = yield* open({ measured: () => slow, config: { tiers, ...provider.config() } })
+    const response = yield* Effect.promise(() =>
+      fetch(`${door.url}/v1/chat/completions`, { method: "POST", body: JSON.stringify({ ...hello, stream: true }) })
+    )
+    // its headers wait for the first text
+    expect(response.headers.get("x-weft-fallback-status")).toBe("served")
+    yield* provider.cut
+    const text = yield* Effect.promise(() => response.text())
+    expect(text).toContain('"content":"Hello "')
+    expect(text).toContain('"code":"fallback_failed"')
+    expect(text).not.toContain("[DONE]")
+  })
+)
+
+it.live("a provider that is slow, but talks, is listened to; text that is whole needs no usage", () =>
+  Effect.gen(function* () {
+    const slowly = () => () => {
+      const stream = streaming(usual).body
+      const paced = stream?.pipeThrough(
+        new TransformStream({
+          transform: async (piece, controller) => {
+            await Bun.sleep(250)
+            controller.enqueue(piece)
+          }
+        })
+      )
+      return new Response(paced)
+    }
+    // longer in all than any of its waits may be
+    const { chat } = yield* gated(slowly, { fallbackLimits: { ...hasty, usage: Duration.seconds(5) } })
+    const answer = yield* post(chat, { ...hello, stream: true })
+    expect(answer.headers.get("x-weft-fallback-status")).toBe("served")
+    expect(answer.text).toContain("from afar")
+    const silent = yield* gated((left) => () => streaming([...usual.slice(0, 4), undefined], left), {
+      fallbackLimits: hasty
+    })
+    expect((yield* post(silent.chat, hello)).json.choices[0].message.content).toBe("Hello from afar")
+  })
+)
+
+it.live("text arrives as the provider gives it, pieces of characters and of events put together", () =>
+  Effect.gen(function* () {
+    const bytes = new TextEncoder().encode([say("größe 🦊 "), say('\u0000\n"ok"'), ...usual.slice(3)].join(""))
+    for (const size of [1, 7, bytes.length]) {
+      const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) =>
+        bytes.slice(at * size, (at + 1) * size)
+      )
+      const { chat } = yield* gated(() => () => streaming(pieces))
+      const { json } = yield* post(chat, hello)
+      expect(json.choices[0].message.content).toBe('größe 🦊 \u0000\n"ok"')
+    }
+  })
+)
+
+it.live("a client that leaves ends the answer of the provider too", () =>
+  Effect.gen(function* () {
+    const { chat, provider } = yield* gated((left) => () => streaming([...begun, undefined], left))
+    const before = yield* counted("weft_fallback_total", { result: "left" })
+    const controller = new AbortController()
+    yield* Effect.promise(async () => {
+      const response = await fetch(chat, {
+        method: "POST",
+        body: JSON.stringify({ ...hello, stream: true }),
+        signal: controller.signal
+      })
+      await response.body?.getReader().read()
+      controller.abort()
+    })
+    yield* Effect.timeout(provider.left, "5 seconds")
+    expect((yield* counted("weft_fallback_total", { result: "left" })) - before).toBe(1)
+  })
+)
+
+it.live("what may not go to the provider stays on the mesh and says why", () =>
+  Effect.gen(function* () {
+    const { chat, door, provider } = yield* gated(answering, {}, { perAddressHour: 2 })
+    const status = (headers: Headers) => headers.get("x-weft-fallback-status")
+    const other = yield* post(chat, { ...hello, model: "org/tiny:Q4_K_M" })
+    expect([status(other.headers), other.headers.get("x-weft-sla-tier")]).toEqual(["not-needed", "experimental"])
+    const exact = yield* post(chat, hello, { "x-weft-profile": "exact" })
+    const trusted = yield* post(chat, hello, { "x-weft-trust": "verified" })
+    const tokens = yield* post(`${door.url}/v1/completions`, { model: "plain", prompt: [1, 2] })
+    for (const { headers } of [exact, trusted, tokens]) expect(status(headers)).toBe("request-not-portable")
+    expect(provider.asked).toEqual([])
+    const told: Array<string | null> = []
+    for (let count = 0; count < 4; count++) told.push(status((yield* post(chat, hello)).headers))
+    expect(told).toEqual(["served", "served", "budget-exhausted", "budget-exhausted"])
+
+    const unmapped = yield* gated(answering, {}, { models: new Map() })
+    expect(status((yield* post(unmapped.chat, hello)).headers)).toBe("model-not-mapped")
+    const disallowed = yield* gated(answering, {}, { tiers: new Set(["capacity"]) })
+    expect(status((yield* post(disallowed.chat, hello)).headers)).toBe("tier-not-allowed")
+    expect([...unmapped.provider.asked, ...disallowed.provider.asked]).toEqual([])
+  })
+)
+
+it.live("the budget is the socket's address', and another's only where the operator trusts the proxy in front", () =>
+  Effect.gen(function* () {
+    const from = (address: string) => ({ "x-forwarded-for": `6.6.6.6, ${address}` })
+    const statuses = (chat: string, addresses: ReadonlyArray<string>) =>
+      Effect.forEach(addresses, (address) =>
+        Effect.map(post(chat, hello, from(address)), ({ headers }) => headers.get("x-weft-fallback-status"))
+      )
+    const addresses = ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
+    const alone = yield* gated(answering, {}, { perAddressHour: 1 })
+    expect(yield* statuses(alone.chat, addresses)).toEqual(["served", "budget-exhausted", "budget-exhausted"])
+    const behind = yield* gated(answering, { config: { trustedProxy: true } }, { perAddressHour: 1 })
+    expect(yield* statuses(behind.chat, addresses)).toEqual(["served", "served", "budget-exhausted"])
+  })
+)
+
+it.live("where the peers are gone since the verdict, the provider answers; without one the error says so", () =>
+  Effect.gen(function* () {
+    const measured = () => forced["meets-sla"]
+    const mapped = { hasAllModels: true }
+    const { chat } = yield* gated(answering, { measured }, mapped)
+    const answer = yield* post(chat, { ...hello, model: "gone" })
+    expect([answer.status, answer.json.choices[0].message.content]).toEqual([200, "Hello from afar"])
+    const told = weftHeaders(answer.headers)
+    expect(told).toMatchObject({ "sla-status": "no-peer-with-model", "fallback-status": "served", route: "fallback" })
+    expect(told).not.toHaveProperty("sla-best-tps")
+    const busy = yield* post(chat, { ...hello, model: "busy" })
+    expect([busy.status, weftHeaders(busy.headers)["fallback-status"]]).toEqual([503, "not-needed"])
+  })
+)
+
+it.live("each request counts once: its verdict, its result, who served it", () =>
+  Effect.gen(function* () {
+    const { chat, door } = yield* gated(
+      () =>
+        ({ body }) =>
+          JSON.stringify(body).includes("bad") ? new Response("", { status: 500 }) : streaming(usual)
+    )
+    const figures = Effect.all({
+      verdicts: counted("weft_sla_verdicts_total"),
+      both: counted("weft_sla_verdicts_total", { tier: "daily-driver", status: "both-too-low" }),
+      results: counted("weft_fallback_total"),
+      served: counted("weft_fallback_total", { result: "served" }),
+      failed: counted("weft_fallback_total", { result: "failed" }),
+      refusals: counted("weft_fallback_failures_total", { reason: "status" })
+    })
+    const before = yield* figures
+    yield* post(chat, hello)
+    yield* post(chat, { ...hello, stream: true })
+    yield* post(chat, { ...hello, messages: [{ role: "user", content: "bad" }] })
+    yield* post(chat, { ...hello, messages: [{ role: "user", content: "bad FAIL internal" }] })
+    const after = yield* figures
+    const rise = Object.entries(after).map(([name, value]) => [name, value - Reflect.get(before, name)])
+    expect(Object.fromEntries(rise)).toEqual({ verdicts: 4, both: 4, results: 4, served: 2, failed: 2, refusals: 2 })
+    const { day } = yield* door.share.summary
+    expect(day).toEqual({ requests: 4, mesh: 1, fallback: 2, refused: 1, mesh_share_pct: 100 / 3 })
+    expect(yield* counted("weft_served_total", { model: "plain", served_by: "fallback" })).toBe(2)
+    expect(yield* counted("weft_mesh_share_ratio", { window: "24h" })).toBeCloseTo(1 / 3)
+  })
+)
