@@ -110,9 +110,9 @@ export const usual: ReadonlyArray<string> = [
   "data: [DONE]\n\n"
 ]
 
-/** Returns a stream of these pieces; `undefined` among them keeps it open for ever, an error breaks it. */
+/** Returns a stream of these pieces; what is behind a promise waits for it, what is behind `undefined` for ever. */
 export const streaming = (
-  pieces: ReadonlyArray<string | Uint8Array | Error | undefined>,
+  pieces: ReadonlyArray<string | Uint8Array | Promise<string> | undefined>,
   left = () => {}
 ): Response => {
   const encoder = new TextEncoder()
@@ -121,7 +121,7 @@ export const streaming = (
     new ReadableStream({
       pull: async (controller) => {
         if (at >= pieces.length) return controller.close()
-        const piece = pieces[at++]
+        const piece = await pieces[at++]
         if (piece === undefined) return new Promise(() => {})
         controller.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece)
       },
