@@ -93,9 +93,13 @@ export const startCutting = (
     return { asked: [], left: Effect.void, cut, config: (changes) => configOf(server.port, changes) }
   })
 
+const event = (data: unknown): string => `data: ${JSON.stringify(data)}\n\n`
+
+const usage = { prompt_tokens: 11, completion_tokens: 5, total_tokens: 16, prompt_tokens_details: { cached_tokens: 3 } }
+
 /** Returns a chunk of a chat as an event. */
 export const chunk = (choice: unknown, more: Record<string, unknown> = {}): string =>
-  `data: ${JSON.stringify({ id: "theirs", object: "x", created: 1, model: "their-model-2", choices: [choice], ...more })}\n\n`
+  event({ id: "theirs", object: "x", created: 1, model: "their-model-2", choices: [choice], ...more })
 
 /** Returns an event with text. */
 export const say = (content: string): string => chunk({ index: 0, delta: { content }, finish_reason: null })
@@ -106,7 +110,7 @@ export const usual: ReadonlyArray<string> = [
   say("Hello "),
   say("from afar"),
   chunk({ index: 0, delta: {}, finish_reason: "stop" }),
-  `data: ${JSON.stringify({ choices: [], usage: { prompt_tokens: 11, completion_tokens: 5, total_tokens: 16, prompt_tokens_details: { cached_tokens: 3 } } })}\n\n`,
+  event({ choices: [], usage }),
   "data: [DONE]\n\n"
 ]
 

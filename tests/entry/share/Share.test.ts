@@ -1,4 +1,4 @@
-/** Who answered how many requests: exact through restarts and failed writes, shares of a day and a week, old hours gone. */
+/** Who answered how many requests: exact through restarts and failed writes, by day and week, old hours gone. */
 import { expect } from "bun:test"
 import { BunContext } from "@effect/platform-bun"
 import { SqlClient } from "@effect/sql/SqlClient"

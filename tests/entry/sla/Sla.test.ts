@@ -1,4 +1,4 @@
-/** The gate over a real directory and what was measured: whose figures count, how old a verdict may be, who goes where. */
+/** The gate over a real directory and what was measured: whose figures count, how old a verdict is, who goes where. */
 import { expect } from "bun:test"
 import { EntryConfig } from "@weft/entry/EntryConfig"
 import { Fallback } from "@weft/entry/fallback/Fallback"
