@@ -43,6 +43,13 @@ const entrySeries: ReadonlyArray<readonly [name: string, counted: boolean]> = [
   ["process_resident_memory_bytes", true],
   ["process_start_time_seconds", true],
   ["process_open_fds", true],
+  ['weft_sla_verdicts_total{tier="daily-driver",status="no-measurements"}', true],
+  ['weft_sla_verdicts_total{tier="capacity",status="both-too-low"}', false],
+  ['weft_fallback_total{result="fallback-disabled"}', true],
+  ['weft_fallback_failures_total{reason="late"}', false],
+  ['weft_served_total{model="tiny-small-f16",served_by="mesh"}', true],
+  ['weft_mesh_share_ratio{window="24h"}', true],
+  ['weft_mesh_share_ratio{window="7d"}', true],
   ["weft_build_info{", true]
 ]
 

@@ -1,6 +1,6 @@
 /**
- * How often an address may still be answered by the provider this hour, which the operator pays for. No clock; each step
- * takes `now`. Who began first stands first, so what has passed is always in front.
+ * How often an address may still be answered by the provider this hour, which the operator pays for. No clock; each
+ * step takes `now`. Who began first stands first, so what has passed is always in front.
  */
 
 /** Most addresses at once; with as many, new ones are refused until the hour of an old one is over. */

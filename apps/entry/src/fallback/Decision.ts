@@ -6,9 +6,10 @@ import { type FallbackConfig, providerModel } from "./FallbackConfig.ts"
 /**
  * What `x-weft-fallback-status` says. `not-needed`: the mesh keeps the promise. `served`: the provider answered. All
  * others: the mesh was asked although the gate missed. `fallback-disabled`: no provider is configured.
- * `tier-not-allowed`: of this tier nothing goes there. `model-not-mapped`: it has no such model. `request-not-portable`:
- * what is asked for makes sense here alone. `trial`: this one shows whether the mesh is better by now.
- * `budget-exhausted`: the address has used up its hour. `failed`: the provider failed before its first text.
+ * `tier-not-allowed`: of this tier nothing goes there. `model-not-mapped`: it has no such model.
+ * `request-not-portable`: what is asked for makes sense here alone. `trial`: this one shows whether the mesh is better
+ * by now. `budget-exhausted`: the address has used up its hour, or the provider gives as many answers as it may at
+ * once. `failed`: the provider failed before its first text.
  */
 export type FallbackStatus =
   | "not-needed"

@@ -1,4 +1,4 @@
-/** What became of requests that the gate would give away, on prom-client's global register; plain sums until a scrape. */
+/** What became of requests that the gate would give away, on prom-client's global register; sums until a scrape. */
 import { Counter } from "prom-client"
 import type { FallbackStatus } from "./Decision.ts"
 import { type ProviderFailure, providerFailures } from "./ProviderAnswer.ts"

@@ -1,7 +1,7 @@
 /**
- * One answer from whoever should give it: the gate's verdict first, then the mesh or the provider, and where the provider
- * fails before its first text the mesh after all. Tells one listener, and says at any time what
- * the headers of the response are.
+ * One answer from whoever should give it: the gate's verdict first, then the mesh or the provider, and where the
+ * provider fails before its first text the mesh after all. Tells one listener, and says at any time what the headers of
+ * the response are.
  */
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import type { AnswerListener, Inference, NoAnswer, Route } from "../Inference.ts"
@@ -85,6 +85,8 @@ export class GatedAnswer implements AnswerListener {
     }
     SlaMetrics.judged(this.#verdict)
     this.#provider = "silent"
+    // until it talks: who gives up before is told the truth
+    this.#status = "failed"
     const cancel = this.#sources.fallback.ask(
       { ...elsewhere, model: decision.model },
       { events: (events) => this.#providerSaid(events), failed: () => this.#providerFailed() }
@@ -161,7 +163,6 @@ export class GatedAnswer implements AnswerListener {
       return
     }
     this.#provider = "failed"
-    this.#status = "failed"
     FallbackMetrics.ended("failed")
     this.#askMesh()
   }

@@ -77,8 +77,10 @@ export class ProviderAnswer {
     const text = Either.try(() => this.#utf8.decode(bytes, { stream: true }))
     if (Either.isLeft(text)) return failed("garbage")
     const tooLarge = this.#parser.feed(text.right)
-    if (this.#failure !== undefined) return failed(this.#failure)
-    if (tooLarge !== undefined) return failed("huge")
+    const failure = this.#failure ?? (tooLarge && "huge")
+    // behind the end of the text nothing counts but the usage
+    if (failure !== undefined && !this.isWhole) return failed(failure)
+    if (failure !== undefined) this.#isDone = true
     const events = this.#events
     this.#events = []
     return Either.right(events)

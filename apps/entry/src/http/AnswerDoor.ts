@@ -1,4 +1,4 @@
-/** What requests for an answer need that outlives them: who lets them in, who answers, their bounds, counts and clock. */
+/** What requests for an answer need that outlives them: who lets them in, who answers, bounds, counts and clock. */
 import { type Clock, Duration, Effect, type Scope } from "effect"
 import { Admission } from "../Admission.ts"
 import { EntryConfig } from "../EntryConfig.ts"

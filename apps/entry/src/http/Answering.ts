@@ -43,7 +43,7 @@ export interface AnswerAddress {
   readonly format: AnswerFormat
 }
 
-/** Answers a request that came to `address`; a defect is a 500 too. `socketAddress` returns the other end's, if asked. */
+/** Answers a request that came to `address`; a defect is a 500 too. `socketAddress` says who is at the other end. */
 export const answer = (
   door: AnswerDoor,
   address: AnswerAddress,

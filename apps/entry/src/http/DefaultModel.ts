@@ -1,4 +1,4 @@
-/** `GET /api/models/default`: which model a chat begins with, and what the gate says of it; null where none is served. */
+/** `GET /api/models/default`: which model a chat begins with, and the gate's verdict; null where none is served. */
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect } from "effect"
 import { Admission } from "../Admission.ts"

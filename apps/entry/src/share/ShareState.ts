@@ -147,7 +147,7 @@ export const hourOf = (nowMs: number): number => Math.floor(nowMs / hourMs) * ho
 type Counted = { -readonly [Key in keyof ShareHour]: ShareHour[Key] }
 type Sum = Record<ServedBy, number>
 
-/** Most rows that wait where the database cannot be written, some megabytes; behind them the names of models are lost. */
+/** Most rows that wait where the database cannot be written, some megabytes; behind them all models are `other`. */
 const pendingMax = 16_384
 /** Most series that are shown since the entry began; behind them new models are `other`. */
 const totalsMax = 6_144

@@ -1,6 +1,6 @@
 /**
- * What a model is expected to be good for: an operator names models by patterns, each tier promises how soon and how fast
- * answers come. Pure; `Gate.ts` compares promises with what was measured.
+ * What a model is expected to be good for: an operator names models by patterns, each tier promises how soon and how
+ * fast answers come. Pure; `Gate.ts` compares promises with what was measured.
  */
 import { Data, Either } from "effect"
 
