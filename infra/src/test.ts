@@ -31,6 +31,8 @@ const outcomeOf = (report: string, exitCode: number | null): Outcome => {
   }
 }
 
+const textOf = (stream: ReadableStream<Uint8Array>): Promise<string> => new Response(stream).text()
+
 /** Runs one file and prints all that it said in one piece. */
 const runFile = async (file: string, folder: string): Promise<Outcome> => {
   const report = join(folder, `${file.replaceAll("/", "-")}.xml`)
@@ -41,8 +43,8 @@ const runFile = async (file: string, folder: string): Promise<Outcome> => {
     timeout: fileMinutesMax * 60_000,
     killSignal: "SIGKILL"
   })
-  const said = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
-  process.stderr.write(said[1] + said[0])
+  const [said, complained] = await Promise.all([textOf(child.stdout), textOf(child.stderr), child.exited])
+  process.stderr.write(complained + said)
   if (child.signalCode !== null) console.error(`${file}: ended by ${child.signalCode}`)
   return outcomeOf(existsSync(report) ? readFileSync(report, "utf8") : "", child.exitCode)
 }
