@@ -89,7 +89,8 @@ describe.each(["weft-entry", "weft-peer"])("%s.service", (name) => {
 })
 
 test("environment files name only what the programs read", async () => {
-  const config = await Bun.file(`${root}apps/entry/src/EntryConfig.ts`).text()
+  const config = `${await Bun.file(`${root}apps/entry/src/EntryConfig.ts`).text()}
+    ${await Bun.file(`${root}apps/entry/src/fallback/FallbackConfig.ts`).text()}`
   const entry = [...variables(await textOf("systemd/entry.env"), true).keys()]
   expect(entry.filter((name) => !config.includes(`("${name.slice("WEFT_".length)}"`))).toEqual([])
   const options = `${await Bun.file(`${root}apps/peer/src/PeerConfig.ts`).text()}
