@@ -124,12 +124,9 @@ it.live(
   () =>
     Effect.gen(function* () {
       const entry = yield* run("entry", yield* freePort, { WEFT_MESH_PORT: "0" }, [])
-      const { url } = yield* entry.event("listening")
+      const url = String((yield* entry.event("listening"))["url"])
       expect(yield* entry.isHealthy).toBe(true)
-      const peer = yield* run("peer", yield* freePort, { WEFT_ENTRY: String(url) }, [
-        "--model",
-        modelPath("tiny-small-f16")
-      ])
+      const peer = yield* run("peer", yield* freePort, { WEFT_ENTRY: url }, ["--model", modelPath("tiny-small-f16")])
       yield* peer.event("registered")
       expect(yield* peer.isHealthy).toBe(true)
       const body = JSON.stringify({
@@ -138,6 +135,10 @@ it.live(
       })
       const { status } = yield* Effect.promise(() => fetch(`${url}/v1/chat/completions`, { method: "POST", body }))
       expect(status).toBe(200)
+      const pages = yield* Effect.promise(() =>
+        Promise.all(["/status", "/api/status"].map((path) => fetch(url + path)))
+      )
+      expect(pages.map(({ status }) => status)).toEqual([200, 200])
       // The images are read only.
       expect([...(yield* entry.written), ...(yield* peer.written)]).toEqual([])
       yield* Effect.orDie(entry.process.kill("SIGTERM"))

@@ -40,7 +40,7 @@ test(
   timeoutMs
 )
 
-test("every alert has a test in which it fires, one in which it does not, and every recorded figure has one", async () => {
+test("every alert has tests in which it fires and does not, every recorded figure has one", async () => {
   const all = tests.flatMap(({ alert_rule_test }) => alert_rule_test)
   const tested = (fires: boolean) =>
     [
