@@ -10,7 +10,7 @@ type Panel = Dashboard["panels"][number]
 /** Grafana's width in columns. */
 const columns = 24
 
-/** Units that the dashboards use, of those in valueFormats of https://github.com/grafana/grafana, packages/grafana-data. */
+/** Units that the dashboards use; Grafana names all of them in packages/grafana-data/src/valueFormats. */
 const units = ["none", "short", "s", "bytes", "Bps", "pps", "ops", "reqps", "percentunit"]
 
 /** The oldest layout of dashboards in use, of Grafana 11; newer ones read it. */

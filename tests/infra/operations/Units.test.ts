@@ -1,4 +1,4 @@
-/** The units of systemd: systemd takes them, they are hardened, and what they start runs with the settings beside them. */
+/** The units: systemd takes them, they are hardened, and what they start runs with the settings beside them. */
 import { describe, expect, test } from "bun:test"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -13,7 +13,7 @@ const root = new URL("../", `file://${infra}`).pathname
 /** As in the units; what is there on an operator's machine. */
 const installed = { program: "/usr/local/bin/bun", folder: "/opt/weft" }
 
-/** Tenths of systemd's exposure, from 0 to 100; 1.3 and 1.4 now. Most of what is left is the network, which they need. */
+/** Tenths of systemd's exposure, 0 to 100; 11 and 12 now. Most of that is the network, which they need. */
 const exposureMax = 15
 
 /** systemd-analyze takes a second; two programs and a model start in some. */
