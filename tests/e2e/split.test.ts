@@ -1,9 +1,10 @@
 /** A model that fits none of three real peers: they serve it together, token for token as one would. */
 import { expect } from "bun:test"
-import { Deferred, type Duration, Effect, Fiber, Schedule } from "effect"
+import { Deferred, Effect, Fiber } from "effect"
 import OpenAI from "openai"
 import { it } from "../support/effect.ts"
 import { run, startEntry, startPeer } from "../support/processes.ts"
+import { until } from "./rings.ts"
 
 const model = "tiny-small-f16"
 /** Room for five or six of the model's eight layers, and not for all of it. */
@@ -38,18 +39,6 @@ const stagesShown = (url: string) =>
       `${url}/v1/models`
     ),
     ({ data }) => data[0]?.meta.stages
-  )
-
-/** Looks every 50 ms until `holds`, for at most `within`. */
-const until = <A, E>(
-  look: Effect.Effect<A, E>,
-  holds: (value: A) => boolean,
-  within: Duration.DurationInput = "60 seconds"
-) =>
-  look.pipe(
-    Effect.filterOrFail(holds, (value) => new Error(`still ${JSON.stringify(value)}`)),
-    Effect.retry(Schedule.spaced("50 millis")),
-    Effect.timeout(within)
   )
 
 /** An entry and `count` peers that lend layers, when the model is served. */

@@ -2,8 +2,8 @@
  * A model split among peers that are some way apart: an entry, and peers behind a proxy each, which delays what other
  * peers send to it. The entry itself is near all of them, as nothing of a token goes through it.
  */
-import { createSocket } from "node:dgram"
 import { Effect, Exit, Scope } from "effect"
+import { freePort } from "../../wan/FreePort.ts"
 import * as UdpProxy from "../../wan/UdpProxy.ts"
 import * as Mesh from "../Mesh.ts"
 
@@ -115,7 +115,7 @@ const startPeer = async (
   scope: Scope.Scope,
   lent: ReadonlyArray<string>
 ): Promise<Mesh.Peer> => {
-  const port = await freePort()
+  const port = await Effect.runPromise(freePort)
   const proxying = UdpProxy.make({ to: { hostname: "127.0.0.1", port }, delayMs: rttMs / 2, seed: port })
   // A proxy takes time of its own, so none stands in a way without delay.
   const reached = rttMs === 0 ? { port } : await Effect.runPromise(Scope.extend(proxying, scope))
@@ -130,15 +130,4 @@ const startPeer = async (
       ...(speculates ? [] : ["--no-speculation"])
     ]
   })
-}
-
-/** Returns a UDP port that nobody has now. */
-const freePort = (): Promise<number> => {
-  const { promise, resolve } = Promise.withResolvers<number>()
-  const socket = createSocket("udp4")
-  socket.bind(0, "127.0.0.1", () => {
-    const { port } = socket.address()
-    socket.close(() => resolve(port))
-  })
-  return promise
 }
