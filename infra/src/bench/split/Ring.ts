@@ -3,9 +3,11 @@
  * peers send to it. The entry itself is near all of them, as nothing of a token goes through it.
  */
 import { Effect, Exit, Scope } from "effect"
+import * as Throttle from "../../throttle/Throttle.ts"
 import { freePort } from "../../wan/FreePort.ts"
-import * as UdpProxy from "../../wan/UdpProxy.ts"
 import * as Mesh from "../Mesh.ts"
+import * as Lines from "./Lines.ts"
+import type { Trouble } from "./Trouble.ts"
 
 /** Represents what a ring is made of. */
 export interface RingOptions {
@@ -19,6 +21,8 @@ export interface RingOptions {
   readonly speculates: boolean
   /** Peers beside the stages, which may take any of them over; without them each peer lends the layers of one stage. */
   readonly spares: number
+  /** What is wrong beside the distance; nothing where absent. */
+  readonly trouble?: Trouble
 }
 
 /** Represents a ring that serves. */
@@ -29,6 +33,8 @@ export interface Ring {
   readonly stages: () => Promise<ReadonlyArray<string>>
   /** Starts a new peer in the place of one that was killed. */
   readonly replace: (peer: Mesh.Peer) => Promise<void>
+  /** What the lines of its peers did so far; nothing where there are none. */
+  readonly datagrams: Lines.Lines["datagrams"]
   readonly stop: () => Promise<void>
 }
 
@@ -42,38 +48,46 @@ export interface ShownSplit {
 /** Longest way from the start of the peers to the first token: each hashes the file, cuts its layers and loads them. */
 const readyMsMax = 120_000
 const lookMs = 100
+/** Every ring is held up in the same way. */
+const throttleSeed = 1
 
 /** Starts a ring and waits until it serves. */
 export const start = async (options: RingOptions): Promise<Ring> => {
-  const { layers, spares, stages } = options
+  const { layers, rttMs, spares, stages, trouble = {} } = options
   const entry = await Mesh.startEntry({ WEFT_FORCE_SPLIT: "1" })
   const scope = Effect.runSync(Scope.make())
+  const lines = Lines.make(rttMs, trouble.line, scope)
   const lent = (index: number): ReadonlyArray<string> => {
     const bound = (stage: number): number => Math.round((stage * layers) / stages)
     return spares > 0 ? [] : ["--layers", `${bound(index)}-${bound(index + 1)}`]
   }
-  const places = Array.from({ length: stages + spares }, (_, index) => startPeer(entry, options, scope, lent(index)))
+  const places = Array.from({ length: stages + spares }, (_, index) => startPeer(entry, options, lines, lent(index)))
   let peers: ReadonlyArray<Mesh.Peer> = await Promise.all(places)
   const stop = async (): Promise<void> => {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
     for (const { program } of peers) program.signal("SIGKILL")
     entry.program.signal("SIGKILL")
     await Promise.all([...peers.map(({ program }) => program.exited), entry.program.exited])
-    await Effect.runPromise(Scope.close(scope, Exit.void))
   }
   const ring: Ring = {
     entry,
     peers: () => peers,
     stages: async () => (await splitOf(ring))?.stages.map(({ peer }) => peer) ?? [],
     replace: async (killed) => {
-      const peer = await startPeer(entry, options, scope, [])
+      const peer = await startPeer(entry, options, lines, [])
       peers = [...peers.filter(({ id }) => id !== killed.id), peer]
     },
+    datagrams: lines.datagrams,
     stop
   }
   const deadlineMs = performance.now() + readyMsMax
   while ((await splitOf(ring))?.state !== "serving" || !(await isServed(ring))) {
     if (performance.now() > deadlineMs) throw new Error(`the split does not serve: ${await splitsOf(ring)}`)
     await Bun.sleep(lookMs)
+  }
+  if (trouble.manner !== undefined) {
+    const throttling = Throttle.make([await tailProcessId(ring)], trouble.manner, throttleSeed)
+    await Effect.runPromise(Scope.extend(throttling, scope))
   }
   return ring
 }
@@ -109,16 +123,23 @@ const isServed = async ({ entry }: Pick<Ring, "entry">): Promise<boolean> => {
   return data.length > 0
 }
 
+/** Returns the process that computes the last stage. */
+const tailProcessId = async (ring: Ring): Promise<number> => {
+  const tail = (await ring.stages()).at(-1)
+  const peer = ring.peers().find(({ id }) => id === tail)
+  const processId = peer === undefined ? undefined : (await Mesh.statusOf(peer)).leases[0]?.processId
+  if (processId === undefined) throw new Error(`no process of a last stage: ${await splitsOf(ring)}`)
+  return processId
+}
+
 const startPeer = async (
   entry: Mesh.Entry,
-  { contextTokens, model, rttMs, slots, speculates }: RingOptions,
-  scope: Scope.Scope,
+  { contextTokens, model, slots, speculates }: RingOptions,
+  lines: Lines.Lines,
   lent: ReadonlyArray<string>
 ): Promise<Mesh.Peer> => {
   const port = await Effect.runPromise(freePort)
-  const proxying = UdpProxy.make({ to: { hostname: "127.0.0.1", port }, delayMs: rttMs / 2, seed: port })
-  // A proxy takes time of its own, so none stands in a way without delay.
-  const reached = rttMs === 0 ? { port } : await Effect.runPromise(Scope.extend(proxying, scope))
+  const reached = await lines.inFrontOf(port)
   return Mesh.startPeer({
     url: entry.url,
     model,
@@ -126,7 +147,7 @@ const startPeer = async (
     contextTokens,
     threads: 1,
     more: [
-      ...["--port", String(port), "--address", `127.0.0.1:${reached.port}`, "--split", ...lent],
+      ...["--port", String(port), "--address", `127.0.0.1:${reached}`, "--split", ...lent],
       ...(speculates ? [] : ["--no-speculation"])
     ]
   })
