@@ -42,6 +42,12 @@ export const make = (
       const { pauseMs, runMs } = DutyCycle.turn(manner, now() - beganMs, chance)
       return Effect.zipRight(Effect.sleep(runMs), pauseMs < pauseLeastMs ? Effect.void : pause(pauseMs))
     })
+    // A process that stays stopped would outlive everybody, as it hears of no end.
+    const letRun = (): void => tell(processIds, "SIGCONT")
+    yield* Effect.acquireRelease(
+      Effect.sync(() => process.on("exit", letRun)),
+      () => Effect.sync(() => process.off("exit", letRun))
+    )
     yield* Effect.forkScoped(Effect.forever(next))
     return { pauses: () => pauses, longestMs: () => longestMs }
   })
