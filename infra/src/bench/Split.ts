@@ -101,8 +101,6 @@ interface Cell {
   readonly loopMs: number
 }
 
-/** Tokens of an answer that nobody measures. */
-const warmTokens = 8
 /** Tokens of the prompts whose time is measured. */
 const promptsTokens = [512, 2048]
 /** Times each is sent: a long one takes half a minute. */
@@ -129,7 +127,8 @@ class Bench {
     this.tell("one peer alone")
     return this.#withWhole(async (entry) => {
       const asking = this.#askingWhole(entry)
-      await asking.msPerToken({ maxTokens: warmTokens })
+      // As a cell begins: its questions are these.
+      await asking.msPerToken({ maxTokens: 8 })
       const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
       const first = await this.#prompts(this.#askingWhole(entry))
       return { figures: { msPerToken, firstMs: first.map(({ ms }) => ms) }, firstMs: first.at(-1)?.ms ?? Number.NaN }
@@ -282,7 +281,7 @@ class Bench {
 
   async #cell(ring: Ring.Ring, stages: number, rttMs: number): Promise<Cell> {
     const asking = this.#asking(ring)
-    await asking.msPerToken({ maxTokens: warmTokens })
+    await asking.msPerToken({ maxTokens: 8 })
     const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
     return { stages, rttMs, msPerToken, computeMs: await Ring.computeMs(ring), loopMs: loopMsOf(stages, rttMs) }
   }
