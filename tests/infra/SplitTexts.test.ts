@@ -5,7 +5,7 @@ import * as Trouble from "@weft/infra/bench/split/Trouble"
 
 const posed = (content: string, maxTokens = 8) => ({ content, maxTokens, words: undefined })
 
-test("an answer is held against that of the same question of the same length, and each unknown one is named once", () => {
+test("an answer is held against that of the same question and length, and each unknown one is named once", () => {
   const texts = new Texts()
   texts.learn(posed("a"), "one")
   texts.hear(posed("a"), "one")

@@ -44,7 +44,7 @@ export const from = ({ jitter, loss, rate, throttle }: Given): Trouble => {
 
 // internal
 
-/** By their number; a ramp is done within some answers, and no pause comes near the 2 s that make a stage a stuck one. */
+/** By their number. A ramp is done within some answers, and no pause is near the 2 s that make a stage a stuck one. */
 const manners: Readonly<Record<number, DutyCycle.Manner>> = {
   1: { kind: "steady", pausedShare: 0.5 },
   2: { kind: "ramp", pausedShare: 0.8, overMs: 10_000 },
