@@ -30,7 +30,7 @@ test("options say what is wrong with a ring, and what there is not is refused", 
   expect(Trouble.from({ ...none, loss: 2 })).toEqual({ line })
   expect(Trouble.from({ ...none, rate: 20, throttle: 2 })).toEqual({
     line: { jitterMs: 0, lossShare: 0, rateBitsPerSecond: 20e6 },
-    manner: { kind: "ramp", pausedShare: 0.8, overMs: 10_000 }
+    manner: { kind: "ramp", pausedShare: 0.8, overMs: 2_000 }
   })
   expect(() => Trouble.from({ ...none, loss: 101 })).toThrow("0 … 100")
   expect(() => Trouble.from({ ...none, throttle: 4 })).toThrow("0, 1, 2 or 3")

@@ -44,9 +44,9 @@ export const from = ({ jitter, loss, rate, throttle }: Given): Trouble => {
 
 // internal
 
-/** By their number. A ramp is done within some answers, and no pause is near the 2 s that make a stage a stuck one. */
+/** By their number. A ramp is up within the answers of the nearest ring; no pause is near the 2 s of a stuck stage. */
 const manners: Readonly<Record<number, DutyCycle.Manner>> = {
   1: { kind: "steady", pausedShare: 0.5 },
-  2: { kind: "ramp", pausedShare: 0.8, overMs: 10_000 },
+  2: { kind: "ramp", pausedShare: 0.8, overMs: 2_000 },
   3: { kind: "jitter", leastMs: 20, mostMs: 200 }
 }
