@@ -88,6 +88,8 @@ interface Cell {
   readonly msPerToken: number
   readonly computeMs: number
   readonly loopMs: number
+  /** Of an answer's time per token, what is neither compute nor distance, by stages. */
+  readonly hopMs: number
 }
 
 /** Tokens of the prompts whose time is measured. */
@@ -136,9 +138,7 @@ class Bench {
       some.length === 0
         ? []
         : [Report.atMost(`ms per token ÷ (compute + loop), worst ${what}`, Math.max(...some.map(ratio)), bound)]
-    const hops = cells
-      .filter(({ rttMs }) => rttMs === 0)
-      .map((cell) => (cell.msPerToken - cell.computeMs) / cell.stages)
+    const hops = cells.filter(({ rttMs }) => rttMs === 0).map(({ hopMs }) => hopMs)
     const rpc = cells.flatMap(({ msPerToken, rttMs, stages }) => {
       const perSecond = rpcPerSecond[stages]?.[rttMs]
       return perSecond === undefined ? [] : [{ stages, rttMs, ratio: 1000 / msPerToken / perSecond }]
@@ -242,8 +242,21 @@ class Bench {
   async #cell(ring: Ring.Ring, stages: number, rttMs: number): Promise<Cell> {
     const asking = this.#asking(ring)
     await asking.msPerToken({ maxTokens: 8 })
-    const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
-    return { stages, rttMs, msPerToken, computeMs: await Ring.computeMs(ring), loopMs: loopMsOf(stages, rttMs) }
+    const answers: Array<{ readonly ms: number; readonly computeMs: number }> = []
+    for (let answer = 0; answer < this.given.answers; answer++) {
+      const before = await Ring.computed(ring)
+      const ms = await asking.msPerToken({ maxTokens: this.given.tokens })
+      answers.push({ ms, computeMs: Ring.computeMs(before, await Ring.computed(ring)) })
+    }
+    const loopMs = loopMsOf(stages, rttMs)
+    return {
+      stages,
+      rttMs,
+      msPerToken: Figures.median(answers.map(({ ms }) => ms)),
+      computeMs: Figures.median(answers.map(({ computeMs }) => computeMs)),
+      loopMs,
+      hopMs: Figures.median(answers.map(({ computeMs, ms }) => (ms - computeMs - loopMs) / stages))
+    }
   }
 
   /** Pairs of the same kind of text, guessed and plain, for text of more and more words. */

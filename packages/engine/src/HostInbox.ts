@@ -50,14 +50,14 @@ export class HostInbox {
 
   /**
    * Works until the channel closes. Between two turns the process looks at its descriptors; without work nothing is
-   * scheduled. This loop is the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all
+   * scheduled, and what comes then is worked on as soon as all of it that came at once is here. This loop is the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all
    * else in it. What throws in it is a defect, and so ends the process: Bun would go on after it.
    */
   serve(work: HostWork): Effect.Effect<void, EngineError> {
     return Effect.async((resume) => {
       let scheduled = false
-      const schedule = (): void => {
-        if (!scheduled) setImmediate(tick)
+      const schedule = (later: (tick: () => void) => void): void => {
+        if (!scheduled) later(tick)
         scheduled = true
       }
       const tick = (): void => {
@@ -69,10 +69,10 @@ export class HostInbox {
         const stepped = Either.try(() => work.step(this.takeAll()))
         if (Either.isLeft(stepped)) resume(Effect.die(stepped.left))
         else if (stepped.right !== undefined) resume(Effect.fail(stepped.right))
-        else if (work.busy()) schedule()
+        else if (work.busy()) schedule(setImmediate)
       }
-      this.onArrival = schedule
-      schedule()
+      this.onArrival = () => schedule(queueMicrotask)
+      schedule(queueMicrotask)
     })
   }
 }

@@ -71,8 +71,9 @@ class Serving implements HostWork {
     const computes = this.loop.waiting() > 0
     if (!computes && this.loop.idle() && frames.length === 0) return undefined
     const startedMs = performance.now()
-    for (const frame of this.loop.turn()) this.send(StageFrame.encode(frame, this.activations))
+    const given = this.loop.turn()
     const took = computes ? { decodeSeconds: (performance.now() - startedMs) / 1000 } : {}
+    for (const frame of given) this.send(StageFrame.encode(frame, this.activations))
     this.send({ _tag: "Turn", taken: this.#taken, waiting: this.loop.waiting(), ...took })
     return undefined
   }
