@@ -17,8 +17,8 @@ const unsentBytesMax = 8 * frameBytesMax
 /** Represents an open socket. */
 export interface FrameSocket {
   /**
-   * Sends values in one piece, so that the other side is woken once; false where the frame of one is over the bound; then
-   * nothing was sent. After the close nothing happens.
+   * Sends values in one piece, so that the other side is woken once; false where the frame of one is over the bound,
+   * and then nothing was sent. After the close nothing happens.
    */
   readonly send: (...values: ReadonlyArray<unknown>) => boolean
 }
@@ -35,6 +35,12 @@ export const open = (fd: number, handlers: FrameSocketHandlers): Effect.Effect<F
     Effect.promise(() => connect(fd, handlers)),
     (socket) => Effect.sync(socket.close)
   )
+
+/** The frames of values one behind another; undefined where one is over the bound. */
+const pieceOf = (values: ReadonlyArray<unknown>): Uint8Array | undefined => {
+  const frames = values.map(Frames.frame)
+  return frames.some(({ length }) => length > frameBytesMax) ? undefined : concat(frames)
+}
 
 const connect = async (fd: number, handlers: FrameSocketHandlers) => {
   const received = new FrameBuffer()
@@ -95,9 +101,8 @@ const connect = async (fd: number, handlers: FrameSocketHandlers) => {
 
   const send = (...values: ReadonlyArray<unknown>): boolean => {
     if (!open) return true
-    const frames = values.map(Frames.frame)
-    if (frames.some(({ length }) => length > frameBytesMax)) return false
-    const piece = concat(frames)
+    const piece = pieceOf(values)
+    if (piece === undefined) return false
     unsent.push(piece)
     unsentBytes += piece.length
     if (unsent.length === 1) flush()
