@@ -1,7 +1,7 @@
 /**
  * `split`: what it costs that a model is split among peers some way apart, over real QUIC between real processes. The
- * law is `ms per token = compute of all stages + one loop`. Beside it stand llama.cpp's RPC, which pays a round trip
- * for each remote machine, answers guessed ahead, answers side by side, and long prompts.
+ * law is `ms per token = compute of all stages + one loop`. Beside it stand the least that a hop can cost here, answers
+ * guessed ahead, answers side by side, and long prompts.
  */
 import { availableParallelism } from "node:os"
 import { basename, join } from "node:path"
@@ -14,6 +14,7 @@ import * as Programs from "./Programs.ts"
 import * as Report from "./Report.ts"
 import * as Seeded from "./Seeded.ts"
 import * as Asking from "./split/Asking.ts"
+import * as LeastHop from "./split/LeastHop.ts"
 import * as Ring from "./split/Ring.ts"
 
 /** Streams at once; stages have as many slots. */
@@ -22,19 +23,10 @@ const streamsMax = 4
 const contextTokens = 2304
 /** Round trips between peers, ms: one room, a city, a country, a continent, an ocean. */
 const roundTripsMs = [0, 10, 50, 100, 200]
-/** Where answers side by side, prompts and RPC are compared. */
+/** Where answers side by side and prompts are measured. */
 const middleRttMs = 50
 /** Where guesses are worth most of what people have. */
 const farRttMs = 100
-
-/**
- * Tokens per second of llama.cpp's RPC with the same library on two processors: a model of 0.25 billion parameters in
- * Q4_K_M, one thread each, by the machines and the round trip in ms.
- */
-const rpcPerSecond: Readonly<Record<number, Readonly<Record<number, number>>>> = {
-  2: { 0: 129, 10: 52.4, 50: 16.9 },
-  3: { 0: 113, 10: 34.4, 50: 9.06 }
-}
 
 const options = {
   tokens: { byDefault: 32, about: "tokens of an answer" },
@@ -57,13 +49,26 @@ export const split: Benchmark.Benchmark<keyof typeof options> = {
     const shape = given.small === 1 ? Shape.small : Shape.medium
     const path = await RandomModel.make(join(Programs.root, ".weft/bench/models"), shape, given.seed, Mesh.tinyModel)
     const bench = new Bench(given, tell, path, shape.layers)
-    const whole = await bench.whole()
-    const plain = await bench.plain()
     const isFarWanted = given["stages-max"] >= 3 && given["rtt-max"] >= farRttMs
+    const whole = await bench.whole(isFarWanted)
+    tell("the least hop")
+    const leastHopMs = await LeastHop.measure({
+      // A token's hidden state, in single precision.
+      frameBytes: 4 * shape.embedding,
+      memoryBytes: Bun.file(path).size / 2
+    })
+    const plain = await bench.plain()
     const far = isFarWanted ? await bench.far() : nothing
     const middle = isFarWanted ? await bench.middle(whole) : nothing
     return {
-      figures: { model: shape.name, whole: whole.figures, ...plain.figures, ...far.figures, ...middle.figures },
+      figures: {
+        model: shape.name,
+        whole: whole.figures,
+        leastHopMs,
+        ...plain.figures,
+        ...far.figures,
+        ...middle.figures
+      },
       reach: [...plain.reach, ...far.reach, ...middle.reach]
     }
   }
@@ -111,15 +116,15 @@ class Bench {
     this.#chance = Seeded.make(given.seed)
   }
 
-  /** One peer with all of the model, in the same profile. */
-  async whole(): Promise<Whole> {
+  /** One peer with all of the model, in the same profile; long prompts take minutes, so only where they are wanted. */
+  async whole(arePromptsWanted: boolean): Promise<Whole> {
     this.tell("one peer alone")
     const entry = await Mesh.startEntry()
     const more = ["--profile", "exact"]
     const peer = await Mesh.startPeer({ url: entry.url, model: this.path, slots: 1, threads: 1, contextTokens, more })
     const asking = Asking.make({ entry }, this.#model, this.#chance)
     const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
-    const first = await this.#prompts(asking)
+    const first = arePromptsWanted ? await this.#prompts(asking) : []
     await Mesh.stop(peer)
     entry.program.signal("SIGKILL")
     return { figures: { msPerToken, firstMs: first.map(({ ms }) => ms) }, firstMs: first.at(-1)?.ms ?? Number.NaN }
@@ -139,24 +144,12 @@ class Bench {
         ? []
         : [Report.atMost(`ms per token ÷ (compute + loop), worst ${what}`, Math.max(...some.map(ratio)), bound)]
     const hops = cells.filter(({ rttMs }) => rttMs === 0).map(({ hopMs }) => hopMs)
-    const rpc = cells.flatMap(({ msPerToken, rttMs, stages }) => {
-      const perSecond = rpcPerSecond[stages]?.[rttMs]
-      return perSecond === undefined ? [] : [{ stages, rttMs, ratio: 1000 / msPerToken / perSecond }]
-    })
-    const compared = rpc.filter(({ rttMs }) => rttMs === middleRttMs)
     return {
-      figures: { cells: cells.map((cell) => ({ ...cell, loopRatio: ratio(cell) })), hopMs: hops, overRpc: rpc },
+      figures: { cells: cells.map((cell) => ({ ...cell, loopRatio: ratio(cell) })), hopMs: hops },
       reach: [
         Report.atMost("protocol cost of a hop on loopback, ms, the dearest", Math.max(...hops), 0.5),
         ...worst("at 50 ms and above", cells.filter(isFar), 1.1),
-        ...worst("at 10 ms", cells.filter(isNear), 1.2),
-        ...compared.map(({ ratio, stages }) =>
-          Report.atLeast(
-            `tokens per second ÷ llama.cpp RPC, ${stages} machines at ${middleRttMs} ms`,
-            ratio,
-            stages === 2 ? 1 : 1.3
-          )
-        )
+        ...worst("at 10 ms", cells.filter(isNear), 1.2)
       ]
     }
   }
@@ -164,35 +157,24 @@ class Bench {
   /** Answers guessed ahead, beside the same ones that are not. */
   async far(): Promise<Part> {
     const rows: Array<{ readonly stages: number; readonly words: string; readonly ratio: number }> = []
-    const overRpc: Array<{ readonly stages: number; readonly ratio: number }> = []
     for (const stages of [2, 3]) {
-      const rtts = [farRttMs, middleRttMs]
-      for (const rttMs of rtts) {
-        const place = { stages, rttMs }
-        await this.#with({ ...place, speculates: true }, (guessing) =>
-          this.#with({ ...place, speculates: false }, async (plain) => {
-            if (rttMs === farRttMs) rows.push(...(await this.#gains(stages, guessing, plain)))
-            const msPerToken = await this.#median(() => this.#asking(guessing).msPerToken({ words: 1, ...this.#long }))
-            const perSecond = rpcPerSecond[stages]?.[rttMs]
-            if (perSecond !== undefined) overRpc.push({ stages, ratio: 1000 / msPerToken / perSecond })
-          })
-        )
-      }
+      const place = { stages, rttMs: farRttMs }
+      await this.#with({ ...place, speculates: true }, (guessing) =>
+        this.#with({ ...place, speculates: false }, async (plain) => {
+          rows.push(...(await this.#gains(stages, guessing, plain)))
+        })
+      )
     }
     const draftable = rows.filter(({ words }) => words === "1").map(({ ratio }) => ratio)
     const all = rows.map(({ ratio }) => ratio)
     return {
       figures: {
         speculation: rows,
-        speculationMean: all.reduce((sum, one) => sum + one, 0) / all.length,
-        guessedOverRpc: overRpc
+        speculationMean: all.reduce((sum, one) => sum + one, 0) / all.length
       },
       reach: [
         Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, draftable text, the worse`, Math.min(...draftable), 2),
-        Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, the worst of a mixed set`, Math.min(...all), 0.98),
-        ...overRpc.map(({ ratio, stages }) =>
-          Report.atLeast(`guessed ÷ llama.cpp RPC, draftable text, ${stages} machines at ${middleRttMs} ms`, ratio, 2)
-        )
+        Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, the worst of a mixed set`, Math.min(...all), 0.98)
       ]
     }
   }
