@@ -94,6 +94,7 @@ it.live(
         ...["split", "--small", "1", "--stages-max", "2", "--rtt-max", "0", "--tokens", "8", "--answers", "1"]
       )
       expect(figures).toMatchObject({ cells: [{ stages: 2, rttMs: 0, computeMs: expect.any(Number) }] })
+      expect(figures).toMatchObject({ leastHopMs: expect.any(Number) })
       expect(reach.map(({ what }) => what)).toEqual([
         "protocol cost of a hop on loopback, ms, the dearest",
         "of 2 answers, those that the whole model gives otherwise"

@@ -1,8 +1,8 @@
 /**
  * `split`: what it costs that a model is split among peers some way apart, over real QUIC between real processes. The
- * law is `ms per token = compute of all stages + one loop`. Beside it stand llama.cpp's RPC, which pays a round trip
- * for each remote machine, answers guessed ahead, answers side by side, and long prompts. Every answer is held against
- * that of one peer with the whole model; with bad lines or a busy stage nothing else is a goal.
+ * law is `ms per token = compute of all stages + one loop`. Beside it stand the least that a hop can cost here, answers
+ * guessed ahead, answers side by side, and long prompts. Every answer is held against that of one peer with the whole
+ * model; with bad lines or a busy stage nothing else is a goal.
  */
 import { availableParallelism } from "node:os"
 import { basename, join } from "node:path"
@@ -15,6 +15,7 @@ import * as Programs from "./Programs.ts"
 import * as Report from "./Report.ts"
 import * as Seeded from "./Seeded.ts"
 import * as Asking from "./split/Asking.ts"
+import * as LeastHop from "./split/LeastHop.ts"
 import * as Lines from "./split/Lines.ts"
 import * as Ring from "./split/Ring.ts"
 import { Texts } from "./split/Texts.ts"
@@ -26,19 +27,10 @@ const streamsMax = 4
 const contextTokens = 2304
 /** Round trips between peers, ms: one room, a city, a country, a continent, an ocean. */
 const roundTripsMs = [0, 10, 50, 100, 200]
-/** Where answers side by side, prompts and RPC are compared. */
+/** Where answers side by side and prompts are measured. */
 const middleRttMs = 50
 /** Where guesses are worth most of what people have. */
 const farRttMs = 100
-
-/**
- * Tokens per second of llama.cpp's RPC with the same library on two processors: a model of 0.25 billion parameters in
- * Q4_K_M, one thread each, by the machines and the round trip in ms.
- */
-const rpcPerSecond: Readonly<Record<number, Readonly<Record<number, number>>>> = {
-  2: { 0: 129, 10: 52.4, 50: 16.9 },
-  3: { 0: 113, 10: 34.4, 50: 9.06 }
-}
 
 const options = {
   tokens: { byDefault: 32, about: "tokens of an answer" },
@@ -62,16 +54,22 @@ export const split: Benchmark.Benchmark<keyof typeof options> = {
     const shape = given.small === 1 ? Shape.small : Shape.medium
     const path = await RandomModel.make(join(Programs.root, ".weft/bench/models"), shape, given.seed, Mesh.tinyModel)
     const bench = new Bench(given, tell, path, shape.layers)
-    const whole = await bench.whole()
-    const plain = await bench.plain()
     const isFarWanted = given["stages-max"] >= 3 && given["rtt-max"] >= farRttMs
+    const whole = await bench.whole(isFarWanted)
+    tell("the least hop")
+    const leastHopMs = await LeastHop.measure({
+      // A token's hidden state, in single precision.
+      frameBytes: 4 * shape.embedding,
+      memoryBytes: Bun.file(path).size / 2
+    })
+    const plain = await bench.plain()
     const far = isFarWanted ? await bench.far() : nothing
     const middle = isFarWanted ? await bench.middle(whole) : nothing
     const texts = await bench.texts()
     const times = { whole: whole.figures, ...plain.figures, ...far.figures, ...middle.figures }
     const isTimeGoal = Trouble.isNone(given)
     return {
-      figures: { model: shape.name, ...times, ...texts.figures },
+      figures: { model: shape.name, leastHopMs, ...times, ...texts.figures },
       reach: [...(isTimeGoal ? [...plain.reach, ...far.reach, ...middle.reach] : []), ...texts.reach]
     }
   }
@@ -99,6 +97,8 @@ interface Cell {
   readonly msPerToken: number
   readonly computeMs: number
   readonly loopMs: number
+  /** Of an answer's time per token, what is neither compute nor distance, by stages. */
+  readonly hopMs: number
 }
 
 /** Tokens of the prompts whose time is measured. */
@@ -122,15 +122,15 @@ class Bench {
     this.#trouble = Trouble.from(given)
   }
 
-  /** One peer with all of the model, in the same profile. */
-  async whole(): Promise<Whole> {
+  /** One peer with all of the model, in the same profile; long prompts take minutes, so only where they are wanted. */
+  async whole(arePromptsWanted: boolean): Promise<Whole> {
     this.tell("one peer alone")
     return this.#withWhole(async (entry) => {
       const asking = this.#askingWhole(entry)
       // As a cell begins: its questions are these.
       await asking.msPerToken({ maxTokens: 8 })
       const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
-      const first = await this.#prompts(this.#askingWhole(entry))
+      const first = arePromptsWanted ? await this.#prompts(this.#askingWhole(entry)) : []
       return { figures: { msPerToken, firstMs: first.map(({ ms }) => ms) }, firstMs: first.at(-1)?.ms ?? Number.NaN }
     })
   }
@@ -167,27 +167,13 @@ class Bench {
       some.length === 0
         ? []
         : [Report.atMost(`ms per token ÷ (compute + loop), worst ${what}`, Math.max(...some.map(ratio)), bound)]
-    const hops = cells
-      .filter(({ rttMs }) => rttMs === 0)
-      .map((cell) => (cell.msPerToken - cell.computeMs) / cell.stages)
-    const rpc = cells.flatMap(({ msPerToken, rttMs, stages }) => {
-      const perSecond = rpcPerSecond[stages]?.[rttMs]
-      return perSecond === undefined ? [] : [{ stages, rttMs, ratio: 1000 / msPerToken / perSecond }]
-    })
-    const compared = rpc.filter(({ rttMs }) => rttMs === middleRttMs)
+    const hops = cells.filter(({ rttMs }) => rttMs === 0).map(({ hopMs }) => hopMs)
     return {
-      figures: { cells: cells.map((cell) => ({ ...cell, loopRatio: ratio(cell) })), hopMs: hops, overRpc: rpc },
+      figures: { cells: cells.map((cell) => ({ ...cell, loopRatio: ratio(cell) })), hopMs: hops },
       reach: [
         Report.atMost("protocol cost of a hop on loopback, ms, the dearest", Math.max(...hops), 0.5),
         ...worst("at 50 ms and above", cells.filter(isFar), 1.1),
-        ...worst("at 10 ms", cells.filter(isNear), 1.2),
-        ...compared.map(({ ratio, stages }) =>
-          Report.atLeast(
-            `tokens per second ÷ llama.cpp RPC, ${stages} machines at ${middleRttMs} ms`,
-            ratio,
-            stages === 2 ? 1 : 1.3
-          )
-        )
+        ...worst("at 10 ms", cells.filter(isNear), 1.2)
       ]
     }
   }
@@ -195,36 +181,24 @@ class Bench {
   /** Answers guessed ahead, beside the same ones that are not. */
   async far(): Promise<Part> {
     const rows: Array<{ readonly stages: number; readonly words: string; readonly ratio: number }> = []
-    const overRpc: Array<{ readonly stages: number; readonly ratio: number }> = []
     for (const stages of [2, 3]) {
-      const rtts = [farRttMs, middleRttMs]
-      for (const rttMs of rtts) {
-        const place = { stages, rttMs }
-        await this.#with({ ...place, speculates: true }, (guessing) =>
-          this.#with({ ...place, speculates: false }, async (plain) => {
-            const asking = this.#asking(guessing)
-            if (rttMs === farRttMs) rows.push(...(await this.#gains(stages, asking, this.#asking(plain))))
-            const msPerToken = await this.#median(() => asking.msPerToken({ words: 1, ...this.#long }))
-            const perSecond = rpcPerSecond[stages]?.[rttMs]
-            if (perSecond !== undefined) overRpc.push({ stages, ratio: 1000 / msPerToken / perSecond })
-          })
-        )
-      }
+      const place = { stages, rttMs: farRttMs }
+      await this.#with({ ...place, speculates: true }, (guessing) =>
+        this.#with({ ...place, speculates: false }, async (plain) => {
+          rows.push(...(await this.#gains(stages, this.#asking(guessing), this.#asking(plain))))
+        })
+      )
     }
     const draftable = rows.filter(({ words }) => words === "1").map(({ ratio }) => ratio)
     const all = rows.map(({ ratio }) => ratio)
     return {
       figures: {
         speculation: rows,
-        speculationMean: all.reduce((sum, one) => sum + one, 0) / all.length,
-        guessedOverRpc: overRpc
+        speculationMean: all.reduce((sum, one) => sum + one, 0) / all.length
       },
       reach: [
         Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, draftable text, the worse`, Math.min(...draftable), 2),
-        Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, the worst of a mixed set`, Math.min(...all), 0.98),
-        ...overRpc.map(({ ratio, stages }) =>
-          Report.atLeast(`guessed ÷ llama.cpp RPC, draftable text, ${stages} machines at ${middleRttMs} ms`, ratio, 2)
-        )
+        Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, the worst of a mixed set`, Math.min(...all), 0.98)
       ]
     }
   }
@@ -282,8 +256,21 @@ class Bench {
   async #cell(ring: Ring.Ring, stages: number, rttMs: number): Promise<Cell> {
     const asking = this.#asking(ring)
     await asking.msPerToken({ maxTokens: 8 })
-    const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
-    return { stages, rttMs, msPerToken, computeMs: await Ring.computeMs(ring), loopMs: loopMsOf(stages, rttMs) }
+    const answers: Array<{ readonly ms: number; readonly computeMs: number }> = []
+    for (let answer = 0; answer < this.given.answers; answer++) {
+      const before = await Ring.computed(ring)
+      const ms = await asking.msPerToken({ maxTokens: this.given.tokens })
+      answers.push({ ms, computeMs: Ring.computeMs(before, await Ring.computed(ring)) })
+    }
+    const loopMs = loopMsOf(stages, rttMs)
+    return {
+      stages,
+      rttMs,
+      msPerToken: Figures.median(answers.map(({ ms }) => ms)),
+      computeMs: Figures.median(answers.map(({ computeMs }) => computeMs)),
+      loopMs,
+      hopMs: Figures.median(answers.map(({ computeMs, ms }) => (ms - computeMs - loopMs) / stages))
+    }
   }
 
   /** Pairs of the same kind of text, guessed and plain, for text of more and more words. */

@@ -48,7 +48,7 @@ export const make = (
   { entry }: Pick<Ring, "entry">,
   model: string,
   chance: Seeded,
-  onAnswer: (posed: Posed, text: string) => void
+  onAnswer: (posed: Posed, text: string) => void = () => {}
 ): Asking => {
   const again: Asking["again"] = async (posed) => {
     const { content, maxTokens, words: few } = posed

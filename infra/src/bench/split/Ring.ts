@@ -101,15 +101,29 @@ export const splitOf = async (ring: Pick<Ring, "entry">): Promise<ShownSplit | u
   return data[0]?.group ?? undefined
 }
 
-/** Returns milliseconds that the stages compute for one token, as their peers measured it. */
-export const computeMs = async (ring: Ring): Promise<number> => {
-  const statuses = await Promise.all(ring.peers().map(Mesh.statusOf))
-  const own = statuses.flatMap(({ groups }) => groups.map(({ stats }) => stats?.ownMs ?? Number.NaN))
-  const lent = statuses.flatMap(({ leases }) =>
-    leases.map(({ from, msPerLayer = Number.NaN, to }) => msPerLayer * (to - from))
-  )
-  return [...own, ...lent].reduce((sum, ms) => sum + ms, 0)
+/** Represents what the stages of a ring computed for single rows so far. */
+export interface Computed {
+  /** One for each stage: rows, and milliseconds for all of them. */
+  readonly stages: ReadonlyArray<{ readonly rows: number; readonly ms: number }>
 }
+
+/** Returns what the stages of a ring computed so far, as their peers counted it. */
+export const computed = async (ring: Ring): Promise<Computed> => ({
+  stages: await Promise.all(
+    ring.peers().map(async ({ statusUrl }) => {
+      const page = await (await fetch(`${statusUrl}/metrics`)).text()
+      const seconds = valueOf(page, "weft_split_step_seconds_total")
+      return { rows: valueOf(page, "weft_split_steps_total"), ms: seconds * 1000 }
+    })
+  )
+})
+
+/** Returns milliseconds that all stages together computed for a token between two looks, on average. */
+export const computeMs = (before: Computed, after: Computed): number =>
+  after.stages.reduce((sum, { ms, rows }, stage) => {
+    const earlier = before.stages[stage] ?? { rows: 0, ms: 0 }
+    return sum + (ms - earlier.ms) / (rows - earlier.rows)
+  }, 0)
 
 // internal
 
@@ -152,3 +166,7 @@ const startPeer = async (
     ]
   })
 }
+
+/** Returns the value of a metric without labels; none where the page lacks it. */
+const valueOf = (page: string, name: string): number =>
+  Number(new RegExp(`^${name} (.*)$`, "m").exec(page)?.[1] ?? Number.NaN)

@@ -22,8 +22,10 @@ import type { ModelFile } from "../ModelFile.ts"
 import { isFirst } from "../stage/StageKeys.ts"
 import type { ActivationType } from "./Activations.ts"
 import { PipelineEvent, type PipelineFault, type PipelineLoad, type PipelineStats } from "./PipelineHostProtocol.ts"
+import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageFrame from "./StageFrame.ts"
 import * as StageLaunch from "./StageLaunch.ts"
+import { StageTimes } from "./StageTimes.ts"
 
 /** Represents what a pipeline's engine is made of. */
 export interface PipelineEngineOptions {
@@ -151,6 +153,7 @@ class Traffic {
   #state: EngineLoad["state"] = "loading"
   #epoch = 0
   #heard = 0
+  readonly #times: StageTimes
   #stats: PipelineStats = { ownMs: 0, drafted: 0, accepted: 0 }
 
   constructor(
@@ -159,6 +162,7 @@ class Traffic {
     private readonly lost: Deferred.Deferred<never, EngineError>
   ) {
     const { contextTokens, id, slots } = options.model
+    this.#times = new StageTimes(options.file.header.layers)
     this.requests = EngineRequests.make(
       { slots, queuedMax: options.config.queuedMax, contextTokens },
       {
@@ -224,7 +228,10 @@ class Traffic {
   #onFrame(frame: Uint8Array): Either.Either<void, EngineError> {
     return Either.mapBoth(StageFrame.peek(frame), {
       onLeft: ({ message }) => broken(message),
-      onRight: (about) => this.options.onFrame(frame, about)
+      onRight: (about) => {
+        if (about.kind === "window") this.#times.sent(about.rows)
+        this.options.onFrame(frame, about)
+      }
     })
   }
 
@@ -250,7 +257,11 @@ class Traffic {
 
   #onTurn(turn: EngineRequests.Turn): Either.Either<void, EngineError> {
     const { id } = this.options.model
-    if (turn.decodeSeconds !== undefined) EngineMetrics.decodeSeconds.observe({ model: id }, turn.decodeSeconds)
+    const { decodeSeconds } = turn
+    if (decodeSeconds !== undefined) {
+      EngineMetrics.decodeSeconds.observe({ model: id }, decodeSeconds)
+      if (this.#times.turned(decodeSeconds)) SplitMetrics.stepped(decodeSeconds)
+    }
     const wrong = this.requests.apply(turn)
     return wrong === undefined ? Either.void : Either.left(broken(wrong))
   }

@@ -25,7 +25,7 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
     onFrame: (frame) => inbox.push(frame),
     onClose: () => inbox.close()
   })
-  const send = (message: PipelineEvent | Uint8Array): void => void socket.send(message)
+  const send: Send = (...messages) => void socket.send(...messages)
   const first = yield* inbox.first
   if (first === undefined) return
   const load = yield* decodeCommand(first)
@@ -42,6 +42,8 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
 })
 
 // internal
+
+type Send = (...messages: ReadonlyArray<PipelineEvent | Uint8Array>) => void
 
 /** Most characters of a refusal: the bound of its schema. */
 const detailCharactersMax = 1024
@@ -63,7 +65,7 @@ class Serving implements HostWork {
     private readonly load: PipelineLoad,
     loop: StageLoop,
     text: LlamaText,
-    private readonly send: (message: PipelineEvent | Uint8Array) => void
+    private readonly send: Send
   ) {
     this.#incoming = IncomingRequests.make(text, load.contextTokens)
     const drafter = load.speculates ? Draft.lookup : Draft.none
@@ -86,9 +88,10 @@ class Serving implements HostWork {
     const refused = this.#incoming.prepareSome((key, prepared) => this.#jobs.submit(key, prepared))
     if (isLook) this.#jobs.look()
     const turn = this.#jobs.turn()
-    for (const frame of turn.frames) this.send(StageFrame.encode(frame, this.load.activations))
-    this.#report(turn, refused)
-    if (isLook) this.send({ _tag: "Seen", stats: this.#jobs.stats() })
+    const due = turn.frames.map((frame) => StageFrame.encode(frame, this.load.activations))
+    const said = [...due, ...this.#events(turn, refused)]
+    if (isLook) said.push({ _tag: "Seen", stats: this.#jobs.stats() })
+    if (said.length > 0) this.send(...said)
     return undefined
   }
 
@@ -125,13 +128,16 @@ class Serving implements HostWork {
     }
   }
 
-  #report(turn: PipelineJobs.PipelineTurn, refused: PipelineJobs.PipelineTurn["events"]): void {
-    for (const fault of turn.faults) this.send({ _tag: "Fault", ...fault })
+  #events(
+    turn: PipelineJobs.PipelineTurn,
+    refused: PipelineJobs.PipelineTurn["events"]
+  ): ReadonlyArray<PipelineEvent | Uint8Array> {
+    const faults = turn.faults.map((fault) => ({ _tag: "Fault", ...fault }) as const)
     const { decodeSeconds } = turn
     const cancelled = this.#cancelled
     const events = refused.length > 0 ? [...refused, ...turn.events] : turn.events
     this.#cancelled = []
-    if (cancelled.length === 0 && events.length === 0 && decodeSeconds === undefined) return
-    this.send({ _tag: "Turn", cancelled, events, ...(decodeSeconds === undefined ? {} : { decodeSeconds }) })
+    if (cancelled.length === 0 && events.length === 0 && decodeSeconds === undefined) return faults
+    return [...faults, { _tag: "Turn", cancelled, events, ...(decodeSeconds === undefined ? {} : { decodeSeconds }) }]
   }
 }

@@ -110,8 +110,7 @@ class Sending implements EdgeOut, Link.Opening, StreamListener {
 
   send(frame: Uint8Array): void {
     if (this.#isOver) return
-    SplitMetrics.frames.inc({ way: "sent", to: this.#to })
-    SplitMetrics.bytes.inc({ way: "sent", to: this.#to }, frame.length)
+    SplitMetrics.passed("sent", this.#to, frame.length)
     const bytes = Frames.encodePayload(frame)
     if (this.#stream === undefined) {
       this.#early.push(bytes)
@@ -220,8 +219,7 @@ class Taking implements EdgeIn, StreamListener {
     this.#feed.push(bytes)
     for (let frame = this.#feed.next(); frame !== undefined; frame = this.#feed.next()) {
       if (!(frame instanceof Uint8Array)) return void this.#lose(frame.message)
-      SplitMetrics.frames.inc({ way: "received", to: this.edge.to })
-      SplitMetrics.bytes.inc({ way: "received", to: this.edge.to }, frame.length)
+      SplitMetrics.passed("received", this.edge.to, frame.length)
       // Taking one may have detached it.
       if (this.#taker?.take(frame) === false) return void this.#lose("it carried a frame that may not come")
     }

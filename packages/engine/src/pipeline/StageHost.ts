@@ -22,7 +22,7 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
     onFrame: (frame) => inbox.push(frame),
     onClose: () => inbox.close()
   })
-  const send = (message: StageEvent | Uint8Array): void => void socket.send(message)
+  const send: Send = (...messages) => void socket.send(...messages)
   const first = yield* inbox.first
   if (first === undefined) return
   const load = yield* decodeLoad(first)
@@ -37,6 +37,8 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
 })
 
 // internal
+
+type Send = (...messages: ReadonlyArray<StageEvent | Uint8Array>) => void
 
 /** Most characters of a refusal: the bound of its schema. */
 const detailCharactersMax = 1024
@@ -55,7 +57,7 @@ class Serving implements HostWork {
   constructor(
     private readonly loop: StageLoop,
     private readonly activations: ActivationType,
-    private readonly send: (message: StageEvent | Uint8Array) => void
+    private readonly send: Send
   ) {}
 
   busy(): boolean {
@@ -71,9 +73,10 @@ class Serving implements HostWork {
     const computes = this.loop.waiting() > 0
     if (!computes && this.loop.idle() && frames.length === 0) return undefined
     const startedMs = performance.now()
-    for (const frame of this.loop.turn()) this.send(StageFrame.encode(frame, this.activations))
+    const given = this.loop.turn()
     const took = computes ? { decodeSeconds: (performance.now() - startedMs) / 1000 } : {}
-    this.send({ _tag: "Turn", taken: this.#taken, waiting: this.loop.waiting(), ...took })
+    const due = given.map((frame) => StageFrame.encode(frame, this.activations))
+    this.send(...due, { _tag: "Turn", taken: this.#taken, waiting: this.loop.waiting(), ...took })
     return undefined
   }
 

@@ -12,6 +12,7 @@ import type { MeshStream } from "@weft/mesh/Transport"
 import { Data, Duration, Effect, Either, FiberHandle, Option, type Scope } from "effect"
 import type { EngineError } from "../EngineError.ts"
 import { type PeerPlace, reasonOf, StageReply, StageRequest } from "./PipelineProtocol.ts"
+import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageEdge from "./StageEdge.ts"
 import * as StageFrame from "./StageFrame.ts"
 import type { NotInStock, StageStock, StockedStage } from "./StageStock.ts"
@@ -228,7 +229,9 @@ export class StageLease {
           activations: reserve.activations,
           lease: jobLease,
           onFrame: (frame, about) => this.#give(frame, about),
-          onTurn: (seconds) => this.#times.turned(seconds),
+          onTurn: (seconds) => {
+            if (this.#times.turned(seconds)) SplitMetrics.stepped(seconds)
+          },
           onProgress: (fraction) => this.#progress(fileShare + fraction * (1 - fileShare))
         }),
         refusedOf

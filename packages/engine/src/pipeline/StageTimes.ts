@@ -21,14 +21,16 @@ export class StageTimes {
     else this.#other++
   }
 
-  /** Notes a turn; it counts where it can only have computed one row. */
-  turned(seconds: number): void {
-    if (this.#single === 1 && this.#other === 0) {
+  /** Notes a turn; it counts, and true is returned, where it can only have computed one row. */
+  turned(seconds: number): boolean {
+    const counts = this.#single === 1 && this.#other === 0
+    if (counts) {
       this.#seconds.push(seconds)
       if (this.#seconds.length > turnsMax) this.#seconds.shift()
     }
     this.#single = 0
     this.#other = 0
+    return counts
   }
 
   /** The median, in milliseconds per layer; none before the first turn that counts. */
