@@ -38,8 +38,22 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   const { calibration, llama, loop } = opened.right
   if (llama.text === undefined) return yield* broken("the stage is not the first one")
   send({ _tag: "Ready", width: llama.width, calibration })
-  return yield* inbox.serve(new Serving(load, loop, llama.text, send))
+  return yield* inbox.serve(make({ load, loop, text: llama.text, send, now: () => performance.now() }))
 })
+
+/** Represents what the work of a pipeline's host is made with. */
+export interface PipelineHostParts {
+  readonly load: PipelineLoad
+  /** The first stage's. */
+  readonly loop: StageLoop
+  readonly text: LlamaText
+  readonly send: (message: PipelineEvent | Uint8Array) => void
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number
+}
+
+/** Returns the work of a host whose stage is open: commands and later stages' frames in, frames and events out. */
+export const make = (parts: PipelineHostParts): HostWork => new Serving(parts)
 
 // internal
 
@@ -59,15 +73,11 @@ class Serving implements HostWork {
   readonly #jobs: PipelineJobs.PipelineJobs
   #cancelled: Array<number> = []
 
-  constructor(
-    private readonly load: PipelineLoad,
-    loop: StageLoop,
-    text: LlamaText,
-    private readonly send: (message: PipelineEvent | Uint8Array) => void
-  ) {
+  constructor(private readonly parts: PipelineHostParts) {
+    const { load, loop, now, text } = parts
     this.#incoming = IncomingRequests.make(text, load.contextTokens)
     const drafter = load.speculates ? Draft.lookup : Draft.none
-    this.#jobs = PipelineJobs.make({ ...load, loop, text, drafter, now: () => performance.now() })
+    this.#jobs = PipelineJobs.make({ ...load, loop, text, drafter, now })
   }
 
   busy(): boolean {
@@ -75,6 +85,7 @@ class Serving implements HostWork {
   }
 
   step(frames: ReadonlyArray<unknown>): EngineError | undefined {
+    const { load, send } = this.parts
     let isLook = false
     for (const frame of frames) {
       const command = frame instanceof Uint8Array ? this.#receive(frame) : decodeCommand(frame)
@@ -86,9 +97,9 @@ class Serving implements HostWork {
     const refused = this.#incoming.prepareSome((key, prepared) => this.#jobs.submit(key, prepared))
     if (isLook) this.#jobs.look()
     const turn = this.#jobs.turn()
-    for (const frame of turn.frames) this.send(StageFrame.encode(frame, this.load.activations))
+    for (const frame of turn.frames) send(StageFrame.encode(frame, load.activations))
     this.#report(turn, refused)
-    if (isLook) this.send({ _tag: "Seen", stats: this.#jobs.stats() })
+    if (isLook) send({ _tag: "Seen", stats: this.#jobs.stats() })
     return undefined
   }
 
@@ -126,12 +137,13 @@ class Serving implements HostWork {
   }
 
   #report(turn: PipelineJobs.PipelineTurn, refused: PipelineJobs.PipelineTurn["events"]): void {
-    for (const fault of turn.faults) this.send({ _tag: "Fault", ...fault })
+    const { send } = this.parts
+    for (const fault of turn.faults) send({ _tag: "Fault", ...fault })
     const { decodeSeconds } = turn
     const cancelled = this.#cancelled
     const events = refused.length > 0 ? [...refused, ...turn.events] : turn.events
     this.#cancelled = []
     if (cancelled.length === 0 && events.length === 0 && decodeSeconds === undefined) return
-    this.send({ _tag: "Turn", cancelled, events, ...(decodeSeconds === undefined ? {} : { decodeSeconds }) })
+    send({ _tag: "Turn", cancelled, events, ...(decodeSeconds === undefined ? {} : { decodeSeconds }) })
   }
 }

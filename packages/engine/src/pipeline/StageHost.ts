@@ -9,7 +9,6 @@ import { EngineError } from "../EngineError.ts"
 import { channelDescriptor } from "../EngineHost.ts"
 import { HostInbox, type HostWork } from "../HostInbox.ts"
 import * as FrameSocket from "../internal/FrameSocket.ts"
-import type { ActivationType } from "./Activations.ts"
 import * as StageFrame from "./StageFrame.ts"
 import type { StageLoop } from "./StageLoop.ts"
 import * as StageOpening from "./StageOpening.ts"
@@ -33,8 +32,20 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   }
   const { calibration, llama, loop } = opened.right
   send({ _tag: "Ready", width: llama.width, calibration })
-  return yield* inbox.serve(new Serving(loop, load.activations, send))
+  return yield* inbox.serve(make({ load, loop, send, now: () => performance.now() }))
 })
+
+/** Represents what the work of a stage's host is made with. */
+export interface StageHostParts {
+  readonly load: Pick<StageLoad, "activations">
+  readonly loop: StageLoop
+  readonly send: (message: StageEvent | Uint8Array) => void
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number
+}
+
+/** Returns the work of a host whose stage is open: frames of the stage before in, frames and events out. */
+export const make = (parts: StageHostParts): HostWork => new Serving(parts)
 
 // internal
 
@@ -52,14 +63,10 @@ const decodeLoad = (frame: unknown) =>
 class Serving implements HostWork {
   #taken = 0
 
-  constructor(
-    private readonly loop: StageLoop,
-    private readonly activations: ActivationType,
-    private readonly send: (message: StageEvent | Uint8Array) => void
-  ) {}
+  constructor(private readonly parts: StageHostParts) {}
 
   busy(): boolean {
-    return !this.loop.idle()
+    return !this.parts.loop.idle()
   }
 
   step(frames: ReadonlyArray<unknown>): EngineError | undefined {
@@ -68,12 +75,13 @@ class Serving implements HostWork {
       const wrong = this.#take(frame)
       if (wrong !== undefined) return wrong
     }
-    const computes = this.loop.waiting() > 0
-    if (!computes && this.loop.idle() && frames.length === 0) return undefined
-    const startedMs = performance.now()
-    for (const frame of this.loop.turn()) this.send(StageFrame.encode(frame, this.activations))
-    const took = computes ? { decodeSeconds: (performance.now() - startedMs) / 1000 } : {}
-    this.send({ _tag: "Turn", taken: this.#taken, waiting: this.loop.waiting(), ...took })
+    const { load, loop, now, send } = this.parts
+    const computes = loop.waiting() > 0
+    if (!computes && loop.idle() && frames.length === 0) return undefined
+    const startedMs = now()
+    for (const frame of loop.turn()) send(StageFrame.encode(frame, load.activations))
+    const took = computes ? { decodeSeconds: (now() - startedMs) / 1000 } : {}
+    send({ _tag: "Turn", taken: this.#taken, waiting: loop.waiting(), ...took })
     return undefined
   }
 
@@ -85,11 +93,11 @@ class Serving implements HostWork {
     const frame = StageFrame.decode(bytes)
     if (Either.isLeft(frame)) {
       const { epoch, job } = peeked.right
-      this.send(StageFrame.encode({ kind: "failed", epoch, job, reason: frame.left.message }))
+      this.parts.send(StageFrame.encode({ kind: "failed", epoch, job, reason: frame.left.message }))
       return undefined
     }
     if (frame.right.kind === "tokens" || frame.right.kind === "failed") return broken(`a ${frame.right.kind} frame`)
-    this.loop.submit(frame.right)
+    this.parts.loop.submit(frame.right)
     return undefined
   }
 }
