@@ -159,12 +159,16 @@ class MemorySession implements RawSession {
   #events: RawSessionEvents | undefined
   #closed: RawClose | "by us" | undefined
   #nextStream: number
-  #lastSeen = -1
+  /** The lowest number of a stream of theirs that is above all that were heard of. */
+  #theirNext: number
+  /** Streams of theirs below that, of which nothing has come yet: the first message of one may come after a later's. */
+  readonly #unheard = new Set<number>()
 
   constructor(remoteAddress: string, serverCertificateSha256: Uint8Array, firstStream: 0 | 1) {
     this.remoteAddress = remoteAddress
     this.serverCertificateSha256 = serverCertificateSha256
     this.#nextStream = firstStream
+    this.#theirNext = 1 - firstStream
   }
 
   readonly datagrams = {
@@ -224,8 +228,8 @@ class MemorySession implements RawSession {
   #receiveOnStream(events: RawSessionEvents, message: Extract<Message, { readonly stream: number }>): void {
     let stream = this.#streams.get(message.stream)
     const isTheirs = message.stream % 2 !== this.#nextStream % 2
-    if (stream === undefined && isTheirs && message.stream > this.#lastSeen) {
-      this.#lastSeen = message.stream
+    for (; isTheirs && this.#theirNext <= message.stream; this.#theirNext += 2) this.#unheard.add(this.#theirNext)
+    if (this.#unheard.delete(message.stream)) {
       stream = this.#stream(message.stream)
       events.stream(stream)
     }
