@@ -114,20 +114,17 @@ const makeLane = (
   // Unbounded by itself: what is in it is bounded by the credit of the streams, or is a small record.
   const queue = Effect.runSync(Queue.unbounded<{ readonly message: Message; readonly dueMs: number }>())
   const nowMs = (): number => Number(clock.unsafeCurrentTimeNanos() / 1_000n) / 1_000
-  const carry = Queue.take(queue).pipe(
-    Effect.tap(({ dueMs }) => {
+  const carry = Effect.gen(function* () {
+    while (true) {
+      const { dueMs, message } = yield* Queue.take(queue)
       const waitMs = dueMs - nowMs()
-      return waitMs > 0 ? Effect.sleep(waitMs) : Effect.void
-    }),
-    Effect.tap(options.passable),
-    Effect.map(({ message }) => {
+      if (waitMs > 0) yield* Effect.sleep(waitMs)
+      yield* options.passable
       if (random.number() < faults.sessionLossPerMessage) cut()
       else deliver(faulty(message, random.number() < faults.streamCutPerMessage))
-      return message.kind !== "close"
-    }),
-    Effect.repeat({ while: (more) => more }),
-    Effect.asVoid
-  )
+      if (message.kind === "close") return
+    }
+  })
   options.run(carry)
   let lastDueMs = 0
   return {
