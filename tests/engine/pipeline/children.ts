@@ -2,10 +2,11 @@
  * Hosts of stages in the place of their child processes: the real work of each over a model that is arithmetic, on the
  * clock of the simulation, with deaths, silence and lies on order.
  */
-import type { HostWork } from "@weft/engine/HostInbox"
+
 import { EngineError } from "@weft/engine/EngineError"
-import type { PipelineLoad } from "@weft/engine/pipeline/PipelineHostProtocol"
+import type { HostWork } from "@weft/engine/HostInbox"
 import * as PipelineHost from "@weft/engine/pipeline/PipelineHost"
+import type { PipelineLoad } from "@weft/engine/pipeline/PipelineHostProtocol"
 import * as StageHost from "@weft/engine/pipeline/StageHost"
 import * as StageLoop from "@weft/engine/pipeline/StageLoop"
 import type { StageLoad } from "@weft/engine/pipeline/StageProtocol"
@@ -130,7 +131,10 @@ class Living implements Child {
       this.#say(sent.splice(0))
       if (wrong !== undefined) return void (yield* Deferred.fail(this.#over, lost(wrong.message)))
     }
-  }).pipe(Effect.catchAllDefect((defect) => Deferred.fail(this.#over, lost(`defect: ${defect}`))), Effect.asVoid)
+  }).pipe(
+    Effect.catchAllDefect((defect) => Deferred.fail(this.#over, lost(`defect: ${defect}`))),
+    Effect.asVoid
+  )
 
   // Inside
 

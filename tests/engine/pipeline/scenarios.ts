@@ -1,6 +1,6 @@
 /** What happens in one run of the simulation of groups, drawn from its seed before it begins. */
 import { type GenerateRequest, greedy } from "@weft/engine/Generation"
-import * as Arithmetic from "./arithmetic.ts"
+import type * as Arithmetic from "./arithmetic.ts"
 import type { ChildTimes } from "./children.ts"
 import { seeded } from "./tailing.ts"
 
@@ -73,7 +73,7 @@ export const of = (seed: number): Scenario => {
   const peers = among(3, 5)
   const stages = among(2, Math.min(4, peers))
   const isBroken = trouble === "network" || trouble === "all"
-  const asked = Array.from({ length: among(1, 4) }, () => task(among, often))
+  const asked = Array.from({ length: among(1, 3) }, () => task(among, often))
   const bad = new Set(trouble === "none" || trouble === "network" ? [] : [among(1, peers), among(1, peers)])
   // Two that are good can always be a pipeline.
   if (peers - bad.size < 2) bad.delete([...bad][0] ?? 0)
@@ -86,14 +86,14 @@ export const of = (seed: number): Scenario => {
     slots: among(1, 3),
     speculates: often(0.6),
     pairRows: often(0.3),
-    times: { loadMs: among(20, 600), decodeMs: among(1, 4), rowMs: unit() * 0.5 },
-    fileMs: among(5, 400),
+    times: { loadMs: among(20, 300), decodeMs: among(1, 4), rowMs: unit() * 0.5 },
+    fileMs: among(5, 200),
     turnDeadlineMs: 12_000
   }
   const network = {
     seed,
-    delayMs: often(0.3) ? 0 : among(1, 40),
-    jitterMs: often(0.3) ? 0 : among(1, 20),
+    delayMs: often(0.3) ? 0 : among(1, 20),
+    jitterMs: often(0.3) ? 0 : among(1, 10),
     sessionLossPerMessage: isBroken ? unit() * 0.0005 : 0,
     streamCutPerMessage: isBroken ? unit() * 0.002 : 0
   }
@@ -120,9 +120,9 @@ const task = (among: Among, often: Often): Asked => ({
   prompt: Array.from({ length: often(0.15) ? among(129, 300) : among(1, 40) }, () => among(2, 39)),
   sampling: often(0.5) ? greedy : { ...greedy, temperature: 1 },
   seed: among(0, 0xffff_ffff),
-  maxTokens: among(1, 40),
-  afterMs: among(0, 3_000),
-  leavesMs: often(0.15) ? among(0, 2_000) : undefined
+  maxTokens: among(1, 20),
+  afterMs: among(0, 1_500),
+  leavesMs: often(0.15) ? among(0, 1_500) : undefined
 })
 
 const kinds: Readonly<Record<Trouble, ReadonlyArray<Mishap["kind"]>>> = {
@@ -135,6 +135,9 @@ const kinds: Readonly<Record<Trouble, ReadonlyArray<Mishap["kind"]>>> = {
   refusals: [],
   all: ["vanish", "kill", "cutSession", "partition"]
 }
+
+/** Sessions are given up after less, so that nothing of a peer that fell silent arrives when it is back. */
+const silenceMsMin = 2_000
 
 const manners: ReadonlyArray<Mishap["manner"]> = ["goodbye", "cut", "silence"]
 
@@ -151,8 +154,10 @@ const mishapsOf = (
     const isAnybodys = kind === "cutSession" || kind === "partition"
     const peer = isAnybodys ? among(1, peers) : ([...bad][among(0, bad.size - 1)] ?? 1)
     const other = 1 + ((peer - 1 + among(1, peers - 1)) % peers)
-    const waitMs = among(100, 3_000)
-    const forMs = often(0.5) ? among(50, 1_000) : among(1_000, 4_000)
-    return { waitMs, kind, peer, other, forMs, manner: manners[among(0, 2)] ?? "cut" }
+    const waitMs = among(50, 1_500)
+    const manner = manners[among(0, 2)] ?? "cut"
+    const isShort = often(0.5) && !(kind === "vanish" && manner === "silence")
+    const forMs = isShort ? among(50, 1_000) : among(silenceMsMin, 4_000)
+    return { waitMs, kind, peer, other, forMs, manner }
   })
 }

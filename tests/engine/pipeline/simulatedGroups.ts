@@ -2,7 +2,7 @@
  * One run of the simulation of groups: peers that live and die, an entry that asks for one group after another, and
  * clients whose answers go on in the next group where one ends. Everything runs in virtual time.
  */
-import { type GenerateEvent, isLast } from "@weft/engine/Generation"
+import type { GenerateEvent } from "@weft/engine/Generation"
 import type { PipelineEngine } from "@weft/engine/pipeline/PipelineEngine"
 import { Form, GroupEvent, type PeerPlace, Spares, type StagePlace } from "@weft/engine/pipeline/PipelineProtocol"
 import * as Frames from "@weft/mesh/Frames"
@@ -11,30 +11,24 @@ import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import { Deferred, Duration, Effect, Exit, Logger, LogLevel, Option, Scope } from "effect"
 import { virtualTime } from "../../support/virtualTime.ts"
 import * as Arithmetic from "./arithmetic.ts"
+import * as Hearing from "./hearing.ts"
 import * as Scenarios from "./scenarios.ts"
 import * as SimulatedPeers from "./simulatedPeers.ts"
-import * as Tampering from "./tampering.ts"
 import { seeded } from "./tailing.ts"
+import * as Tampering from "./tampering.ts"
 
 /** Represents what a client got. */
-export interface Got {
+export interface Got extends Hearing.Heard {
   readonly asked: Scenarios.Asked
-  readonly tokens: ReadonlyArray<number>
-  readonly text: string
   /** How it ended: whole, by its own leaving, with a failure that no other group can mend, or not at all. */
   readonly outcome: "finished" | "left" | "failed" | "never ended"
-  readonly completionTokens: number | undefined
-  /** Why attempts failed, oldest first. */
-  readonly failures: ReadonlyArray<string>
-  /** What no engine may say, where one did. */
-  readonly wrong: ReadonlyArray<string>
-  /** Longest time without a token between two tokens, in milliseconds. */
-  readonly gapMs: number
 }
 
 /** Represents what the entry heard of a group, by the number of the peer where one is named. */
 export interface Heard {
   readonly atMs: number
+  /** The group's, who says it. */
+  readonly host: number
   readonly tag: GroupEvent["_tag"]
   readonly peer: number | undefined
   readonly reason: string
@@ -61,9 +55,14 @@ export interface Run {
 
 /** Returns the run of a scenario. */
 export const play = (scenario: Scenarios.Scenario): Effect.Effect<Run> =>
-  virtualTime(
-    Effect.scoped(Effect.provide(Effect.flatMap(make(scenario), (world) => world.run), MemoryNetwork.layer(scenario.network)))
-  ).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+  Effect.flatMap(make(scenario), (world) => world.run).pipe(
+    Effect.provide(MemoryNetwork.layer(scenario.network)),
+    Effect.scoped,
+    Effect.orDie,
+    virtualTime,
+    Effect.withTracerEnabled(false),
+    Logger.withMinimumLogLevel(LogLevel.None)
+  )
 
 // internal
 
@@ -111,17 +110,23 @@ class World {
     const entry = yield* SimulatedPeers.start(0, this.#natureOf(0), { serving: () => {}, ended: () => {} })
     const over = yield* Deferred.make<void>()
     const groups = yield* Effect.fork(this.#groupsOf(entry, over))
-    yield* Effect.forkScoped(Effect.forEach(mishaps, (mishap) => this.#befall(mishap), { discard: true }))
+    const befalling = yield* Effect.fork(Effect.forEach(mishaps, (mishap) => this.#befall(mishap), { discard: true }))
     const got = yield* Effect.forEach(asked, (one) => this.#ask(one), { concurrency: "unbounded" })
     const endedMs = this.now()
     // What was cancelled is let go on the other side a way later.
-    yield* Effect.sleep("1 second")
+    yield* Effect.sleep("300 millis")
     const answers = this.#serving === undefined ? 0 : yield* this.#openAnswers(this.#serving)
     this.#isOver = true
     yield* Deferred.succeed(over, undefined)
-    yield* groups.await
-    yield* Effect.sleep("3 seconds")
-    return { scenario: this.scenario, got, heard: this.#heard, left: { ...this.#left(), answers }, endedMs } satisfies Run
+    yield* Effect.all([groups.await, befalling.await])
+    yield* Effect.sleep("500 millis")
+    return {
+      scenario: this.scenario,
+      got,
+      heard: this.#heard,
+      left: { ...this.#left(), answers },
+      endedMs
+    } satisfies Run
   })
 
   // Peers
@@ -171,6 +176,8 @@ class World {
       const others = Array.from({ length: this.scenario.peers + 1 }, (_, number) => number)
       const each = (what: (left: string, right: string) => Effect.Effect<void>) =>
         Effect.forEach(others, (other) => what(SimulatedPeers.nameOf(peer), SimulatedPeers.nameOf(other)))
+      // The entry's link is the first that a peer which leaves ends, so that none of its groups speaks of others' ends.
+      if (manner === "goodbye") yield* this.network.cutSessions(SimulatedPeers.nameOf(0), SimulatedPeers.nameOf(peer))
       if (manner === "cut") yield* each(this.network.cutSessions)
       if (manner === "silence") yield* each(this.network.partition)
       yield* Scope.close(alive.scope, Exit.void)
@@ -231,7 +238,7 @@ class World {
         while (true) {
           const event = yield* frames.read(GroupEvent)
           if (Option.isNone(event)) return
-          this.#hear(event.value)
+          this.#hear(this.#numberOf(first.peer) ?? 0, event.value)
           if (event.value._tag === "Serving") stages = event.value.stages
         }
       })
@@ -256,22 +263,24 @@ class World {
     const cuts = new Set<number>()
     while (cuts.size < count - 1) cuts.add(1 + below(Arithmetic.layers - 1))
     const bounds = [0, ...[...cuts].sort((one, other) => one - other), Arithmetic.layers]
-    const placed = peers.slice(0, count).map((place: PeerPlace, index): StagePlace => ({
-      ...place,
-      from: bounds[index] ?? 0,
-      to: bounds[index + 1] ?? 0
-    }))
+    const placed = peers.slice(0, count).map(
+      (place: PeerPlace, index): StagePlace => ({
+        ...place,
+        from: bounds[index] ?? 0,
+        to: bounds[index + 1] ?? 0
+      })
+    )
     const group = (++this.#groups).toString(16).padStart(32, "0")
     const model = SimulatedPeers.describe(slots)
     return { _tag: "Form", group, model, layers: Arithmetic.layers, stages: placed, spares: peers.slice(count) }
   }
 
-  #hear(event: GroupEvent): void {
+  #hear(host: number, event: GroupEvent): void {
     if (event._tag === "Forming") return
     const peer = event._tag === "Serving" ? undefined : this.#numberOf(event.peer)
     const stages = event._tag === "Serving" ? event.stages.map((place) => this.#numberOf(place.peer) ?? -1) : []
     const reason = event._tag === "Serving" ? "" : event.reason
-    this.#heard.push({ atMs: this.now(), tag: event._tag, peer, reason, stages })
+    this.#heard.push({ atMs: this.now(), host, tag: event._tag, peer, reason, stages })
     if (peer !== undefined) this.#struckUntilMs.set(peer, this.now() + strikeMs)
   }
 
@@ -293,7 +302,7 @@ class World {
   #ask(asked: Scenarios.Asked): Effect.Effect<Got> {
     return Effect.gen(this, function* () {
       yield* Effect.sleep(asked.afterMs)
-      const hearing = new Hearing(this.now)
+      const hearing = new Hearing.Hearing(this.now)
       const leaves = asked.leavesMs === undefined ? patience : Duration.millis(asked.leavesMs)
       const ended = yield* Effect.timeoutOption(this.#attempts(asked, hearing), leaves)
       const outcome = Option.getOrElse(ended, () => (asked.leavesMs === undefined ? "never ended" : "left"))
@@ -302,7 +311,7 @@ class World {
   }
 
   /** Asks one group after another, each with what came so far. */
-  #attempts(asked: Scenarios.Asked, hearing: Hearing) {
+  #attempts(asked: Scenarios.Asked, hearing: Hearing.Hearing) {
     return Effect.gen(this, function* () {
       while (true) {
         yield* this.#served.await
@@ -344,58 +353,3 @@ class World {
 
 /** Failures with which another group may do better. */
 const mended: ReadonlySet<string> = new Set(["engine_lost", "shutting_down", "overloaded"])
-
-/** What one client hears, over all groups that answer it. */
-class Hearing {
-  readonly #tokens: Array<number> = []
-  readonly #failures: Array<string> = []
-  readonly #wrong: Array<string> = []
-  #text = ""
-  #completionTokens: number | undefined
-  #state: "asked" | "started" | "ended" = "ended"
-  #lastMs: number | undefined
-  #gapMs = 0
-
-  constructor(private readonly now: () => number) {}
-
-  begin(): void {
-    if (this.#state !== "ended") this.#wrong.push("asked twice")
-    this.#state = "asked"
-  }
-
-  /** Returns the last event of an attempt. */
-  take(events: ReadonlyArray<GenerateEvent>): GenerateEvent | undefined {
-    for (const event of events) this.#hear(event)
-    return events.find(isLast)
-  }
-
-  resume() {
-    return this.#tokens.length === 0 ? {} : { resume: { tokens: [...this.#tokens], textLength: this.#text.length } }
-  }
-
-  got() {
-    return {
-      tokens: this.#tokens,
-      text: this.#text,
-      completionTokens: this.#completionTokens,
-      failures: this.#failures,
-      wrong: this.#wrong,
-      gapMs: this.#gapMs
-    }
-  }
-
-  #hear(event: GenerateEvent): void {
-    if (this.#state === "ended") this.#wrong.push(`${event._tag} behind the end`)
-    if (event._tag === "Started" && this.#state !== "asked") this.#wrong.push("started twice")
-    if (event._tag === "Delta" && this.#state !== "started") this.#wrong.push("a delta before the start")
-    if (event._tag === "Started") this.#state = "started"
-    if (isLast(event)) this.#state = "ended"
-    if (event._tag === "Failed") this.#failures.push(`${event.failure.code}: ${event.failure.message}`)
-    if (event._tag === "Finished") this.#completionTokens = event.usage.completionTokens
-    if (event._tag !== "Delta") return
-    this.#tokens.push(...event.tokens)
-    this.#text += event.text
-    if (this.#lastMs !== undefined) this.#gapMs = Math.max(this.#gapMs, this.now() - this.#lastMs)
-    this.#lastMs = this.now()
-  }
-}

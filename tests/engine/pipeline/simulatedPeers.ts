@@ -12,11 +12,11 @@ import * as StageEdge from "@weft/engine/pipeline/StageEdge"
 import * as StageLender from "@weft/engine/pipeline/StageLender"
 import { NotInStock, type StageStock } from "@weft/engine/pipeline/StageStock"
 import { Identity } from "@weft/mesh/Identity"
-import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import * as MemoryTransport from "@weft/mesh/MemoryTransport"
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import * as PeerId from "@weft/mesh/PeerId"
 import { PeerLinks } from "@weft/mesh/PeerLinks"
-import { Context, Duration, Effect, Layer, Schema } from "effect"
+import { Context, type Duration, Effect, Layer, Schema } from "effect"
 import { HostSpawn } from "../../../packages/engine/src/internal/HostProcess.ts"
 import * as Ed25519 from "../../../packages/mesh/src/internal/ed25519.ts"
 import * as Arithmetic from "./arithmetic.ts"
@@ -120,7 +120,10 @@ const identityOf = (number: number): Identity["Type"] => {
   if (known !== undefined) return known
   const seed = Buffer.alloc(32, number + 1)
   const key = Crypto.createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: "der", type: "pkcs8" })
-  const made = { id: PeerId.fromPublicKey(Ed25519.publicKey(key)), sign: (bytes: Uint8Array) => Ed25519.sign(key, bytes) }
+  const made = {
+    id: PeerId.fromPublicKey(Ed25519.publicKey(key)),
+    sign: (bytes: Uint8Array) => Ed25519.sign(key, bytes)
+  }
   identities.set(number, made)
   return made
 }

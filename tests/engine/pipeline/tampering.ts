@@ -59,8 +59,12 @@ const tokenLies = (frame: StageFrame.Tokens): ReadonlyArray<StageFrame.Tokens> =
 }
 
 const windowLies = (frame: StageFrame.Window): ReadonlyArray<StageFrame.Window> => {
-  const { hidden, position, tokens } = frame
+  const { drawn, hidden, position, round, tokens, window } = frame
   return [
+    // The tail says these again, and who reads that cannot know whose they are.
+    { ...frame, round: round + 1 },
+    { ...frame, window: window + 1 },
+    { ...frame, drawn: drawn > 0 ? 0 : 1 },
     { ...frame, position: position + 3 },
     { ...frame, tokens: tokens.map(() => Arithmetic.vocabularyTokens) },
     { ...frame, hidden: hidden?.map(() => Number.NaN) },
