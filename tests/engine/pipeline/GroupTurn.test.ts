@@ -147,6 +147,18 @@ describe("a group", () => {
     expect([peersOf(late), late.faults]).toEqual([[1, 2, 3].map(peerId), 1])
   })
 
+  test("lets the stage before go where the next tail's tokens cannot be either, as a tail repeats what it is told", () => {
+    const first = again(take(serving(3)[0], [faulted(1, "tail")])[0])
+    expect(peersOf(first).slice(0, 2)).toEqual([1, 2].map(peerId))
+    expect(peersOf(first)[2]).not.toBe(peerId(3))
+    const second = again(take(first, [faulted(2, "tail")])[0])
+    expect([peersOf(second)[0], peersOf(second)[2]]).toEqual([peersOf(first)[0], peersOf(first)[2]])
+    expect(peersOf(second)[1]).not.toBe(peerId(2))
+    // What is long ago is forgotten.
+    const late = take(first, [faulted(2, "tail")], now + 301_000)[0]
+    expect(peersOf(late).slice(0, 2)).toEqual([1, 2].map(peerId))
+  })
+
   test("bears one refusal, then lets go who sent what is refused, then who refuses again", () => {
     const first = again(take(serving(3)[0], [faulted(1, "refusal", 3)])[0])
     expect(peersOf(first)).toEqual([1, 2, 3].map(peerId))

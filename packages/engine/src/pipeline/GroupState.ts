@@ -52,6 +52,8 @@ export interface GroupState {
   readonly accusers: ReadonlySet<PeerId>
   /** Halts of answers within five minutes of each other, and when the last was. */
   readonly faults: number
+  /** Of them, those by tokens that cannot be. */
+  readonly wrongTails: number
   readonly faultMs: number
 }
 

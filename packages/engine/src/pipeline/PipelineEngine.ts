@@ -89,7 +89,8 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
   const lost = yield* Deferred.make<never, EngineError>()
   const traffic = new Traffic(options, ready, lost)
   yield* Effect.addFinalizer(() => Effect.sync(() => traffic.stop(EngineRequests.shuttingDown)))
-  const host = yield* HostProcess.spawn({
+  const spawn = yield* HostProcess.HostSpawn
+  const host = yield* spawn({
     command: config.hostCommand ?? [process.execPath, pipelineHostPath],
     environment: config.environment,
     onFrame: (frame) => traffic.onMessage(frame)

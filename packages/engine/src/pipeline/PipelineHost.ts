@@ -25,7 +25,7 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
     onFrame: (frame) => inbox.push(frame),
     onClose: () => inbox.close()
   })
-  const send: Send = (...messages) => void socket.send(...messages)
+  const send: PipelineHostParts["send"] = (...messages) => void socket.send(...messages)
   const first = yield* inbox.first
   if (first === undefined) return
   const load = yield* decodeCommand(first)
@@ -38,12 +38,25 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   const { calibration, llama, loop } = opened.right
   if (llama.text === undefined) return yield* broken("the stage is not the first one")
   send({ _tag: "Ready", width: llama.width, calibration })
-  return yield* inbox.serve(new Serving(load, loop, llama.text, send))
+  return yield* inbox.serve(make({ load, loop, text: llama.text, send, now: () => performance.now() }))
 })
 
-// internal
+/** Represents what the work of a pipeline's host is made with. */
+export interface PipelineHostParts {
+  readonly load: PipelineLoad
+  /** The first stage's. */
+  readonly loop: StageLoop
+  readonly text: LlamaText
+  /** Sends what is said in one turn, in one piece. */
+  readonly send: (...messages: ReadonlyArray<PipelineEvent | Uint8Array>) => void
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number
+}
 
-type Send = (...messages: ReadonlyArray<PipelineEvent | Uint8Array>) => void
+/** Returns the work of a host whose stage is open: commands and later stages' frames in, frames and events out. */
+export const make = (parts: PipelineHostParts): HostWork => new Serving(parts)
+
+// internal
 
 /** Most characters of a refusal: the bound of its schema. */
 const detailCharactersMax = 1024
@@ -61,15 +74,11 @@ class Serving implements HostWork {
   readonly #jobs: PipelineJobs.PipelineJobs
   #cancelled: Array<number> = []
 
-  constructor(
-    private readonly load: PipelineLoad,
-    loop: StageLoop,
-    text: LlamaText,
-    private readonly send: Send
-  ) {
+  constructor(private readonly parts: PipelineHostParts) {
+    const { load, loop, now, text } = parts
     this.#incoming = IncomingRequests.make(text, load.contextTokens)
     const drafter = load.speculates ? Draft.lookup : Draft.none
-    this.#jobs = PipelineJobs.make({ ...load, loop, text, drafter, now: () => performance.now() })
+    this.#jobs = PipelineJobs.make({ ...load, loop, text, drafter, now })
   }
 
   busy(): boolean {
@@ -77,6 +86,7 @@ class Serving implements HostWork {
   }
 
   step(frames: ReadonlyArray<unknown>): EngineError | undefined {
+    const { load, send } = this.parts
     let isLook = false
     for (const frame of frames) {
       const command = frame instanceof Uint8Array ? this.#receive(frame) : decodeCommand(frame)
@@ -88,10 +98,10 @@ class Serving implements HostWork {
     const refused = this.#incoming.prepareSome((key, prepared) => this.#jobs.submit(key, prepared))
     if (isLook) this.#jobs.look()
     const turn = this.#jobs.turn()
-    const due = turn.frames.map((frame) => StageFrame.encode(frame, this.load.activations))
+    const due = turn.frames.map((frame) => StageFrame.encode(frame, load.activations))
     const said = [...due, ...this.#events(turn, refused)]
     if (isLook) said.push({ _tag: "Seen", stats: this.#jobs.stats() })
-    if (said.length > 0) this.send(...said)
+    if (said.length > 0) send(...said)
     return undefined
   }
 

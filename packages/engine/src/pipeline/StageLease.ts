@@ -32,6 +32,8 @@ export interface StageLeaseOptions {
   readonly frames: Frames.FrameReader
   readonly stock: StageStock
   readonly links: PeerLinks["Type"]
+  /** Called when the lease has come to a later epoch: an edge that it had no use for may be the one that it needs. */
+  readonly onRewired: () => void
 }
 
 /** Represents what a lease shows of itself. */
@@ -77,8 +79,6 @@ export class StageLease {
   #out: { readonly host: StageEdge.EdgeOut; readonly next: StageEdge.EdgeOut | undefined } | undefined
   #incoming: StageEdge.EdgeIn | undefined
   #attached: StageEdge.EdgeIn | undefined
-  /** Edges of epochs that this lease has not heard of yet. */
-  readonly #early = new Map<PeerId, StageEdge.EdgeIn>()
   #fraction = 0
 
   constructor(options: StageLeaseOptions) {
@@ -129,16 +129,11 @@ export class StageLease {
     return yield* Effect.raceFirst(listening, lending)
   })
 
-  /** Takes an edge of the stage before; false where this lease has no use for it. */
+  /** Takes an edge of the stage before; false where this lease has no use for it, or none yet. */
   takeEdge(edge: StageEdge.EdgeIn, from: PeerId): boolean {
-    const { epoch } = edge.edge
-    // The stage before may hear of a new epoch earlier, and has to be believed that it is the one.
-    const isEarly = epoch > this.#wiring.epoch
-    if (edge.edge.to !== "next" || epoch < this.#wiring.epoch || !(isEarly || from === this.#wiring.previous))
-      return false
-    if (this.#incoming !== undefined && this.#incoming.edge.epoch >= epoch) return false
-    if (isEarly) return this.#park(edge, from)
-    this.#incoming?.detach()
+    const { epoch, to } = edge.edge
+    if (to !== "next" || epoch !== this.#wiring.epoch || from !== this.#wiring.previous) return false
+    if (this.#incoming !== undefined) return false
     this.#incoming = edge
     this.#attach()
     return true
@@ -146,28 +141,9 @@ export class StageLease {
 
   // Inside
 
-  /** Keeps an edge of an epoch to come; its frames wait at the sender. */
-  #park(edge: StageEdge.EdgeIn, from: PeerId): boolean {
-    if (this.#early.size >= earlyMax && !this.#early.has(from)) return false
-    this.#early.get(from)?.reset()
-    this.#early.set(from, edge)
-    return true
-  }
-
-  /** Takes what came early for the epoch of now, and lets go of what was for others. */
-  #unpark(): void {
-    for (const [from, edge] of this.#early) {
-      if (edge.edge.epoch > this.#wiring.epoch) continue
-      this.#early.delete(from)
-      if (!this.takeEdge(edge, from)) edge.reset()
-    }
-  }
-
-  /** Tells the stages before that nothing takes their frames any more. */
+  /** Tells the stage before that nothing takes its frames any more. */
   #letGo(): void {
     this.#incoming?.reset()
-    for (const edge of this.#early.values()) edge.reset()
-    this.#early.clear()
   }
 
   #attach(): void {
@@ -207,7 +183,7 @@ export class StageLease {
         this.#incoming?.detach()
         this.#incoming = undefined
         this.#wiring = request
-        this.#unpark()
+        this.#options.onRewired()
         return Effect.sync(rewired)
       })
     )
@@ -334,8 +310,6 @@ export const farewell = (stream: MeshStream, { message, reason }: LeaseEnded): E
 
 /** Some round trips; a host that does not end its direction is not waited for. */
 const farewellDeadline = "5 seconds"
-/** Most edges that wait for an epoch: the true one, and those of peers that are wrong. */
-const earlyMax = 4
 
 const encodeReply = Frames.encode(StageReply)
 

@@ -1,6 +1,7 @@
 /**
  * The stages that this peer lends: takes `stage` streams of hosts, runs a lease for each, and hands edges to the lease
- * that they belong to. An edge may be here before the lease that it is for, so it waits a while.
+ * that they belong to. An edge may be here before the lease that it is for, or before that lease has heard of the
+ * edge's epoch, so it waits a while.
  */
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
@@ -35,6 +36,8 @@ export interface StageLender {
 const leasesMaxDefault = 16
 /** Edges that wait for their lease; each holds a stream and what one frame has. */
 const edgesWaitingMax = 64
+/** Those of one peer, so that it cannot take the room of others: it is before this one in few groups. */
+const edgesOfPeerMax = 16
 /** A `Reserve` is on its way while the stage before has loaded already. */
 const edgeWait = "30 seconds"
 /** The `Reserve` comes with the stream. */
@@ -50,9 +53,12 @@ export const make = (options: StageLenderOptions): Effect.Effect<StageLender, ne
 
     const offer = (edge: EdgeIn, from: PeerId): boolean =>
       [...leases].some((lease) => lease.group === edge.edge.group && lease.takeEdge(edge, from))
+    const offerWaiting = (): void => {
+      for (const [edge, from] of waiting) if (offer(edge, from)) waiting.delete(edge)
+    }
     const enter = (lease: StageLease): void => {
       leases.add(lease)
-      for (const [edge, from] of waiting) if (offer(edge, from)) waiting.delete(edge)
+      offerWaiting()
     }
     const lend = (lease: StageLease): Effect.Effect<never, LeaseEnded> =>
       Effect.scoped(
@@ -75,7 +81,7 @@ export const make = (options: StageLenderOptions): Effect.Effect<StageLender, ne
         return yield* new LeaseEnded({ reason: "malformed", message: "a lease begins with its host's Reserve" })
       if (leases.size >= leasesMax)
         return yield* new LeaseEnded({ reason: "refused", message: "it lends enough stages" })
-      return yield* lend(new StageLease({ reserve, link, stream, frames, stock, links }))
+      return yield* lend(new StageLease({ reserve, link, stream, frames, stock, links, onRewired: offerWaiting }))
     })
 
     const counted = Effect.sync(() => SplitMetrics.leases.inc())
@@ -91,7 +97,8 @@ export const make = (options: StageLenderOptions): Effect.Effect<StageLender, ne
 
     const takeEdge = (edge: EdgeIn, from: PeerId): void => {
       if (offer(edge, from)) return
-      if (waiting.size >= edgesWaitingMax) return void edge.reset()
+      const ofPeer = waiting.values().reduce((sum, peer) => sum + (peer === from ? 1 : 0), 0)
+      if (waiting.size >= edgesWaitingMax || ofPeer >= edgesOfPeerMax) return void edge.reset()
       waiting.set(edge, from)
       const late = Effect.sync(() => {
         if (waiting.delete(edge)) edge.reset()

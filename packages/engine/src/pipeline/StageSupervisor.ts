@@ -68,7 +68,8 @@ export const make = Effect.fn("StageSupervisor.make")(function* (
   const ready = yield* Deferred.make<Ready, EngineError>()
   const lost = yield* Deferred.make<never, EngineError>()
   const traffic = new Traffic(options, ready, lost, () => clock.unsafeCurrentTimeMillis())
-  const host = yield* HostProcess.spawn({
+  const spawn = yield* HostProcess.HostSpawn
+  const host = yield* spawn({
     command: config.hostCommand ?? [process.execPath, stageHostPath],
     environment: config.environment,
     onFrame: (frame) => traffic.onMessage(frame)
