@@ -43,6 +43,8 @@ export interface PeerOptions {
   readonly only?: StageRange
   /** What it waits for before it takes a stage. */
   readonly gate?: Effect.Effect<unknown>
+  /** Of its engines, beside one thread. */
+  readonly config?: StageStock.StageStockOptions["config"]
 }
 
 /** Writes the model of the tests. */
@@ -82,7 +84,7 @@ const makePeer = (file: ModelFile.ModelFile, options: PeerOptions, scope: Scope.
       models: [yield* StageStock.lend(file, describe(file), options.only)],
       shelf: yield* StageShelf.make(join(yield* directory, "stages")),
       memoryBytes: options.memoryBytes ?? 1e9,
-      config: { threads: 1 }
+      config: { threads: 1, ...options.config }
     })
     const take: typeof whole.take = (...asked) => Effect.zipRight(options.gate ?? Effect.void, whole.take(...asked))
     const stock = { ...whole, take }

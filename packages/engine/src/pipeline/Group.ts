@@ -278,6 +278,10 @@ class Hosting {
       const frames = Frames.reader(stream, { sizeBytesMax: replyBytesMax })
       while (true) {
         const reply = Option.getOrElse(yield* frames.read(StageReply), () => ended)
+        if (reply._tag === "Working") {
+          if (reply.epoch === this.#state.epoch) this.#engine?.noteWork()
+          continue
+        }
         const isOther = reply._tag === "Ready" && reply.stageSha256 !== (yield* Fiber.join(expected))
         const happening = happeningOf(lease, isOther ? another : reply)
         this.take(happening)
@@ -360,10 +364,13 @@ class Hosting {
   }
 }
 
-const another: StageReply = { _tag: "Lost", reason: "it runs another file than the one that these layers make" }
-const ended: StageReply = { _tag: "Lost", reason: "its stream ended" }
+const another = { _tag: "Lost", reason: "it runs another file than the one that these layers make" } as const
+const ended = { _tag: "Lost", reason: "its stream ended" } as const
 
-const happeningOf = (lease: number, reply: StageReply): GroupHappening => ({ ...reply, lease })
+const happeningOf = (lease: number, reply: Exclude<StageReply, { readonly _tag: "Working" }>): GroupHappening => ({
+  ...reply,
+  lease
+})
 
 const count = (happening: GroupHappening): void => {
   const reason = failureReasons[happening._tag]

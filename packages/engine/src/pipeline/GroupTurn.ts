@@ -169,7 +169,10 @@ class Turn {
    * where it complains again, and of silent ones the last, the one before it the next time, and so on.
    */
   #faulted({ epoch, kind, peer, reason }: Extract<GroupHappening, { readonly _tag: "Faulted" }>): void {
-    if (this.#state.phase !== "serving" || epoch !== this.#state.epoch) return
+    const { phase, suspicion } = this.#state
+    if (phase !== "serving" || epoch !== this.#state.epoch) return
+    // Whoever complained knows more of it than that nobody is heard of.
+    if (kind === "silence" && suspicion !== undefined) return void this.#judge(suspicion)
     const isLate = this.#now - this.#state.faultMs > faultsMs
     const faults = isLate ? 1 : this.#state.faults + 1
     this.#state.faults = faults

@@ -39,7 +39,7 @@ export interface PipelineEngineOptions {
   readonly activations?: ActivationType | undefined
   /** Tokens are guessed ahead where that pays; so they are unless said otherwise. */
   readonly speculates?: boolean
-  /** Silence of the stages beyond the measured time, after which a fault is told; 2 s unless said otherwise. */
+  /** Time without a word of any stage, after which a fault is told; 2 s unless said otherwise. */
   readonly stall?: Duration.Duration
   /** Told each frame for the next stage, in order; it must return quickly. */
   readonly onFrame: (frame: Uint8Array, about: StageFrame.Peeked) => void
@@ -68,6 +68,8 @@ export interface PipelineEngine extends SupervisedEngine {
    * Takes a `tokens` or `failed` frame of a later stage; what is stale is dropped, what is no such frame is refused.
    */
   readonly receive: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
+  /** Takes note that a later stage says it works for this epoch: what is under way is waited for. */
+  readonly noteWork: () => void
   /** What the host measured when it was looked at last. */
   readonly stats: () => PipelineStats
   /** Waits for the end of the host and fails with how it ended; open answers fail with `engine_lost`. */
@@ -101,10 +103,14 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
   if (known === undefined) yield* CalibrationFile.write(config.calibrationPath, subject, calibration)
   traffic.begin(host.send)
   const looking = Effect.schedule(
-    Effect.sync(() => host.send({ _tag: "Look" })),
+    Effect.sync(() => traffic.look()),
     Schedule.spaced(lookEvery)
   )
-  const watch = HostWatch.silence(config.turnDeadline, () => traffic.seen())
+  const seen = () => traffic.seen()
+  const watch = Effect.raceFirst(
+    HostWatch.silence(config.turnDeadline, seen),
+    HostWatch.standstill(host.processId, seen)
+  )
   const watching = Effect.raceFirst(Effect.zipRight(looking, Effect.never), watch)
   yield* Effect.forkScoped(Effect.catchAllCause(watching, (cause) => Deferred.failCause(lost, cause)))
   const ending = Effect.catchAll(Deferred.await(lost), () => Effect.sync(() => traffic.stop(engineLost)))
@@ -122,6 +128,7 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
     connect: (epoch) => traffic.connect(epoch),
     disconnect: () => traffic.disconnect(),
     receive: (frame) => traffic.receive(frame),
+    noteWork: () => traffic.noteWork(),
     stats: () => traffic.stats(),
     ended: Deferred.await(lost)
   }
@@ -151,6 +158,8 @@ class Traffic {
   #state: EngineLoad["state"] = "loading"
   #epoch = 0
   #heard = 0
+  /** A stage said since the last look that it works. */
+  #isWorking = false
   #stats: PipelineStats = { ownMs: 0, drafted: 0, accepted: 0 }
 
   constructor(
@@ -205,6 +214,15 @@ class Traffic {
     if (this.#state !== "ready") return
     this.#state = "restarting"
     this.#send({ _tag: "Disconnect" })
+  }
+
+  noteWork(): void {
+    this.#isWorking = true
+  }
+
+  look(): void {
+    this.#send({ _tag: "Look", isWorking: this.#isWorking })
+    this.#isWorking = false
   }
 
   receive(bytes: Uint8Array): Either.Either<void, StageFrame.StageFrameError> {

@@ -22,7 +22,7 @@ export interface PipelineJobsOptions {
   readonly slots: number
   /** Cells of a slot of every stage. */
   readonly contextTokens: number
-  /** Silence beyond the time that was measured, after which a job's window counts as lost. */
+  /** Time without a word of any stage, after which a job's window counts as lost. */
   readonly stallMs: number
   readonly drafter: Drafter
   /** Milliseconds of a clock that never goes back. */
@@ -53,8 +53,11 @@ export interface PipelineJobs {
   readonly disconnect: () => void
   /** Takes a frame of a later stage; what is stale is dropped. */
   readonly receive: (frame: Tokens | Failed) => void
-  /** Looks for windows that nothing was heard of for too long; the fault comes with the next turn, once an epoch. */
-  readonly look: () => void
+  /**
+   * Looks for windows that nothing was heard of for too long; the fault comes with the next turn, once an epoch. Where
+   * a later stage says that it works they are waited for, but not for ever: it may lie.
+   */
+  readonly look: (isWorking: boolean) => void
   readonly turn: () => PipelineTurn
   readonly stats: () => PipelineStats
 }
@@ -66,8 +69,13 @@ export const make = (options: PipelineJobsOptions): PipelineJobs => new Jobs(opt
 
 /** Refusals by stages after which an answer is given up, if none of its tokens came in between: another peer's turn. */
 const refusalsMax = 3
-/** Silence that is borne where nothing was measured: a stage reads its weights from a disk at its first window. */
-const unmeasuredMs = 30_000
+/**
+ * Longest wait for a window of stages that say they work, where nothing was measured: one reads its weights from a disk
+ * at its first window, 12 GB at 100 MB/s.
+ */
+const unmeasuredMsMax = 120_000
+/** Longest wait for such a window beyond the time that was measured: a computer may have become busy. */
+const measuredMsMax = 30_000
 /** A u32 names a job. */
 const jobsMax = 2 ** 32
 
@@ -99,6 +107,8 @@ class Jobs implements PipelineJobs {
   #isConnected = false
   /** The stall of this epoch was told. */
   #isStalled = false
+  /** When a later stage said last that it works. */
+  #workedMs = Number.NEGATIVE_INFINITY
   #loopTime = LoopTime.none
   #drafted = 0
   #accepted = 0
@@ -143,14 +153,16 @@ class Jobs implements PipelineJobs {
     else this.#take(job, frame)
   }
 
-  look(): void {
+  look(isWorking: boolean): void {
+    const nowMs = this.options.now()
+    if (isWorking) this.#workedMs = nowMs
     if (this.#isStalled || !this.#isConnected) return
     const rows = Math.max(0, ...this.#jobs.values().map(({ state }) => state.rowsUnderWay()))
-    const { now, stallMs } = this.options
     const expectedMs = LoopTime.expectedMs(this.#loopTime, rows)
     // A window waits behind those of all other jobs at most.
-    const quietMsMax = stallMs + (expectedMs === undefined ? unmeasuredMs : expectedMs * (this.#jobs.size + 1))
-    const nowMs = now()
+    const waitMsMax = expectedMs === undefined ? unmeasuredMsMax : measuredMsMax + expectedMs * (this.#jobs.size + 1)
+    const isQuiet = nowMs - this.#workedMs > this.options.stallMs
+    const quietMsMax = isQuiet ? this.options.stallMs : waitMsMax
     const stuck = this.#jobs.values().find(({ atHome, movedMs, state }) => {
       return atHome === 0 && state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
     })

@@ -111,6 +111,8 @@ export const StageReply = Schema.Union(
     /** Measured for one row; none where nothing was computed yet. */
     msPerLayer: Schema.NullOr(Schema.Number.pipe(Schema.between(0, 1e6)))
   }),
+  /** Frames of this epoch come in or are computed; about twice a second, for as long as it is so. */
+  Schema.TaggedStruct("Working", { epoch: Epoch }),
   /** It does not lend the layers; the last word. */
   Schema.TaggedStruct("Refused", { reason: Reason }),
   /** Frames do not pass between it and `peer` in this epoch; its layers stay loaded and wait for a `Rewire`. */

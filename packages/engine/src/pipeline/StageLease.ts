@@ -65,6 +65,8 @@ const jobLease = Duration.minutes(5)
 const fileShare = 0.5
 /** Least rise of a fraction that is told. */
 const fractionStep = 0.02
+/** A host misses a stage that says nothing for two seconds, so some words of it may be late. */
+const workEvery = "500 millis"
 
 /** A lease while it lives. */
 export class StageLease {
@@ -79,6 +81,7 @@ export class StageLease {
   /** Edges of epochs that this lease has not heard of yet. */
   readonly #early = new Map<PeerId, StageEdge.EdgeIn>()
   #fraction = 0
+  #receivedBytes = 0
 
   constructor(options: StageLeaseOptions) {
     const { from, to } = options.reserve
@@ -125,7 +128,8 @@ export class StageLease {
       rewire(this.#wire(stage))
       return yield* Effect.mapError(stage.ended, lostOf)
     })
-    return yield* Effect.raceFirst(listening, lending)
+    const telling = Effect.forever(Effect.delay(this.#tellWork, workEvery))
+    return yield* Effect.raceFirst(Effect.raceFirst(listening, lending), telling)
   })
 
   /** Takes an edge of the stage before; false where this lease has no use for it. */
@@ -168,6 +172,14 @@ export class StageLease {
     for (const edge of this.#early.values()) edge.reset()
     this.#early.clear()
   }
+
+  /** Says that frames come in or are computed, where it is so. What computes is watched by its supervisor. */
+  readonly #tellWork = Effect.sync(() => {
+    const receivedBytes = this.#incoming?.receivedBytes() ?? 0
+    const isWorking = receivedBytes !== this.#receivedBytes || this.#stage?.hasWork() === true
+    this.#receivedBytes = receivedBytes
+    if (isWorking) this.#say({ _tag: "Working", epoch: this.#wiring.epoch })
+  })
 
   #attach(): void {
     const [stage, edge] = [this.#stage, this.#incoming]
