@@ -114,6 +114,10 @@ it.live(
       const served = yield* until(() => first.said.at(-1)?.models[0])
       expect(served.stages).toEqual(stages.map(({ from, peer, to }) => ({ peer, from, to })))
 
+      // The first decodes of the start give a figure, which the entry hears of without asking.
+      const times = yield* Effect.forEach([first, second], ({ said }) => until(() => said.at(-1)?.stages?.[0]?.layerMs))
+      for (const layerMs of times) expect(layerMs).toBeGreaterThan(0)
+
       const request = ask("Tell me of a fox.", { model: offer.model.id, maxTokens: 12 })
       const events: Array<GenerateEvent> = []
       GenerateCall.ask(first.link, request, (came) => events.push(...came))
@@ -142,6 +146,13 @@ it.live(
       yield* split.end
       yield* until(() => (first.said.at(-1)?.models.length === 0 ? true : undefined))
       expect(first.said.at(-1)?.stages?.[0]?.held).toEqual([{ from: 0, to: 4 }])
+
+      // A peer that comes back says at once what it measured before.
+      yield* Effect.orDie(other.process.kill("SIGTERM"))
+      const { dataDirectory } = other
+      yield* startPeer(url, { dataDirectory, args: [...args, "--layers", "4-8"] })
+      const back = yield* until(() => (known.get(other.id) === second ? undefined : known.get(other.id)))
+      expect(back.said[0]?.stages?.[0]?.layerMs).toBeGreaterThan(0)
     }).pipe(Effect.provide(mesh)),
   120_000
 )

@@ -164,7 +164,9 @@ const stayRegistered = Effect.fnUntraced(function* (
     return kind === "generate" ? answers.serve(stream) : stream.unsafeReset(Link.ResetCode.unknownKind)
   })
   const engines = yield* Engines
-  const changes = Effect.forever(Effect.zipRight(engines.changed, register))
+  const changed = Effect.raceFirst(engines.changed, splits.offersChanged)
+  // A registration says nothing of the load, so that is said behind it.
+  const changes = Effect.forever(changed.pipe(Effect.zipRight(register), Effect.zipRight(beat.now(registered))))
   const said = Effect.raceFirst(heartbeats, changes)
   return yield* Effect.raceFirst(said, Effect.flatMap(streams, Effect.fail))
 })

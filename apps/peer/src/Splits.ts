@@ -23,6 +23,8 @@ export class Splits extends Context.Tag("@weft/peer/Splits")<
     readonly serve: (stream: MeshStream) => Effect.Effect<void>
     /** What the peer says of the models whose layers it lends. */
     readonly offers: Effect.Effect<ReadonlyArray<StageOffer>>
+    /** Waits until `offers` are worth saying again, which is so at most once a minute. */
+    readonly offersChanged: Effect.Effect<void>
     readonly lends: ReadonlyArray<LentModelStatus>
     readonly leases: () => ReadonlyArray<LeaseStatus>
     readonly groups: () => ReadonlyArray<GroupStatus>
@@ -37,6 +39,7 @@ export class Splits extends Context.Tag("@weft/peer/Splits")<
   static readonly layerNone: Layer.Layer<Splits> = Layer.succeed(Splits, {
     serve: (stream) => stream.reset(Link.ResetCode.unknownKind),
     offers: Effect.succeed([]),
+    offersChanged: Effect.never,
     lends: [],
     leases: () => [],
     groups: () => []
@@ -73,6 +76,7 @@ const make = Effect.fnUntraced(function* (stock: StageStock, options: { readonly
   return Splits.of({
     serve: host.serve,
     offers: stock.offers,
+    offersChanged: stock.offersChanged,
     lends: stock.models.map(({ description, only, rules: { layers } }) => ({
       model: description.id,
       layers,

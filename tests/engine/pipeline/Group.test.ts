@@ -131,6 +131,9 @@ describe("a pipeline of peers", () => {
         const answers = yield* Effect.forEach(requests, (one) => answer(engine, one))
         expect(answers.map(({ tokens }) => tokens)).toEqual([...wanted])
         expect(large.lender.status()[0]?.msPerLayer).toBeGreaterThan(0)
+        // Who computed, and who only loaded, says how long a layer takes; nobody else does.
+        for (const peer of [host, tail, large]) expect((yield* peer.offers)[0]?.layerMs).toBeGreaterThan(0)
+        expect((yield* small.offers)[0]?.layerMs).toBeUndefined()
         yield* wish.end
         yield* wish.until("Disbanded")
         yield* until(() => [host, tail, large].every((peer) => peer.lender.status().length === 0))

@@ -5,6 +5,7 @@
 import { join } from "node:path"
 import * as ModelFile from "@weft/engine/ModelFile"
 import * as GroupHost from "@weft/engine/pipeline/GroupHost"
+import * as LayerTimes from "@weft/engine/pipeline/LayerTimes"
 import type { PipelineEngine } from "@weft/engine/pipeline/PipelineEngine"
 import { Form, GroupEvent, type PeerPlace } from "@weft/engine/pipeline/PipelineProtocol"
 import * as StageEdge from "@weft/engine/pipeline/StageEdge"
@@ -31,6 +32,7 @@ export interface Peer {
   readonly links: PeerLinks["Type"]
   readonly lender: StageLender.StageLender
   readonly host: GroupHost.GroupHost
+  readonly offers: StageStock.StageStock["offers"]
   /** The engine of the pipeline that it hosts and that serves. */
   readonly serving: () => readonly [PipelineEngine, ModelDescription] | undefined
   /** Ends it as a process that is killed ends. */
@@ -83,6 +85,7 @@ const makePeer = (file: ModelFile.ModelFile, options: PeerOptions, scope: Scope.
     const whole = StageStock.make({
       models: [yield* StageStock.lend(file, describe(file), options.only)],
       shelf: yield* StageShelf.make(join(yield* directory, "stages")),
+      times: yield* LayerTimes.make({ path: undefined, threadsMax: 1 }),
       memoryBytes: options.memoryBytes ?? 1e9,
       config: { threads: 1, ...options.config }
     })
@@ -114,6 +117,7 @@ const makePeer = (file: ModelFile.ModelFile, options: PeerOptions, scope: Scope.
       links,
       lender,
       host,
+      offers: stock.offers,
       serving: () => serving,
       vanish: Scope.close(scope, Exit.void)
     } satisfies Peer

@@ -2,7 +2,7 @@
 import { expect } from "bun:test"
 import type { GroupEvent } from "@weft/engine/pipeline/PipelineProtocol"
 import * as SplitState from "@weft/entry/split/SplitState"
-import { Effect } from "effect"
+import { Effect, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
 import { layers, model, peer } from "./lending.ts"
 
@@ -109,6 +109,40 @@ it.effect("a host can accuse neither itself nor strangers, and words of a group 
     expect(SplitState.told(state, "g9", { _tag: "Broken", reason: "who?" }, 1)).toBe(state)
     expect(SplitState.ended(state, "g9", 1)).toBe(state)
   })
+)
+
+it.prop(
+  "a group that runs stays as it is, whatever its peers and others say of their speed",
+  FastCheck.array(
+    FastCheck.tuple(
+      FastCheck.array(FastCheck.oneof(FastCheck.constant(undefined), FastCheck.double({ min: 1e-3, max: 1e6 })), {
+        minLength: 4,
+        maxLength: 4
+      }),
+      FastCheck.nat(60_000)
+    ),
+    { minLength: 1, maxLength: 20 }
+  ),
+  (said) =>
+    Effect.sync(() => {
+      const big = model("big", [1, 2, 3, 4])
+      const { group, state: formedState } = formed([big])
+      let state = SplitState.told(formedState, "g1", { _tag: "Serving", epoch: 1, stages: [] }, 0)
+      let now = 0
+      for (const [index, [times, passedMs]] of said.entries()) {
+        now += passedMs
+        const candidates = big.candidates.map((one, at) => ({ ...one, layerMs: times[at] }))
+        const [actions, next] = SplitState.look(
+          state,
+          [{ ...big, candidates, fingerprint: JSON.stringify(times) }],
+          named(`g${index + 2}`),
+          now
+        )
+        expect(actions).toEqual([])
+        expect(next.groups.get("big")?.stages).toEqual(group.stages)
+        state = next
+      }
+    })
 )
 
 /** Numbers from a seed (https://en.wikipedia.org/wiki/Xorshift). */

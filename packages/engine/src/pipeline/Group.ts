@@ -12,6 +12,7 @@ import type { MeshStream } from "@weft/mesh/Transport"
 import { Deferred, Effect, Either, Fiber, FiberHandle, FiberId, FiberSet, Option, type Scope } from "effect"
 import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
+import type { LayerTimeSource } from "./LayerTimes.ts"
 import * as PipelineEngine from "./PipelineEngine.ts"
 import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
 import {
@@ -83,7 +84,7 @@ export const make = (options: GroupOptions): Effect.Effect<Group, never, Scope.S
       over: () => Deferred.unsafeDone(over, Effect.void)
     })
     // What came of the first actions waits until here.
-    const look = Effect.sync(() => group.take({ _tag: "Looked" }))
+    const look = Effect.sync(() => group.look())
     yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.delay(look, lookEvery))))
     return {
       id: options.form.group,
@@ -173,6 +174,13 @@ class Hosting {
     }
   }
 
+  /** Lets time pass, and notes what the own stage takes. */
+  look(): void {
+    const rowMs = this.#engine?.stats().rowMs
+    if (rowMs !== undefined) this.#measured(rowMs, "answers")
+    this.take({ _tag: "Looked" })
+  }
+
   takeEdge(edge: StageEdge.EdgeIn, from: PeerId): boolean {
     const { epoch, to } = edge.edge
     const isStage = this.#state.members.some(({ lease, place }) => lease > 0 && place.peer === from)
@@ -189,6 +197,12 @@ class Hosting {
   }
 
   // Inside
+
+  #measured(rowMs: number, source: LayerTimeSource): void {
+    const { form, stock } = this.#options
+    const [own] = form.stages
+    if (own !== undefined) stock.measured({ from: own.from, to: own.to, model: form.model }, rowMs, source)
+  }
 
   #perform(actions: ReadonlyArray<GroupAction>): void {
     this.#isActing = true
@@ -329,6 +343,7 @@ class Hosting {
         onProgress: (fraction) => loading(fileShare + fraction * (1 - fileShare))
       })
       this.#engine = engine
+      this.#measured(engine.startMs, "start")
       this.#rewireOwn()
       return yield* engine.ended
     })

@@ -57,6 +57,8 @@ export interface PipelineEngineOptions {
 export interface PipelineEngine extends SupervisedEngine {
   /** Values of a hidden state. */
   readonly width: number
+  /** Milliseconds of one row in the first stage on one thread, as its first start here measured it. */
+  readonly startMs: number
   /**
    * The stages behind the first are up under this number, higher than those before: answers that wait begin, those
    * under way begin anew and go on where they were.
@@ -118,6 +120,7 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
   return {
     model,
     width,
+    startMs: calibration.oneRowMs,
     generate: (request, listen) => {
       if (request.model === model.id) return EngineRequests.ask(traffic.requests, request, listen)
       listen([{ _tag: "Failed", failure: EngineRequests.modelNotFound(request) }])

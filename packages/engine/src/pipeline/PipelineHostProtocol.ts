@@ -42,6 +42,8 @@ export const PipelineStats = Schema.Struct({
   loopMs: Schema.optional(Milliseconds),
   /** Part of it that the first stage computes. */
   ownMs: Milliseconds,
+  /** The first stage's time for one row that was alone; absent before one was. */
+  rowMs: Schema.optional(Milliseconds),
   /** Tokens that were guessed and sent, and those that turned out right. */
   drafted: Schema.NonNegativeInt,
   accepted: Schema.NonNegativeInt

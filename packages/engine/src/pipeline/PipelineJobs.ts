@@ -14,6 +14,7 @@ import * as LoopTime from "./LoopTime.ts"
 import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
 import type { Failed, StageFrame, Tokens } from "./StageFrame.ts"
 import type { StageLoop } from "./StageLoop.ts"
+import { StageTimes } from "./StageTimes.ts"
 
 /** Represents what the answers of a pipeline are made with. */
 export interface PipelineJobsOptions {
@@ -110,6 +111,8 @@ class Jobs implements PipelineJobs {
   /** When a later stage said last that it works. */
   #workedMs = Number.NEGATIVE_INFINITY
   #loopTime = LoopTime.none
+  /** Of the first stage as if it were one layer. */
+  readonly #times = new StageTimes(1)
   #drafted = 0
   #accepted = 0
   #events: Array<KeyedEvent> = []
@@ -180,7 +183,11 @@ class Jobs implements PipelineJobs {
     const startedMs = now()
     const given = loop.turn()
     const tookMs = now() - startedMs
-    for (const frame of given) this.#give(frame, tookMs)
+    for (const frame of given) {
+      if (frame.kind === "window") this.#times.sent(frame.tokens.length)
+      this.#give(frame, tookMs)
+    }
+    if (computes) this.#times.turned(tookMs / 1000)
     const frames = given.filter(({ epoch }) => this.#isConnected && epoch === this.#epoch).filter(isForStages)
     const turn = { frames, events: this.#events, faults: this.#faults }
     this.#events = []
@@ -191,7 +198,14 @@ class Jobs implements PipelineJobs {
   stats(): PipelineStats {
     const loopMs = LoopTime.oneRowMs(this.#loopTime)
     const { ownMs } = this.#loopTime
-    return { ...(loopMs === undefined ? {} : { loopMs }), ownMs, drafted: this.#drafted, accepted: this.#accepted }
+    const rowMs = this.#times.msPerLayer()
+    return {
+      ...(loopMs === undefined ? {} : { loopMs }),
+      ...(rowMs === null ? {} : { rowMs }),
+      ownMs,
+      drafted: this.#drafted,
+      accepted: this.#accepted
+    }
   }
 
   #mayAdmit(): boolean {

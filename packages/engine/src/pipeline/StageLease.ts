@@ -11,6 +11,7 @@ import type { PeerLinks } from "@weft/mesh/PeerLinks"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Data, Duration, Effect, Either, FiberHandle, Option, type Scope } from "effect"
 import type { EngineError } from "../EngineError.ts"
+import type { LayerTimeSource } from "./LayerTimes.ts"
 import { type PeerPlace, reasonOf, StageReply, StageRequest } from "./PipelineProtocol.ts"
 import * as StageEdge from "./StageEdge.ts"
 import * as StageFrame from "./StageFrame.ts"
@@ -125,6 +126,7 @@ export class StageLease {
     const lending = Effect.gen(this, function* () {
       const stage = yield* this.#load()
       this.#stage = stage
+      this.#measured(stage.startMs, "start")
       rewire(this.#wire(stage))
       return yield* Effect.mapError(stage.ended, lostOf)
     })
@@ -173,13 +175,19 @@ export class StageLease {
     this.#early.clear()
   }
 
-  /** Says that frames come in or are computed, where it is so. What computes is watched by its supervisor. */
+  /** Says that frames come in or are computed, where it is so, and notes what that takes; its supervisor watches it. */
   readonly #tellWork = Effect.sync(() => {
+    const layerMs = this.#times.msPerLayer()
+    if (layerMs !== null) this.#measured(layerMs * this.#times.layers, "answers")
     const receivedBytes = this.#incoming?.receivedBytes() ?? 0
     const isWorking = receivedBytes !== this.#receivedBytes || this.#stage?.hasWork() === true
     this.#receivedBytes = receivedBytes
     if (isWorking) this.#say({ _tag: "Working", epoch: this.#wiring.epoch })
   })
+
+  #measured(rowMs: number, source: LayerTimeSource): void {
+    this.#options.stock.measured(this.#options.reserve, rowMs, source)
+  }
 
   #attach(): void {
     const [stage, edge] = [this.#stage, this.#incoming]

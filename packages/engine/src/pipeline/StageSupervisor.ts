@@ -47,6 +47,8 @@ export interface Stage {
   readonly width: number
   /** Most tokens of a job. */
   readonly contextTokens: number
+  /** Milliseconds of one row on one thread, as its first start here measured it. */
+  readonly startMs: number
   /**
    * Hands a frame to the stage, which may fail its job over it. What is not of a kind that goes on is refused here;
    * after the end nothing happens.
@@ -101,6 +103,7 @@ export const make = Effect.fn("StageSupervisor.make")(function* (
     keys,
     width,
     contextTokens,
+    startMs: calibration.oneRowMs,
     send: (frame) => traffic.send(frame),
     jobs: () => traffic.jobs(),
     hasWork: () => traffic.seen().hasWork,
