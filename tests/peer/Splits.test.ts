@@ -7,6 +7,7 @@ import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import * as GenerateCall from "@weft/engine/GenerateCall"
 import { type GenerateEvent, isLast } from "@weft/engine/Generation"
 import { Form, GroupEvent } from "@weft/engine/pipeline/PipelineProtocol"
+import * as StagePermit from "@weft/engine/pipeline/StagePermit"
 import * as Announcement from "@weft/mesh/Announcement"
 import { Certificate } from "@weft/mesh/Certificate"
 import * as ControlPlane from "@weft/mesh/ControlPlane"
@@ -71,7 +72,7 @@ const startEntry = Effect.gen(function* () {
     Effect.sync(() => Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => Response.json(description) })),
     (server) => Effect.promise(() => server.stop(true))
   )
-  return { url: `http://127.0.0.1:${door.port}`, known }
+  return { url: `http://127.0.0.1:${door.port}`, known, identity }
 })
 
 const mesh = Layer.merge(
@@ -83,7 +84,7 @@ it.live(
   "two peers that each hold half of a model answer together as one that holds it all, and say so while they do",
   () =>
     Effect.gen(function* () {
-      const { known, url } = yield* startEntry
+      const { identity, known, url } = yield* startEntry
       const args = ["--max-memory", "9MB", "--threads", "1"]
       const [host, other] = yield* Effect.all([
         startPeer(url, { args: [...args, "--layers", "0-4"] }),
@@ -104,7 +105,9 @@ it.live(
         to: index * 4 + 4
       }))
       const split = yield* Link.open(first.link, "split")
-      const wish = Form.make({ group: "12".repeat(16), model: offer.model, layers: 8, stages, spares: [] })
+      const permitted = { group: "12".repeat(16), host: first.link.peer, model: offer.model, peer: second.link.peer }
+      const permits = [StagePermit.sign(identity, permitted, 4, yield* Clock.currentTimeMillis)]
+      const wish = Form.make({ group: permitted.group, model: offer.model, layers: 8, stages, spares: [], permits })
       yield* split.write(Frames.encode(Form)(wish))
       const frames = Frames.reader(split)
       const serving = yield* Effect.repeat(frames.read(GroupEvent), {

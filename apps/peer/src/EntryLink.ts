@@ -143,6 +143,8 @@ const stayRegistered = Effect.fnUntraced(function* (
   const beat = yield* makeHeartbeat
   const { description } = yield* EntryDiscovery.discover(options.url)
   const link = yield* dial(options.url, description)
+  const splits = yield* Splits
+  splits.trust(link.peer)
   const control = yield* ControlPlane.client(link)
   const register = yield* makeRegister(options.info, description, control)
   const heartbeatEveryMs = yield* register
@@ -158,7 +160,6 @@ const stayRegistered = Effect.fnUntraced(function* (
   const heartbeats = beat
     .whenDue(registered)
     .pipe(Effect.repeat(Schedule.spaced(heartbeatEveryMs)), Effect.zipRight(Effect.never))
-  const splits = yield* Splits
   const streams = Link.serve(link, ({ kind, stream }) => {
     if (kind === "split") return splits.serve(stream)
     return kind === "generate" ? answers.serve(stream) : stream.unsafeReset(Link.ResetCode.unknownKind)

@@ -27,12 +27,23 @@ new Gauge({
   }
 })
 
-/** Counts what went wrong in groups that this peer hosts. */
-export const failures = new Counter({
+const failures = new Counter({
   name: "weft_split_failures_total",
   help: "What went wrong in pipelines that this peer hosts, by reason",
   labelNames: ["reason"] as const
 })
+
+/** Counts what happens to a group where that went wrong, by its tag. */
+export const countFailure = (happening: string): void => {
+  const reason = failureReasons[happening]
+  if (reason !== undefined) failures.inc({ reason })
+}
+const failureReasons: Readonly<Record<string, string>> = {
+  Refused: "refused",
+  Lost: "lost",
+  Parted: "parted",
+  Faulted: "faulted"
+}
 
 /** Counts frames that were handed to an edge or taken from one; `to` is the edge's own direction. */
 export const frames = new Counter({
