@@ -42,8 +42,8 @@ const stagesShown = (url: string) =>
   )
 
 /** An entry and `count` peers that lend layers, when the model is served. */
-const ring = Effect.fnUntraced(function* (count: number) {
-  const entry = yield* startEntry()
+const ring = Effect.fnUntraced(function* (count: number, environment: Record<string, string> = {}) {
+  const entry = yield* startEntry(environment)
   const peers = yield* Effect.all(
     Array.from({ length: count }, () => startPeer(entry.url, { args: lent })),
     { concurrency: count }
@@ -120,6 +120,35 @@ it.live(
       expect(yield* Fiber.join(streaming)).toBe(expected)
       const healed = yield* until(split(entry.url), (shown) => (shown?.group?.epoch ?? 0) > group.epoch)
       expect(healed?.group?.stages.map(({ peer }) => peer)).not.toContain(tail?.id)
+    }),
+  120_000
+)
+
+it.live(
+  "a split that rounds refuses exact answers, with what to do, until a peer has the whole model",
+  () =>
+    Effect.gen(function* () {
+      const { entry } = yield* ring(2, { WEFT_SPLIT_ACTIVATIONS: "llama:q8" })
+      const exactly = Effect.promise(async () => {
+        const body = JSON.stringify({
+          model,
+          messages: [{ role: "user", content: "What is 7 plus 5?" }],
+          temperature: 0
+        })
+        const headers = { "content-type": "application/json", "x-weft-profile": "exact" }
+        const response = await fetch(`${entry.url}/v1/chat/completions`, { method: "POST", headers, body })
+        return { status: response.status, text: await response.text() }
+      })
+      expect(yield* answer(entry.url, "What is 7 plus 5?")).not.toBe("")
+      const refused = yield* exactly
+      expect(refused.status).toBe(400)
+      expect(JSON.parse(refused.text)).toMatchObject({
+        error: { code: "profile_unavailable", param: "x-weft-profile", message: expect.stringContaining("header") }
+      })
+      yield* startPeer(entry.url)
+      const answered = yield* exactly
+      expect(answered.status).toBe(200)
+      expect(answered.text).toContain("7 plus 5 is 12.")
     }),
   120_000
 )

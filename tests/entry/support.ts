@@ -108,11 +108,13 @@ export const ruleEvents = (request: GenerateRequest): ReadonlyArray<GenerateEven
 const refusalOf = (model: string): NoAnswer | undefined =>
   model === "busy"
     ? new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds: 3 })
-    : model === "gone"
-      ? new NoAnswer({ reason: "NoPeer", model })
-      : models.some(({ description }) => description.id === model)
-        ? undefined
-        : new NoAnswer({ reason: "ModelNotFound", model })
+    : model === "rounded"
+      ? new NoAnswer({ reason: "NotExact", model })
+      : model === "gone"
+        ? new NoAnswer({ reason: "NoPeer", model })
+        : models.some(({ description }) => description.id === model)
+          ? undefined
+          : new NoAnswer({ reason: "ModelNotFound", model })
 
 /** Makes the turn of a request; what it sends is told as the contract has it, and nothing after its end. */
 const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {

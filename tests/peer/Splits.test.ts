@@ -7,6 +7,7 @@ import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import * as GenerateCall from "@weft/engine/GenerateCall"
 import { type GenerateEvent, isLast } from "@weft/engine/Generation"
 import { Form, GroupEvent } from "@weft/engine/pipeline/PipelineProtocol"
+import * as StagePermit from "@weft/engine/pipeline/StagePermit"
 import * as Announcement from "@weft/mesh/Announcement"
 import { Certificate } from "@weft/mesh/Certificate"
 import * as ControlPlane from "@weft/mesh/ControlPlane"
@@ -71,7 +72,7 @@ const startEntry = Effect.gen(function* () {
     Effect.sync(() => Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => Response.json(description) })),
     (server) => Effect.promise(() => server.stop(true))
   )
-  return { url: `http://127.0.0.1:${door.port}`, known }
+  return { url: `http://127.0.0.1:${door.port}`, known, identity }
 })
 
 const mesh = Layer.merge(
@@ -83,7 +84,7 @@ it.live(
   "two peers that each hold half of a model answer together as one that holds it all, and say so while they do",
   () =>
     Effect.gen(function* () {
-      const { known, url } = yield* startEntry
+      const { identity, known, url } = yield* startEntry
       const args = ["--max-memory", "9MB", "--threads", "1"]
       const [host, other] = yield* Effect.all([
         startPeer(url, { args: [...args, "--layers", "0-4"] }),
@@ -104,7 +105,9 @@ it.live(
         to: index * 4 + 4
       }))
       const split = yield* Link.open(first.link, "split")
-      const wish = Form.make({ group: "12".repeat(16), model: offer.model, layers: 8, stages, spares: [] })
+      const permitted = { group: "12".repeat(16), host: first.link.peer, model: offer.model, peer: second.link.peer }
+      const permits = [StagePermit.sign(identity, permitted, 4, yield* Clock.currentTimeMillis)]
+      const wish = Form.make({ group: permitted.group, model: offer.model, layers: 8, stages, spares: [], permits })
       yield* split.write(Frames.encode(Form)(wish))
       const frames = Frames.reader(split)
       const serving = yield* Effect.repeat(frames.read(GroupEvent), {
@@ -113,6 +116,10 @@ it.live(
       expect(Option.getOrThrow(serving)).toMatchObject({ _tag: "Serving", epoch: 1 })
       const served = yield* until(() => first.said.at(-1)?.models[0])
       expect(served.stages).toEqual(stages.map(({ from, peer, to }) => ({ peer, from, to })))
+
+      // The first decodes of the start give a figure, which the entry hears of without asking.
+      const times = yield* Effect.forEach([first, second], ({ said }) => until(() => said.at(-1)?.stages?.[0]?.layerMs))
+      for (const layerMs of times) expect(layerMs).toBeGreaterThan(0)
 
       const request = ask("Tell me of a fox.", { model: offer.model.id, maxTokens: 12 })
       const events: Array<GenerateEvent> = []
@@ -142,6 +149,13 @@ it.live(
       yield* split.end
       yield* until(() => (first.said.at(-1)?.models.length === 0 ? true : undefined))
       expect(first.said.at(-1)?.stages?.[0]?.held).toEqual([{ from: 0, to: 4 }])
+
+      // A peer that comes back says at once what it measured before.
+      yield* Effect.orDie(other.process.kill("SIGTERM"))
+      const { dataDirectory } = other
+      yield* startPeer(url, { dataDirectory, args: [...args, "--layers", "4-8"] })
+      const back = yield* until(() => (known.get(other.id) === second ? undefined : known.get(other.id)))
+      expect(back.said[0]?.stages?.[0]?.layerMs).toBeGreaterThan(0)
     }).pipe(Effect.provide(mesh)),
   120_000
 )

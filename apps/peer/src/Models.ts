@@ -4,9 +4,11 @@
  */
 import { basename, join } from "node:path"
 import { FileSystem } from "@effect/platform"
+import { threadsMost } from "@weft/engine/EngineConfig"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import type { Profile } from "@weft/engine/Generation"
 import * as ModelFile from "@weft/engine/ModelFile"
+import * as LayerTimes from "@weft/engine/pipeline/LayerTimes"
 import * as StageStock from "@weft/engine/pipeline/StageStock"
 import type { StageRange } from "@weft/engine/stage/StageKeys"
 import * as StageRules from "@weft/engine/stage/StageRules"
@@ -59,6 +61,10 @@ export const start = Effect.fn("Models.start")(function* (
   const stock = StageStock.make({
     models: lent,
     shelf: yield* StageShelf.make(join(options.dataDirectory, "stages")),
+    times: yield* LayerTimes.make({
+      path: join(options.dataDirectory, "layer-times.json"),
+      threadsMax: threadsMost({ threads: Option.getOrUndefined(options.threads) })
+    }),
     memoryBytes: lentBytes,
     config: engineOptions(options)
   })

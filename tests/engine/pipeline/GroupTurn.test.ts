@@ -112,6 +112,9 @@ describe("a group", () => {
     // A complaint about who is seen to be lost does not count.
     const [seen] = take(serving(3)[0], [parted(1, 1, 3), { _tag: "Lost", lease: 2, reason: "died" }])
     expect([seen.suspicion, [...seen.accusers]]).toEqual([undefined, []])
+    // Silence that follows a complaint is the matter of those two.
+    const [silent] = take(serving(2)[0], [parted(0, 1, 3), faulted(1, "silence")])
+    expect(silent.members.map(({ place }) => place.peer)).toEqual([peerId(1), peerId(2), peerId(101)])
   })
 
   const faulted = (epoch: number, kind: "tail" | "refusal" | "silence", peer?: number): GroupHappening => ({
@@ -147,7 +150,7 @@ describe("a group", () => {
     expect([peersOf(late), late.faults]).toEqual([[1, 2, 3].map(peerId), 1])
   })
 
-  test("lets the stage before go where the next tail's tokens cannot be either, as a tail repeats what it is told", () => {
+  test("lets the stage before go where the next tail's tokens cannot be either: a tail repeats what it is told", () => {
     const first = again(take(serving(3)[0], [faulted(1, "tail")])[0])
     expect(peersOf(first).slice(0, 2)).toEqual([1, 2].map(peerId))
     expect(peersOf(first)[2]).not.toBe(peerId(3))

@@ -179,26 +179,27 @@ describe("the answers of a pipeline", () => {
     expect(sum.failed).toBeLessThan(seeds / 100)
   }, 120_000)
 
-  test("that nothing is heard of are told of once, and only where something is under way", () => {
+  test("that nothing is heard of are told of once, where something is under way and no stage says it works", () => {
     const agenda = new Agenda()
     const options = { loop: firstStage(), text, slots, contextTokens, drafter: Draft.none, now: () => agenda.nowMs }
     const jobs = PipelineJobs.make({ ...options, stallMs: 500 })
-    const faultsAt = (nowMs: number) => {
+    const faultsAt = (nowMs: number, isWorking = false) => {
       agenda.nowMs = nowMs
-      jobs.look()
+      jobs.look(isWorking)
       return jobs.turn().faults.length
     }
     jobs.connect(1)
     expect(faultsAt(1e6)).toBe(0)
     jobs.submit(0, { request: ask({ _tag: "Tokens", tokens: [1, 2] }), prompt: [1, 2], seed: 1 })
     expect(jobs.turn().frames.map(({ kind }) => kind)).toEqual(["open", "window"])
-    // Nothing was measured yet: the stages may be slow.
-    expect(faultsAt(1e6 + 10_000)).toBe(0)
-    expect(faultsAt(1e6 + 100_000)).toBe(1)
+    // Nothing was measured yet: the stages may be slow, and say so.
+    for (let atMs = 400; atMs <= 100_000; atMs += 400) expect(faultsAt(1e6 + atMs, true)).toBe(0)
+    expect(faultsAt(1e6 + 100_400)).toBe(0)
+    expect(faultsAt(1e6 + 100_600)).toBe(1)
     expect(faultsAt(1e6 + 900_000)).toBe(0)
     jobs.connect(2)
-    expect(faultsAt(1e6 + 901_000)).toBe(0)
-    expect(faultsAt(1e6 + 999_000)).toBe(1)
+    expect(faultsAt(1e6 + 900_400)).toBe(0)
+    expect(faultsAt(1e6 + 901_000)).toBe(1)
     jobs.cancel(0)
     jobs.connect(3)
     expect(faultsAt(1e9)).toBe(0)
@@ -209,7 +210,35 @@ describe("the answers of a pipeline", () => {
     const place = { epoch: 3, job: 2, round: 0, window: 0, position: 0 }
     jobs.receive({ kind: "tokens", ...place, drawn: 1, tokens: Int32Array.of(5) })
     expect(faultsAt(2e9)).toBe(0)
-    expect(faultsAt(2e9 + 100_000)).toBe(1)
+    expect(faultsAt(2e9 + 600)).toBe(1)
+  })
+
+  test("that a stage claims to work on are not waited for without end, and less long where such were measured", () => {
+    const agenda = new Agenda()
+    const options = { loop: firstStage(), text, slots, contextTokens, drafter: Draft.none, now: () => agenda.nowMs }
+    const jobs = PipelineJobs.make({ ...options, stallMs: 500 })
+    /** Returns after how long a window is given up that one stage claims for ever to work on. */
+    const givenUpAfterMs = () => {
+      const beginMs = agenda.nowMs
+      while (jobs.turn().faults.length === 0) {
+        agenda.nowMs += 250
+        jobs.look(true)
+      }
+      return agenda.nowMs - beginMs
+    }
+    jobs.connect(1)
+    jobs.submit(0, { request: ask({ _tag: "Tokens", tokens: [1] }), prompt: [1], seed: 1 })
+    jobs.turn()
+    const unmeasuredMs = givenUpAfterMs()
+    expect(unmeasuredMs).toBeLessThan(300_000)
+    jobs.connect(2)
+    jobs.turn()
+    agenda.nowMs += 40
+    const place = { epoch: 2, job: 1, round: 0, window: 0, position: 0 }
+    jobs.receive({ kind: "tokens", ...place, drawn: 1, tokens: Int32Array.of(5) })
+    jobs.turn()
+    const measuredMs = givenUpAfterMs()
+    expect(measuredMs).toBeLessThan(unmeasuredMs / 2)
   })
 })
 

@@ -246,7 +246,12 @@ class World {
         const spares = this.#able(stages.map(({ peer }) => peer)).map(SimulatedPeers.placeOf)
         if (spares.map(({ peer }) => peer).join() === offered.map(({ peer }) => peer).join()) return
         offered = spares
-        yield* stream.write(encodeSpares({ _tag: "Spares", spares }))
+        const permits = SimulatedPeers.permitsOf(
+          { group: form.group, host: first.peer, model: form.model },
+          spares,
+          this.now()
+        )
+        yield* stream.write(encodeSpares({ _tag: "Spares", spares, permits }))
       })
       const end = Effect.zipRight(Deferred.await(over), Effect.zipRight(stream.end, Effect.never))
       const offering = Effect.forever(Effect.delay(offer, "1 second"))
@@ -272,7 +277,10 @@ class World {
     )
     const group = (++this.#groups).toString(16).padStart(32, "0")
     const model = SimulatedPeers.describe(slots)
-    return { _tag: "Form", group, model, layers: Arithmetic.layers, stages: placed, spares: peers.slice(count) }
+    const [host, ...others] = peers
+    const permits = host && SimulatedPeers.permitsOf({ group, host: host.peer, model }, others, this.now())
+    const spares = peers.slice(count)
+    return { _tag: "Form", group, model, layers: Arithmetic.layers, stages: placed, spares, permits: permits ?? [] }
   }
 
   #hear(host: number, event: GroupEvent): void {

@@ -10,6 +10,7 @@ import type { PipelineEngine } from "@weft/engine/pipeline/PipelineEngine"
 import type { PeerPlace } from "@weft/engine/pipeline/PipelineProtocol"
 import * as StageEdge from "@weft/engine/pipeline/StageEdge"
 import * as StageLender from "@weft/engine/pipeline/StageLender"
+import * as StagePermit from "@weft/engine/pipeline/StagePermit"
 import { NotInStock, type StageStock } from "@weft/engine/pipeline/StageStock"
 import { Identity } from "@weft/mesh/Identity"
 import * as MemoryTransport from "@weft/mesh/MemoryTransport"
@@ -66,6 +67,17 @@ export const placeOf = (number: number): PeerPlace => ({
   address: `memory://${nameOf(number)}`
 })
 
+/** The entry's; peers count from 1. */
+const entryNumber = 0
+
+/** Returns the entry's permits for a stage of any size in each of these places. */
+export const permitsOf = (
+  permitted: Omit<StagePermit.Permitted, "peer">,
+  places: ReadonlyArray<PeerPlace>,
+  nowMs: number
+): ReadonlyArray<StagePermit.StagePermit> =>
+  places.map(({ peer }) => StagePermit.sign(identityOf(entryNumber), { ...permitted, peer }, Arithmetic.layers, nowMs))
+
 /** Returns what is said of the model. */
 export const describe = (slots: number): ModelDescription => ({
   id: "m",
@@ -87,7 +99,7 @@ export const start = (number: number, nature: PeerNature, pipelines: Pipelines) 
     const lends = Effect.gen(function* () {
       const links = Context.get(yield* Layer.build(mesh), PeerLinks)
       const { stock, taken } = stockOf(nature)
-      const lender = yield* StageLender.make({ stock, links })
+      const lender = yield* StageLender.make({ stock, links, self: self.id, entry: () => identityOf(entryNumber).id })
       const host = GroupHost.make({
         self: self.id,
         speculates: nature.speculates,
@@ -155,6 +167,8 @@ const stockOf = (nature: PeerNature): { readonly stock: StageStock; readonly tak
   let taken = 0
   const stock: StageStock = {
     models: [],
+    measured: () => {},
+    offersChanged: Effect.never,
     take: ({ contextTokens, from, slots, to }, onProgress) =>
       Effect.gen(function* () {
         const refusal = nature.refusal()

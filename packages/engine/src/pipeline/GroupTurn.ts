@@ -165,13 +165,16 @@ class Turn {
   }
 
   /**
-   * The last stage is to blame for tokens that cannot be; but it repeats what the one before says of a window, which is
-   * to blame where the next tail's cannot be either, and so on. Who refuses, or that nobody is heard of, may be a matter
-   * of a moment, so the first time all stay; then whoever sent the refusing stage what it refuses goes, or that stage
-   * itself where it complains again, and of silent ones the last, the one before it the next time, and so on.
+   * The last stage is to blame for tokens that cannot be; but it repeats what the one before says of a window, which
+   * is to blame where the next tail's cannot be either, and so on. Who refuses, or that nobody is heard of, may be a
+   * matter of a moment, so the first time all stay; then whoever sent the refusing stage what it refuses goes, or that
+   * stage itself where it complains again, and of silent ones the last, the one before it the next time, and so on.
    */
   #faulted({ epoch, kind, peer, reason }: Extract<GroupHappening, { readonly _tag: "Faulted" }>): void {
-    if (this.#state.phase !== "serving" || epoch !== this.#state.epoch) return
+    const { phase, suspicion } = this.#state
+    if (phase !== "serving" || epoch !== this.#state.epoch) return
+    // Whoever complained knows more of it than that nobody is heard of.
+    if (kind === "silence" && suspicion !== undefined) return void this.#judge(suspicion)
     const isLate = this.#now - this.#state.faultMs > faultsMs
     const faults = isLate ? 1 : this.#state.faults + 1
     this.#state.faults = faults

@@ -41,7 +41,7 @@ export interface PipelineEngineOptions {
   readonly activations?: ActivationType | undefined
   /** Tokens are guessed ahead where that pays; so they are unless said otherwise. */
   readonly speculates?: boolean
-  /** Silence of the stages beyond the measured time, after which a fault is told; 2 s unless said otherwise. */
+  /** Time without a word of any stage, after which a fault is told; 2 s unless said otherwise. */
   readonly stall?: Duration.Duration
   /** Told each frame for the next stage, in order; it must return quickly. */
   readonly onFrame: (frame: Uint8Array, about: StageFrame.Peeked) => void
@@ -59,6 +59,8 @@ export interface PipelineEngineOptions {
 export interface PipelineEngine extends SupervisedEngine {
   /** Values of a hidden state. */
   readonly width: number
+  /** Milliseconds of one row in the first stage on one thread, as its first start here measured it. */
+  readonly startMs: number
   /**
    * The stages behind the first are up under this number, higher than those before: answers that wait begin, those
    * under way begin anew and go on where they were.
@@ -70,6 +72,8 @@ export interface PipelineEngine extends SupervisedEngine {
    * Takes a `tokens` or `failed` frame of a later stage; what is stale is dropped, what is no such frame is refused.
    */
   readonly receive: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
+  /** Takes note that a later stage says it works for this epoch: what is under way is waited for. */
+  readonly noteWork: () => void
   /** What the host measured when it was looked at last. */
   readonly stats: () => PipelineStats
   /** Waits for the end of the host and fails with how it ended; open answers fail with `engine_lost`. */
@@ -104,10 +108,14 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
   if (known === undefined) yield* CalibrationFile.write(config.calibrationPath, subject, calibration)
   traffic.begin(host.send)
   const looking = Effect.schedule(
-    Effect.sync(() => host.send({ _tag: "Look" })),
+    Effect.sync(() => traffic.look()),
     Schedule.spaced(lookEvery)
   )
-  const watch = HostWatch.silence(config.turnDeadline, () => traffic.seen())
+  const seen = () => traffic.seen()
+  const watch = Effect.raceFirst(
+    HostWatch.silence(config.turnDeadline, seen),
+    HostWatch.standstill(host.processId, seen)
+  )
   const watching = Effect.raceFirst(Effect.zipRight(looking, Effect.never), watch)
   yield* Effect.forkScoped(Effect.catchAllCause(watching, (cause) => Deferred.failCause(lost, cause)))
   const ending = Effect.catchAll(Deferred.await(lost), () => Effect.sync(() => traffic.stop(engineLost)))
@@ -115,6 +123,7 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
   return {
     model,
     width,
+    startMs: calibration.oneRowMs,
     generate: (request, listen) => {
       if (request.model === model.id) return EngineRequests.ask(traffic.requests, request, listen)
       listen([{ _tag: "Failed", failure: EngineRequests.modelNotFound(request) }])
@@ -125,6 +134,7 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
     connect: (epoch) => traffic.connect(epoch),
     disconnect: () => traffic.disconnect(),
     receive: (frame) => traffic.receive(frame),
+    noteWork: () => traffic.noteWork(),
     stats: () => traffic.stats(),
     ended: Deferred.await(lost)
   }
@@ -155,6 +165,8 @@ class Traffic {
   #epoch = 0
   #heard = 0
   readonly #times: StageTimes
+  /** A stage said since the last look that it works. */
+  #isWorking = false
   #stats: PipelineStats = { ownMs: 0, drafted: 0, accepted: 0 }
 
   constructor(
@@ -210,6 +222,15 @@ class Traffic {
     if (this.#state !== "ready") return
     this.#state = "restarting"
     this.#send({ _tag: "Disconnect" })
+  }
+
+  noteWork(): void {
+    this.#isWorking = true
+  }
+
+  look(): void {
+    this.#send({ _tag: "Look", isWorking: this.#isWorking })
+    this.#isWorking = false
   }
 
   receive(bytes: Uint8Array): Either.Either<void, StageFrame.StageFrameError> {

@@ -87,20 +87,20 @@ class Serving implements HostWork {
 
   step(frames: ReadonlyArray<unknown>): EngineError | undefined {
     const { load, send } = this.parts
-    let isLook = false
+    let look: Extract<PipelineCommand, { readonly _tag: "Look" }> | undefined
     for (const frame of frames) {
       const command = frame instanceof Uint8Array ? this.#receive(frame) : decodeCommand(frame)
       if (command !== undefined && Either.isLeft(command)) return command.left
       const wrong = command === undefined ? undefined : this.#follow(command.right)
       if (wrong !== undefined) return wrong
-      isLook ||= command?.right._tag === "Look"
+      if (command?.right._tag === "Look") look = command.right
     }
     const refused = this.#incoming.prepareSome((key, prepared) => this.#jobs.submit(key, prepared))
-    if (isLook) this.#jobs.look()
+    if (look !== undefined) this.#jobs.look(look.isWorking)
     const turn = this.#jobs.turn()
     const due = turn.frames.map((frame) => StageFrame.encode(frame, load.activations))
     const said = [...due, ...this.#events(turn, refused)]
-    if (isLook) said.push({ _tag: "Seen", stats: this.#jobs.stats() })
+    if (look !== undefined) said.push({ _tag: "Seen", stats: this.#jobs.stats() })
     if (said.length > 0) send(...said)
     return undefined
   }

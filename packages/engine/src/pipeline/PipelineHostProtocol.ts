@@ -15,7 +15,7 @@ export const PipelineLoad = Schema.Struct({
   ...StageLoad.fields,
   /** Tokens are guessed ahead where that pays. */
   speculates: Schema.Boolean,
-  /** Silence of the stages beyond the measured time, after which they are said to be stuck. */
+  /** Time without a word of any stage, after which they are said to be stuck. */
   stallMs: Schema.Number.pipe(Schema.positive())
 })
 export type PipelineLoad = typeof PipelineLoad.Type
@@ -29,7 +29,10 @@ export const PipelineCommand = Schema.Union(
   Schema.TaggedStruct("Connect", { epoch: Epoch }),
   Schema.TaggedStruct("Disconnect", {}),
   /** Is answered by `Seen`, behind the faults of windows that nothing was heard of. */
-  Schema.TaggedStruct("Look", {})
+  Schema.TaggedStruct("Look", {
+    /** A later stage said since the last look that it works. */
+    isWorking: Schema.Boolean
+  })
 )
 export type PipelineCommand = typeof PipelineCommand.Type
 
@@ -39,6 +42,8 @@ export const PipelineStats = Schema.Struct({
   loopMs: Schema.optional(Milliseconds),
   /** Part of it that the first stage computes. */
   ownMs: Milliseconds,
+  /** The first stage's time for one row that was alone; absent before one was. */
+  rowMs: Schema.optional(Milliseconds),
   /** Tokens that were guessed and sent, and those that turned out right. */
   drafted: Schema.NonNegativeInt,
   accepted: Schema.NonNegativeInt

@@ -14,6 +14,7 @@ import * as LoopTime from "./LoopTime.ts"
 import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
 import type { Failed, StageFrame, Tokens } from "./StageFrame.ts"
 import type { StageLoop } from "./StageLoop.ts"
+import { StageTimes } from "./StageTimes.ts"
 
 /** Represents what the answers of a pipeline are made with. */
 export interface PipelineJobsOptions {
@@ -22,7 +23,7 @@ export interface PipelineJobsOptions {
   readonly slots: number
   /** Cells of a slot of every stage. */
   readonly contextTokens: number
-  /** Silence beyond the time that was measured, after which a job's window counts as lost. */
+  /** Time without a word of any stage, after which a job's window counts as lost. */
   readonly stallMs: number
   readonly drafter: Drafter
   /** Milliseconds of a clock that never goes back. */
@@ -53,8 +54,11 @@ export interface PipelineJobs {
   readonly disconnect: () => void
   /** Takes a frame of a later stage; what is stale is dropped. */
   readonly receive: (frame: Tokens | Failed) => void
-  /** Looks for windows that nothing was heard of for too long; the fault comes with the next turn, once an epoch. */
-  readonly look: () => void
+  /**
+   * Looks for windows that nothing was heard of for too long; the fault comes with the next turn, once an epoch. Where
+   * a later stage says that it works they are waited for, but not for ever: it may lie.
+   */
+  readonly look: (isWorking: boolean) => void
   readonly turn: () => PipelineTurn
   readonly stats: () => PipelineStats
 }
@@ -66,8 +70,13 @@ export const make = (options: PipelineJobsOptions): PipelineJobs => new Jobs(opt
 
 /** Refusals by stages after which an answer is given up, if none of its tokens came in between: another peer's turn. */
 const refusalsMax = 3
-/** Silence that is borne where nothing was measured: a stage reads its weights from a disk at its first window. */
-const unmeasuredMs = 30_000
+/**
+ * Longest wait for a window of stages that say they work, where nothing was measured: one reads its weights from a disk
+ * at its first window, 12 GB at 100 MB/s.
+ */
+const unmeasuredMsMax = 120_000
+/** Longest wait for such a window beyond the time that was measured: a computer may have become busy. */
+const measuredMsMax = 30_000
 /** A u32 names a job. */
 const jobsMax = 2 ** 32
 
@@ -99,7 +108,11 @@ class Jobs implements PipelineJobs {
   #isConnected = false
   /** The stall of this epoch was told. */
   #isStalled = false
+  /** When a later stage said last that it works. */
+  #workedMs = Number.NEGATIVE_INFINITY
   #loopTime = LoopTime.none
+  /** Of the first stage as if it were one layer. */
+  readonly #times = new StageTimes(1)
   #drafted = 0
   #accepted = 0
   #events: Array<KeyedEvent> = []
@@ -143,14 +156,16 @@ class Jobs implements PipelineJobs {
     else this.#take(job, frame)
   }
 
-  look(): void {
+  look(isWorking: boolean): void {
+    const nowMs = this.options.now()
+    if (isWorking) this.#workedMs = nowMs
     if (this.#isStalled || !this.#isConnected) return
     const rows = Math.max(0, ...this.#jobs.values().map(({ state }) => state.rowsUnderWay()))
-    const { now, stallMs } = this.options
     const expectedMs = LoopTime.expectedMs(this.#loopTime, rows)
     // A window waits behind those of all other jobs at most.
-    const quietMsMax = stallMs + (expectedMs === undefined ? unmeasuredMs : expectedMs * (this.#jobs.size + 1))
-    const nowMs = now()
+    const waitMsMax = expectedMs === undefined ? unmeasuredMsMax : measuredMsMax + expectedMs * (this.#jobs.size + 1)
+    const isQuiet = nowMs - this.#workedMs > this.options.stallMs
+    const quietMsMax = isQuiet ? this.options.stallMs : waitMsMax
     const stuck = this.#jobs.values().find(({ atHome, movedMs, state }) => {
       return atHome === 0 && state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
     })
@@ -168,7 +183,11 @@ class Jobs implements PipelineJobs {
     const startedMs = now()
     const given = loop.turn()
     const tookMs = now() - startedMs
-    for (const frame of given) this.#give(frame, tookMs)
+    for (const frame of given) {
+      if (frame.kind === "window") this.#times.sent(frame.tokens.length)
+      this.#give(frame, tookMs)
+    }
+    if (computes) this.#times.turned(tookMs / 1000)
     const frames = given.filter(({ epoch }) => this.#isConnected && epoch === this.#epoch).filter(isForStages)
     const turn = { frames, events: this.#events, faults: this.#faults }
     this.#events = []
@@ -179,7 +198,14 @@ class Jobs implements PipelineJobs {
   stats(): PipelineStats {
     const loopMs = LoopTime.oneRowMs(this.#loopTime)
     const { ownMs } = this.#loopTime
-    return { ...(loopMs === undefined ? {} : { loopMs }), ownMs, drafted: this.#drafted, accepted: this.#accepted }
+    const rowMs = this.#times.msPerLayer()
+    return {
+      ...(loopMs === undefined ? {} : { loopMs }),
+      ...(rowMs === null ? {} : { rowMs }),
+      ownMs,
+      drafted: this.#drafted,
+      accepted: this.#accepted
+    }
   }
 
   #mayAdmit(): boolean {

@@ -28,12 +28,23 @@ new Gauge({
   }
 })
 
-/** Counts what went wrong in groups that this peer hosts. */
-export const failures = new Counter({
+const failures = new Counter({
   name: "weft_split_failures_total",
   help: "What went wrong in pipelines that this peer hosts, by reason",
   labelNames: ["reason"] as const
 })
+
+/** Counts what happens to a group where that went wrong, by its tag. */
+export const countFailure = (happening: string): void => {
+  const reason = failureReasons[happening]
+  if (reason !== undefined) failures.inc({ reason })
+}
+const failureReasons: Readonly<Record<string, string>> = {
+  Refused: "refused",
+  Lost: "lost",
+  Parted: "parted",
+  Faulted: "faulted"
+}
 
 /** Notes a frame of so many bytes that was handed to an edge or taken from one; `to` is the edge's own direction. */
 export const passed = (way: Way, to: Edge["to"], frameBytes: number): void => {

@@ -56,6 +56,8 @@ export interface EdgeIn {
   readonly detach: () => void
   /** Refuses it. */
   readonly reset: () => void
+  /** Bytes that came so far; a large frame takes its time over a slow line. */
+  readonly receivedBytes: () => number
 }
 
 /** Represents who takes the frames of an edge. */
@@ -191,6 +193,7 @@ class Taking implements EdgeIn, StreamListener {
   readonly #stream: MeshStream
   #feed = new Frames.FrameFeed(0)
   #taker: EdgeTaker | undefined
+  #receivedBytes = 0
 
   constructor(stream: MeshStream, edge: Edge) {
     this.edge = edge
@@ -214,8 +217,13 @@ class Taking implements EdgeIn, StreamListener {
     this.#stream.unsafeReset(Link.ResetCode.cancelled)
   }
 
+  receivedBytes(): number {
+    return this.#receivedBytes
+  }
+
   data(bytes: Uint8Array): void {
     if (this.#taker === undefined) return
+    this.#receivedBytes += bytes.length
     this.#feed.push(bytes)
     for (let frame = this.#feed.next(); frame !== undefined; frame = this.#feed.next()) {
       if (!(frame instanceof Uint8Array)) return void this.#lose(frame.message)

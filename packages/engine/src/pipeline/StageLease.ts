@@ -11,6 +11,7 @@ import type { PeerLinks } from "@weft/mesh/PeerLinks"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Data, Duration, Effect, Either, FiberHandle, Option, type Scope } from "effect"
 import type { EngineError } from "../EngineError.ts"
+import type { LayerTimeSource } from "./LayerTimes.ts"
 import { type PeerPlace, reasonOf, StageReply, StageRequest } from "./PipelineProtocol.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageEdge from "./StageEdge.ts"
@@ -68,6 +69,8 @@ const jobLease = Duration.minutes(5)
 const fileShare = 0.5
 /** Least rise of a fraction that is told. */
 const fractionStep = 0.02
+/** A host misses a stage that says nothing for two seconds, so some words of it may be late. */
+const workEvery = "500 millis"
 
 /** A lease while it lives. */
 export class StageLease {
@@ -80,6 +83,7 @@ export class StageLease {
   #incoming: StageEdge.EdgeIn | undefined
   #attached: StageEdge.EdgeIn | undefined
   #fraction = 0
+  #receivedBytes = 0
 
   constructor(options: StageLeaseOptions) {
     const { from, to } = options.reserve
@@ -123,10 +127,12 @@ export class StageLease {
     const lending = Effect.gen(this, function* () {
       const stage = yield* this.#load()
       this.#stage = stage
+      this.#measured(stage.startMs, "start")
       rewire(this.#wire(stage))
       return yield* Effect.mapError(stage.ended, lostOf)
     })
-    return yield* Effect.raceFirst(listening, lending)
+    const telling = Effect.forever(Effect.delay(this.#tellWork, workEvery))
+    return yield* Effect.raceFirst(Effect.raceFirst(listening, lending), telling)
   })
 
   /** Takes an edge of the stage before; false where this lease has no use for it, or none yet. */
@@ -144,6 +150,20 @@ export class StageLease {
   /** Tells the stage before that nothing takes its frames any more. */
   #letGo(): void {
     this.#incoming?.reset()
+  }
+
+  /** Says that frames come in or are computed, where it is so, and notes what that takes; its supervisor watches it. */
+  readonly #tellWork = Effect.sync(() => {
+    const layerMs = this.#times.msPerLayer()
+    if (layerMs !== null) this.#measured(layerMs * this.#times.layers, "answers")
+    const receivedBytes = this.#incoming?.receivedBytes() ?? 0
+    const isWorking = receivedBytes !== this.#receivedBytes || this.#stage?.hasWork() === true
+    this.#receivedBytes = receivedBytes
+    if (isWorking) this.#say({ _tag: "Working", epoch: this.#wiring.epoch })
+  })
+
+  #measured(rowMs: number, source: LayerTimeSource): void {
+    this.#options.stock.measured(this.#options.reserve, rowMs, source)
   }
 
   #attach(): void {

@@ -1,6 +1,6 @@
 /**
  * What a peer can lend of its models: whose layers, within which range and how much memory. Hands out checked stage
- * files with their settings, and counts the memory of those that are out.
+ * files with their settings, counts the memory of those that are out, and is told how long their layers take.
  */
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { StageOffer } from "@weft/mesh/StageOffer"
@@ -13,6 +13,7 @@ import * as StageLayout from "../stage/StageLayout.ts"
 import type { StageRefused } from "../stage/StageRefused.ts"
 import { refusalOf, rulesOf, type StageRules } from "../stage/StageRules.ts"
 import type { StageShelf } from "../stage/StageShelf.ts"
+import type { LayerTimeSource, LayerTimes } from "./LayerTimes.ts"
 import * as StageMemory from "./StageMemory.ts"
 
 /** Represents a model of which layers are lent. */
@@ -58,8 +59,12 @@ export interface StageStock {
   ) => Effect.Effect<StockedStage, NotInStock, Scope.Scope>
   /** Returns the SHA-256 that the stage file of these layers has at every peer, whoever lends them. */
   readonly sha256Of: (terms: StageTerms) => Effect.Effect<string, NotInStock>
+  /** Takes note of the milliseconds that one row took in these layers together. */
+  readonly measured: (terms: Pick<StageTerms, "from" | "to" | "model">, rowMs: number, source: LayerTimeSource) => void
   /** What the peer says of its models when it registers. */
   readonly offers: Effect.Effect<ReadonlyArray<StageOffer>>
+  /** Waits until `offers` are worth saying again: a layer takes another time than was said. */
+  readonly offersChanged: Effect.Effect<void>
   /** Bytes that nothing of this stock has taken. */
   readonly freeBytes: () => number
 }
@@ -68,6 +73,7 @@ export interface StageStock {
 export interface StageStockOptions {
   readonly models: ReadonlyArray<LentModel>
   readonly shelf: StageShelf
+  readonly times: LayerTimes
   /** For all stages together. */
   readonly memoryBytes: number
   /** Of the engine of each stage, besides what is asked for. */
@@ -94,7 +100,7 @@ export const leastBytes = ({ description: { contextTokens, slots }, file, sizes 
 
 /** Returns the stock. */
 export const make = (options: StageStockOptions): StageStock => {
-  const { memoryBytes, models, shelf } = options
+  const { memoryBytes, models, shelf, times } = options
   let takenBytes = 0
   const hold = (bytes: number): Effect.Effect<void, NotInStock, Scope.Scope> =>
     Effect.asVoid(
@@ -144,9 +150,17 @@ export const make = (options: StageStockOptions): StageStock => {
       Effect.flatMap(modelOf(models, terms), ({ file }) =>
         Effect.mapError(shelf.sha256Of(file, terms), ({ message }) => new NotInStock({ reason: "file", message }))
       ),
+    measured: (terms, rowMs, source) => {
+      const model = Either.getOrUndefined(modelOf(models, terms))
+      if (model !== undefined) times.note(model.file.sha256, rowMs / layersOfTime(model, terms), source)
+    },
     offers: Effect.forEach(models, (model) =>
-      Effect.map(shelf.held(model.file.sha256), (held) => offerOf(model, memoryBytes, held))
-    )
+      Effect.zipWith(shelf.held(model.file.sha256), times.say(model.file.sha256), (held, layerMs) => ({
+        ...offerOf(model, memoryBytes, held),
+        ...(layerMs === undefined ? {} : { layerMs })
+      }))
+    ),
+    offersChanged: times.changed
   }
 }
 
@@ -164,6 +178,13 @@ const manyTokens = 1_024
 const heldMax = 64
 /** A stage that was given back a moment ago still holds its memory until its process is gone. */
 const releaseWait = Schedule.spaced("200 millis").pipe(Schedule.upTo("5 seconds"))
+
+/** Returns how many layers take as long as a range: the head takes as many layers' time as it has layers' bytes. */
+const layersOfTime = ({ rules, sizes }: LentModel, { from, to }: StageRange): number => {
+  const bytes = sizes.layerBytes.reduce((sum, layerBytes) => sum + layerBytes, 0)
+  const headLayers = bytes === 0 ? 0 : (sizes.headBytes / bytes) * sizes.layerBytes.length
+  return to - from + (to === rules.layers ? headLayers : 0)
+}
 
 const modelOf = (
   models: ReadonlyArray<LentModel>,

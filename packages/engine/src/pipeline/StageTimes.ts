@@ -5,14 +5,14 @@ const turnsMax = 32
 
 /** Gathers the turns of one stage. */
 export class StageTimes {
-  readonly #layers: number
+  readonly layers: number
   readonly #seconds: Array<number> = []
   /** Windows of a single row and of more that went in since the last turn. */
   #single = 0
   #other = 0
 
   constructor(layers: number) {
-    this.#layers = layers
+    this.layers = layers
   }
 
   /** Notes that a window of `rows` rows goes in. */
@@ -37,6 +37,6 @@ export class StageTimes {
   msPerLayer(): number | null {
     const sorted = this.#seconds.toSorted((one, other) => one - other)
     const median = sorted[Math.floor(sorted.length / 2)]
-    return median === undefined ? null : (median * 1_000) / this.#layers
+    return median === undefined ? null : (median * 1_000) / this.layers
   }
 }
