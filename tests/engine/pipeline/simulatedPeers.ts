@@ -76,7 +76,9 @@ export const permitsOf = (
   places: ReadonlyArray<PeerPlace>,
   nowMs: number
 ): ReadonlyArray<StagePermit.StagePermit> =>
-  places.map(({ peer }) => StagePermit.sign(identityOf(entryNumber), { ...permitted, peer }, Arithmetic.layers, nowMs))
+  places.map(({ peer }) =>
+    StagePermit.sign(identityOf(entryNumber), { ...permitted, peer }, Arithmetic.layers, Math.floor(nowMs))
+  )
 
 /** Returns what is said of the model. */
 export const describe = (slots: number): ModelDescription => ({
