@@ -1,5 +1,6 @@
 /** How long a supervisor waits for its host: to load a model, and to say or do something while it has work. */
 import { Duration, Effect } from "effect"
+import type { EngineConfig } from "./EngineConfig.ts"
 import { EngineError } from "./EngineError.ts"
 import * as ProcessSigns from "./internal/ProcessSigns.ts"
 
@@ -28,17 +29,23 @@ export const silence = (deadline: Duration.Duration, look: () => HostSeen): Effe
   quiet(deadline, look, "was silent")
 
 /**
- * Fails with `host_lost` when a host that has work neither says anything nor computes, nor waits for a disk, for about
- * 1.5 s: it was stopped, or waits for what does not come. A turn may take as long as it likes. Waits for ever where the
- * system says nothing of processes.
+ * Fails with `host_lost` as `silence` does after `turnDeadline`, and when a host that has work neither says anything
+ * nor computes, nor waits for a disk, for about 1.5 s: it was stopped, or waits for what does not come. The second
+ * holds for processors alone, as who waits for an accelerator may sleep, and where the system has word of processes.
  */
-export const standstill = (processId: number, look: () => HostSeen): Effect.Effect<never, EngineError> => {
+export const standstill = (
+  { accelerator, turnDeadline }: Pick<EngineConfig, "accelerator" | "turnDeadline">,
+  processId: number,
+  look: () => HostSeen
+): Effect.Effect<never, EngineError> => {
+  const silent = silence(turnDeadline, look)
+  if (accelerator !== "cpu") return silent
   const seen = (): HostSeen => {
     const { hasWork, heard } = look()
     const sign = hasWork ? ProcessSigns.read(processId) : undefined
     return { hasWork: sign !== undefined && !sign.isBusy, heard: heard + (sign?.spent ?? 0) }
   }
-  return quiet(standstillMax, seen, "stood still")
+  return Effect.raceFirst(silent, quiet(standstillMax, seen, "stood still"))
 }
 
 // internal

@@ -111,11 +111,7 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
     Effect.sync(() => traffic.look()),
     Schedule.spaced(lookEvery)
   )
-  const seen = () => traffic.seen()
-  const watch = Effect.raceFirst(
-    HostWatch.silence(config.turnDeadline, seen),
-    HostWatch.standstill(host.processId, seen)
-  )
+  const watch = HostWatch.standstill(config, host.processId, () => traffic.seen())
   const watching = Effect.raceFirst(Effect.zipRight(looking, Effect.never), watch)
   yield* Effect.forkScoped(Effect.catchAllCause(watching, (cause) => Deferred.failCause(lost, cause)))
   const ending = Effect.catchAll(Deferred.await(lost), () => Effect.sync(() => traffic.stop(engineLost)))

@@ -86,11 +86,7 @@ export const make = Effect.fn("StageSupervisor.make")(function* (
   )
   if (known === undefined) yield* CalibrationFile.write(config.calibrationPath, subject, calibration)
   traffic.begin(host.send)
-  const seen = () => traffic.seen()
-  const watch = Effect.raceFirst(
-    HostWatch.silence(config.turnDeadline, seen),
-    HostWatch.standstill(host.processId, seen)
-  )
+  const watch = HostWatch.standstill(config, host.processId, () => traffic.seen())
   yield* Effect.forkScoped(Effect.catchAllCause(watch, (cause) => Deferred.failCause(lost, cause)))
   const look = Schedule.spaced(Duration.times(options.lease, 1 / leaseLooks))
   yield* Effect.forkScoped(
