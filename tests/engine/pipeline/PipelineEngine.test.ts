@@ -14,7 +14,7 @@ import { Duration, Effect, Either, Fiber } from "effect"
 import { it } from "../../support/effect.ts"
 import { type Answer, answer, ask, generate, greedy } from "../asking.ts"
 import { pipeline, settings, slots, until } from "./piping.ts"
-import { contextTokens, cut, type Task, task, warm } from "./staging.ts"
+import { contextTokens, cut, type Task, task, warm, written } from "./staging.ts"
 
 const request = (
   { maxTokens, prompt, sampling, seed }: Task,
@@ -97,12 +97,40 @@ describe("a pipeline", () => {
         const { engine } = yield* pipeline(whole, stages, { delayMs: 20 })
         const got = yield* Effect.forEach(asked, (one) => answer(engine, one))
         expect(got.map(seen)).toEqual(wanted.map(seen))
-        yield* until(() => engine.stats().accepted > 20)
-        expect(engine.stats().drafted).toBeGreaterThan(engine.stats().accepted)
+        yield* until(() => engine.stats().lookup.accepted > 20)
+        const { lookup } = engine.stats()
+        expect(lookup.drafted).toBeGreaterThan(lookup.accepted)
         expect(engine.stats().loopMs).toBeGreaterThan(39)
       }),
     60_000
   )
+
+  for (const [which, quantization, seed] of [
+    ["that is the whole model itself", "Q4_K_M", 11],
+    ["that is another one", "Q8_0", 12]
+  ] as const)
+    it.live(
+      `with a draft model ${which} answers the same, greedy and drawn`,
+      () =>
+        Effect.gen(function* () {
+          const { stages, whole } = yield* cut("Q4_K_M", [3])
+          const draft = yield* written(quantization, seed)
+          const asked = [1, 2, 3, 4].map((one) => request(task(60 * one, one), { maxTokens: 60 }))
+          const wanted = yield* solo(whole, asked)
+          const { engine, faults } = yield* pipeline(whole, stages, { delayMs: 20, draft })
+          const alone = yield* Effect.forEach(asked, (one) => answer(engine, one))
+          expect(alone.map(seen)).toEqual(wanted.map(seen))
+          yield* until(() => (engine.stats().model?.drafted ?? 0) > 0)
+          const { accepted = 0, drafted = 0 } = engine.stats().model ?? {}
+          if (draft.sha256 === whole.sha256) expect(accepted).toBeGreaterThan(0.9 * drafted)
+          else expect(accepted).toBeLessThan(0.3 * drafted)
+          if (draft.sha256 === whole.sha256) expect(accepted).toBeGreaterThan(80)
+          else expect(drafted).toBeLessThan(80)
+          expect((yield* together(engine, asked)).map(seen)).toEqual(wanted.map(seen))
+          expect(faults).toEqual([])
+        }),
+      60_000
+    )
 
   it.live(
     "ends an answer within a window where the whole model ends it",

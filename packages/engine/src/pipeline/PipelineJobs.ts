@@ -2,17 +2,18 @@
  * The answers of a pipeline and the turns that drive them. A turn hands the windows that may be sent to the first
  * stage, which is in this process, computes one decode of it, and gives out the frames for the stages behind; what the
  * tail decides comes in between turns and becomes events. Answers beyond the slots wait in order, and all wait while
- * the pipeline is down. All calls are synchronous and belong to the host's one thread.
+ * the pipeline is down. What is guessed ahead by a model is guessed when the first stage has nothing to do. All calls
+ * are synchronous and belong to the host's one thread.
  */
 import type { KeyedEvent, PreparedRequest } from "../BatchLoop.ts"
 import * as EngineAnswer from "../EngineAnswer.ts"
 import type { GenerateEvent, GenerateFailure } from "../Generation.ts"
-import type { Drafter } from "./Draft.ts"
-import * as DraftPlan from "./DraftPlan.ts"
+import type { Traffic } from "./DraftGain.ts"
+import * as JobDrafts from "./JobDrafts.ts"
 import * as JobState from "./JobState.ts"
 import * as LoopTime from "./LoopTime.ts"
 import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
-import type { Failed, StageFrame, Tokens } from "./StageFrame.ts"
+import type { Failed, JobTerms, StageFrame, Tokens } from "./StageFrame.ts"
 import type { StageLoop } from "./StageLoop.ts"
 
 /** Represents what the answers of a pipeline are made with. */
@@ -24,7 +25,7 @@ export interface PipelineJobsOptions {
   readonly contextTokens: number
   /** Silence beyond the time that was measured, after which a job's window counts as lost. */
   readonly stallMs: number
-  readonly drafter: Drafter
+  readonly guessing: JobDrafts.Guessing
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number
 }
@@ -56,6 +57,8 @@ export interface PipelineJobs {
   /** Looks for windows that nothing was heard of for too long; the fault comes with the next turn, once an epoch. */
   readonly look: () => void
   readonly turn: () => PipelineTurn
+  /** Lets the draft model compute one decode, if the first stage has nothing to do; the next turn sends what it gave. */
+  readonly guess: () => void
   readonly stats: () => PipelineStats
 }
 
@@ -77,9 +80,7 @@ interface Job {
   readonly prepared: PreparedRequest
   readonly answer: EngineAnswer.EngineAnswer
   readonly state: JobState.JobState
-  readonly plan: DraftPlan.DraftPlan
-  /** What the plan said of the tokens known now. */
-  pace: JobState.Pace | undefined
+  readonly drafts: JobDrafts.AnswerDrafts
   /** It is open on the stages of this epoch. */
   isOpen: boolean
   refusals: number
@@ -100,15 +101,20 @@ class Jobs implements PipelineJobs {
   /** The stall of this epoch was told. */
   #isStalled = false
   #loopTime = LoopTime.none
-  #drafted = 0
-  #accepted = 0
+  readonly #drafts: JobDrafts.JobDrafts
+  /** When the draft model computed last, and that no turn was since. */
+  #guessedMs = Number.NEGATIVE_INFINITY
+  #isGuessed = false
   #events: Array<KeyedEvent> = []
   #faults: Array<PipelineFault> = []
 
-  constructor(private readonly options: PipelineJobsOptions) {}
+  constructor(private readonly options: PipelineJobsOptions) {
+    this.#drafts = JobDrafts.make(options.guessing)
+  }
 
   idle(): boolean {
-    return this.options.loop.idle() && this.#events.length === 0 && this.#faults.length === 0 && !this.#mayAdmit()
+    const isTold = this.#events.length === 0 && this.#faults.length === 0
+    return this.options.loop.idle() && isTold && !this.#mayAdmit() && !this.#isGuessed && !this.#drafts.wants()
   }
 
   submit(key: number, prepared: PreparedRequest): void {
@@ -161,6 +167,7 @@ class Jobs implements PipelineJobs {
   }
 
   turn(): PipelineTurn {
+    this.#isGuessed = false
     this.#admit()
     for (const job of this.#jobs.values()) this.#send(job)
     const { loop, now } = this.options
@@ -176,10 +183,20 @@ class Jobs implements PipelineJobs {
     return { ...turn, decodeSeconds: computes ? tookMs / 1000 : undefined }
   }
 
+  guess(): void {
+    const { loop, now } = this.options
+    if (loop.waiting() > 0 || !this.#drafts.wants()) return
+    const startedMs = now()
+    const numbers = this.#drafts.turn()
+    this.#guessedMs = now()
+    this.#isGuessed = true
+    for (const number of numbers) this.#jobs.get(number)?.drafts.spend(this.#guessedMs - startedMs, this.#traffic())
+  }
+
   stats(): PipelineStats {
     const loopMs = LoopTime.oneRowMs(this.#loopTime)
     const { ownMs } = this.#loopTime
-    return { ...(loopMs === undefined ? {} : { loopMs }), ownMs, drafted: this.#drafted, accepted: this.#accepted }
+    return { ...(loopMs === undefined ? {} : { loopMs }), ownMs, ...this.#drafts.counts() }
   }
 
   #mayAdmit(): boolean {
@@ -196,6 +213,7 @@ class Jobs implements PipelineJobs {
       if (last !== "Failed")
         this.#tell(job, { _tag: "Started", promptTokens: prepared.prompt.length, seed: prepared.seed })
       for (const event of begun) this.#tell(job, event)
+      if (last === "Failed" || last === "Finished") job.drafts.close()
       if (last === "Failed" || last === "Finished") continue
       this.#jobs.set(job.number, job)
       this.#open(job)
@@ -203,28 +221,16 @@ class Jobs implements PipelineJobs {
   }
 
   #jobOf(key: number, prepared: PreparedRequest): Job {
-    const { contextTokens, drafter, text } = this.options
+    const { contextTokens, text } = this.options
     const { prompt, request } = prepared
     const answer = EngineAnswer.make(text, { request, promptTokens: prompt.length, contextTokens, cachedTokens: 0 })
     const resumed = request.resume?.tokens.slice(0, answer.tokensMax) ?? []
     const { vocabularyTokens } = text
     const state = JobState.make({ prompt, resumed, tokensMax: answer.tokensMax, vocabularyTokens })
     this.#jobNext = (this.#jobNext + 1) % jobsMax
-    const plan = DraftPlan.make(drafter)
     const number = this.#jobNext
-    return {
-      key,
-      number,
-      prepared,
-      answer,
-      state,
-      plan,
-      pace: undefined,
-      isOpen: false,
-      refusals: 0,
-      atHome: 0,
-      movedMs: 0
-    }
+    const drafts = this.#drafts.open(number, termsOf(prepared, answer))
+    return { key, number, prepared, answer, state, drafts, isOpen: false, refusals: 0, atHome: 0, movedMs: 0 }
   }
 
   #tell({ key }: Job, event: GenerateEvent): void {
@@ -237,16 +243,13 @@ class Jobs implements PipelineJobs {
 
   /** Opens a job on all stages of this epoch, from its beginning. */
   #open(job: Job): void {
-    const { prompt, request, seed } = job.prepared
     const name = { epoch: this.#epoch, job: job.number }
-    const promptTokens = prompt.length
-    const terms = { seed, sampling: request.sampling, promptTokens, contextTokens: promptTokens + job.answer.tokensMax }
     job.isOpen = true
     job.atHome = 0
-    job.pace = undefined
+    job.drafts.reset()
     job.movedMs = this.options.now()
     job.state.begin(name)
-    this.options.loop.submit({ kind: "open", ...name, terms })
+    this.options.loop.submit({ kind: "open", ...name, terms: termsOf(job.prepared, job.answer) })
   }
 
   /** Frees the slot of a job on all stages; it may be opened again. */
@@ -258,25 +261,31 @@ class Jobs implements PipelineJobs {
 
   #end(job: Job): void {
     this.#close(job)
+    job.drafts.close()
     this.#jobs.delete(job.number)
   }
 
-  #traffic(): DraftPlan.Traffic {
+  #traffic(): Traffic {
     return { loop: this.#loopTime, others: this.#jobs.size - 1 }
   }
 
   /** Hands the windows that may be sent to the first stage. */
   #send(job: Job): void {
-    const { plan, state } = job
-    const { drafter, loop, now } = this.options
-    const draft: JobState.DraftOf = (history, most) => drafter.draft(history, most)?.tokens ?? []
-    const pace = job.pace ?? plan.pace(state.known(), this.#traffic())
-    job.pace = pace
-    const next = () => state.next(now(), pace, draft)
+    const { drafts, state } = job
+    if (!job.isOpen) {
+      drafts.lead(state, 0)
+      return
+    }
+    const { loop, now } = this.options
+    const traffic = this.#traffic()
+    const course = drafts.course(state, traffic)
+    const draft = drafts.draftOf(course, traffic)
+    const next = () => state.next(now(), course, draft)
     for (let window = next(); window !== undefined; window = next()) {
       loop.submit(window)
       job.atHome++
     }
+    drafts.lead(state, course.lead)
   }
 
   /** Takes note of a frame that the first stage gives out. */
@@ -291,21 +300,21 @@ class Jobs implements PipelineJobs {
   }
 
   #take(job: Job, frame: Tokens): void {
-    const { accepted, answered, dropped, fault, tokens } = job.state.received(frame, this.options.now())
+    const nowMs = this.options.now()
+    const received = job.state.received(frame, nowMs)
+    const { answered, dropped, fault, tokens } = received
     if (fault !== undefined) this.#refused(job, "tail", `the last stage gave out ${fault}`)
     if (answered === undefined) return
-    job.movedMs = this.options.now()
+    job.movedMs = nowMs
     // The stage drops them when the next one comes.
     if (dropped > 0) job.atHome = 0
-    if (answered.isAlone) this.#loopTime = LoopTime.observe(this.#loopTime, answered.rows, answered.tookMs)
-    this.#drafted += answered.drafts
-    this.#accepted += accepted
-    job.plan.account(answered, tokens.length, dropped, this.#traffic())
+    // What all else is compared with is a single row that nothing held up.
+    const { isClear, rows, tookMs } = answered
+    const isPlain = rows > 1 || nowMs - tookMs >= this.#guessedMs
+    if (isClear && isPlain) this.#loopTime = LoopTime.observe(this.#loopTime, rows, tookMs)
+    job.drafts.take(received, job.state, this.#traffic())
     if (tokens.length === 0) return
-    job.pace = undefined
     job.refusals = 0
-    const known = job.state.known()
-    job.plan.learn(known, known.length - tokens.length)
     const events = eventsOf(job.answer, tokens)
     for (const event of events) this.#tell(job, event)
     if (events.at(-1)?._tag === "Finished") this.#end(job)
@@ -341,6 +350,11 @@ const delta = (text: string, tokens: ReadonlyArray<number>): GenerateEvent => ({
 
 /** Most characters of a reason: the bound of its schema. */
 const reasonCharactersMax = 1024
+
+const termsOf = ({ prompt, request, seed }: PreparedRequest, { tokensMax }: EngineAnswer.EngineAnswer): JobTerms => {
+  const promptTokens = prompt.length
+  return { seed, sampling: request.sampling, promptTokens, contextTokens: promptTokens + tokensMax }
+}
 
 const isForStages = ({ kind }: StageFrame): boolean => kind !== "tokens" && kind !== "failed"
 
