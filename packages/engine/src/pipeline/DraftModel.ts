@@ -57,14 +57,16 @@ export const make = (options: DraftModelOptions): DraftModel => new Model(option
  * token may take longer.
  */
 const turnMs = 10
-/** Rows that such a decode may have; from 64 on llama.cpp computes otherwise. */
-const rowsTried = [2, 4, 8, 16, 32]
+/** Rows of the first such decode, and of the longest: from 64 on llama.cpp computes otherwise. */
+const rowsAtFirst = 4
+const rowsMax = 32
 /** There is one epoch: the model is never made again. */
 const epoch = 1
 
 class Model implements DraftModel {
   readonly #leads = new Map<number, Lead>()
   #time: LoopTime.LoopTime
+  #rowsMost = rowsAtFirst
 
   constructor(private readonly options: DraftModelOptions) {
     this.#time = LoopTime.observe(LoopTime.none, 1, options.tokenMs)
@@ -88,9 +90,8 @@ class Model implements DraftModel {
 
   turn(): ReadonlyArray<number> {
     const { loop, now } = this.options
-    const rowsMost = rowsTried.findLast((rows) => (LoopTime.expectedMs(this.#time, rows) ?? 0) <= turnMs) ?? 1
     for (const [job, lead] of this.#leads) {
-      const window = lead.next(job, rowsMost)
+      const window = lead.next(job, this.#rowsMost)
       if (window !== undefined) loop.submit(window)
     }
     const startedMs = now()
@@ -105,12 +106,19 @@ class Model implements DraftModel {
       rows += lead.take(frame)
       jobs.push(frame.job)
     }
-    if (rows > 0) this.#time = LoopTime.observe(this.#time, rows, tookMs)
+    if (rows > 0) this.#learn(rows, tookMs)
     return jobs
   }
 
   tokenMs(): number {
     return LoopTime.oneRowMs(this.#time) ?? this.options.tokenMs
+  }
+
+  #learn(rows: number, tookMs: number): void {
+    this.#time = LoopTime.observe(this.#time, rows, tookMs)
+    const mostMs = Math.max(turnMs, 1.5 * this.tokenMs())
+    if (rows >= this.#rowsMost && tookMs <= mostMs) this.#rowsMost = Math.min(rowsMax, this.#rowsMost * 2)
+    else if (tookMs > 2 * mostMs) this.#rowsMost = Math.max(1, this.#rowsMost >> 1)
   }
 
   #close(job: number): void {

@@ -32,9 +32,6 @@ export interface DraftPlan {
   readonly modelRight: () => number
 }
 
-/** Tokens that a model may be behind and still be waited for: one decode of it. */
-export const nearTokens = 32
-
 /** Returns the plan of an answer of which nothing is known. */
 export const make = (drafters: Drafters): DraftPlan => new Plan(drafters)
 
@@ -56,19 +53,29 @@ const lossShare: Readonly<Record<Source, number>> = { lookup: 0.01, model: 0.005
 const gainLeast = 1.03
 /** A trial comes before nothing and behind all that pays. */
 const trialGain = 1.001
+/** Tokens that a model is behind mostly, as one was drawn otherwise, and the part of a loop that more may take. */
+const nearTokens = 4
+const nearShare = 0.25
+/** Parts of a loop that may be lost once, to bring the model near and to see what it is worth. */
+const investShare = 0.25
+const creditShare = 0.25
 /** Windows with guesses after which one goes without, to see what that takes now. */
 const guessedMax = 64
 
 class Plan implements DraftPlan {
   readonly #right = Array.from({ length: evidenceMax + 1 }, (_, evidence) => rightAtFirst[evidence] ?? 0)
   #modelRight: number
-  /** The model has caught up with the answer once. */
-  #isModelUp = false
+  /** Tokens were decided. */
+  #isBegun = false
+  /** Milliseconds that it took to bring the model near: what it gains comes later. */
+  #investedMs = 0
   /** Milliseconds that the answer would have taken without drafts, and that they took more: less than 0 is a gain. */
   #plainMs = 0
   readonly #lossMs: Record<Source, number> = { lookup: 0, model: 0 }
   /** Since a window without guesses. */
   #guessed = 0
+  /** Windows of the model were dropped, which may hold the next one up, whoever guesses for it. */
+  #isStirred = false
 
   constructor(private readonly drafters: Drafters) {
     this.#modelRight = drafters.modelRight ?? modelRightAtFirst
@@ -76,6 +83,7 @@ class Plan implements DraftPlan {
 
   learn(known: Int32Array, from: number): void {
     const { lookup, model } = this.drafters
+    this.#isBegun = true
     for (let at = from; at < known.length; at++) {
       const before = known.subarray(0, at)
       const found = lookup.draft(before, 1)
@@ -89,51 +97,55 @@ class Plan implements DraftPlan {
   }
 
   account(answered: Answered, tokens: number, dropped: number, traffic: DraftGain.Traffic): void {
-    const { by, drafts, rows, sinceMs } = answered
+    const { by, drafts, isClear } = answered
     const { loop } = traffic
     const oneMs = LoopTime.oneRowMs(loop)
     if (tokens === 0 || oneMs === undefined) return
     this.#plainMs += tokens * oneMs
     this.#guessed = by === undefined || (by === "lookup" && drafts === 0) ? 0 : this.#guessed + 1
     const droppedMs = dropped * loop.ownMs
-    if (by === "lookup") this.#lossMs.lookup += lookupLossMs(answered, tokens, oneMs, traffic) + droppedMs
-    // Prompts and what is computed anew are no matter of the model.
-    if (by === "model" && rows - drafts <= 1) this.#lossMs.model += sinceMs + droppedMs - tokens * oneMs
+    if (by === "lookup" && drafts > 0)
+      this.#lossMs.lookup += lookupLossMs(answered, tokens, oneMs, traffic) + droppedMs
+    if (by === "model" || (this.#isStirred && !isClear)) this.#lossMs.model += modelLossMs(answered, tokens, oneMs)
+    if (by === "model") this.#lossMs.model += othersMs(answered, dropped, oneMs, traffic)
+    this.#isStirred = by === "model" && dropped > 0
   }
 
   spend(tookMs: number, { loop, others }: DraftGain.Traffic): void {
     const oneMs = LoopTime.oneRowMs(loop)
-    if (!this.#isModelUp || oneMs === undefined) return
+    if (oneMs === undefined) return
     // What comes in during this time waits for half of it.
-    this.#lossMs.model += tookMs * Math.min(1, tookMs / (2 * oneMs)) * (others + 1)
+    this.#investedMs += tookMs * Math.min(1, tookMs / (2 * oneMs)) * (others + 1)
   }
 
   decide(known: Int32Array, traffic: DraftGain.Traffic): DraftGain.Course {
     const oneMs = LoopTime.oneRowMs(traffic.loop)
-    if (oneMs === undefined) return this.#catchingUp(DraftGain.resting)
+    if (oneMs === undefined) return this.#awaiting(known)
     if (this.#guessed >= guessedMax) return DraftGain.resting
     const found = this.#ofLookup(known, oneMs, traffic)
     const { model } = this.drafters
     if (model === undefined || !model.goesOn()) return found.course
-    const isNear = model.behind(known) <= nearTokens
-    this.#isModelUp ||= isNear
     const made = this.#ofModel(model, known, oneMs, traffic)
-    if (made.perMs > found.perMs) return isNear ? made.course : { ...found.course, lead: 1 }
-    return this.#isModelUp || made.perMs * oneMs <= gainLeast ? found.course : this.#catchingUp(found.course)
+    if (made.perMs <= found.perMs) return found.course
+    if (isNearBy(model, known, oneMs)) return made.course
+    const mayInvestMs = this.#plainMs * lossShare.model + oneMs * investShare
+    return this.#investedMs < mayInvestMs ? { ...found.course, lead: 1 } : found.course
   }
 
   modelRight(): number {
     return this.#modelRight
   }
 
-  /** Lets the model come near while the answer goes its way. */
-  #catchingUp(course: DraftGain.Course): DraftGain.Course {
+  /** Before a plain row was measured: the model reads the prompt while the stages do, and then makes room. */
+  #awaiting(known: Int32Array): DraftGain.Course {
     const { model } = this.drafters
-    return model !== undefined && this.#modelRight >= modelRightLeast ? { ...course, lead: 1 } : course
+    const isFar = model !== undefined && !isNearBy(model, known, 0)
+    const mayRead = isFar && !this.#isBegun && this.#modelRight >= modelRightLeast
+    return mayRead ? { ...DraftGain.resting, lead: 1 } : DraftGain.resting
   }
 
   #ofLookup(known: Int32Array, oneMs: number, traffic: DraftGain.Traffic): DraftGain.Gain {
-    const plain = { course: DraftGain.resting, perMs: 1 / oneMs }
+    const plain = { ...DraftGain.none, perMs: 1 / oneMs }
     const mayLoseMs = this.#mayLoseMs("lookup")
     const draft = mayLoseMs < 0 ? undefined : this.drafters.lookup.draft(known, 1)
     if (draft === undefined) return plain
@@ -147,18 +159,19 @@ class Plan implements DraftPlan {
   }
 
   #ofModel(model: ModelDrafter, known: Int32Array, oneMs: number, traffic: DraftGain.Traffic): DraftGain.Gain {
-    const mayLoseMs = this.#mayLoseMs("model")
-    if (mayLoseMs < 0) return none
+    const mayLoseMs = this.#mayLoseMs("model") + oneMs * creditShare
+    if (mayLoseMs < 0) return DraftGain.none
     const tokenMs = model.tokenMs()
-    const best = DraftGain.ofMade({ right: Math.min(rightMost, this.#modelRight), tokenMs }, oneMs, traffic)
+    const right = Math.min(rightMost, this.#modelRight)
+    const best = DraftGain.ofMade({ right, tokenMs, mayLoseMs }, oneMs, traffic)
     if (best.perMs * oneMs > gainLeast) return best
     // It is tried where that can be borne, with all that it has to compute before.
-    if (traffic.others > 0) return none
+    if (traffic.others > 0) return DraftGain.none
     const restMs = mayLoseMs - model.behind(known) * tokenMs
     const rows = DraftGain.rowsWithin(traffic.loop, oneMs, restMs, tokenMs) ?? 1
-    if (rows === 1) return none
+    if (rows === 1) return DraftGain.none
     const course = { rows, windows: 1, by: "model", waits: true, lead: rows } as const
-    return { course, perMs: trialGain / oneMs }
+    return { course, perMs: trialGain / oneMs, riskMs: mayLoseMs }
   }
 
   #mayLoseMs(source: Source): number {
@@ -170,18 +183,33 @@ class Plan implements DraftPlan {
   }
 }
 
-const none: DraftGain.Gain = { course: DraftGain.resting, perMs: 0 }
+/** Tells whether the model has computed so much of `known` that the rest passes unnoticed. */
+const isNearBy = (model: ModelDrafter, known: Int32Array, oneMs: number): boolean => {
+  const behind = model.behind(known)
+  return behind <= nearTokens || behind * model.tokenMs() <= oneMs * nearShare
+}
 
 const learnt = (before: number, isRight: boolean): number => before + ((isRight ? 1 : 0) - before) * weight
 
+/** Returns what a window took more, by the clock; prompts and what is computed anew are no matter of the model. */
+const modelLossMs = ({ drafts, rows, sinceMs }: Answered, tokens: number, oneMs: number): number =>
+  rows - drafts > 1 ? 0 : sinceMs - tokens * oneMs
+
+/** Returns what the other answers lose by a window and by those that were dropped behind it. */
+const othersMs = (
+  { drafts, rows }: Answered,
+  dropped: number,
+  oneMs: number,
+  { loop, others }: DraftGain.Traffic
+): number => others * (dropped + (drafts > 0 ? 1 : 0)) * DraftGain.windowMs(loop, oneMs, rows)
+
 /** Returns what a window of the lookup's guesses took more than its tokens would have taken without. */
 const lookupLossMs = (
-  { drafts, isAlone, rows }: Answered,
+  { isAlone, rows }: Answered,
   tokens: number,
   oneMs: number,
   { loop, others }: DraftGain.Traffic
 ): number => {
-  if (drafts === 0) return 0
   // Behind another window of its answer, a window ends as much later as its own time in one stage.
   const tookMs = isAlone ? (LoopTime.expectedMs(loop, rows) ?? oneMs) : loop.ownMs
   return tookMs + others * Math.max(0, tookMs - oneMs) - tokens * oneMs

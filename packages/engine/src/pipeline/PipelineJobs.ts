@@ -71,6 +71,8 @@ export const make = (options: PipelineJobsOptions): PipelineJobs => new Jobs(opt
 const refusalsMax = 3
 /** Silence that is borne where nothing was measured: a stage reads its weights from a disk at its first window. */
 const unmeasuredMs = 30_000
+/** Longest time without a measured row: then one that was held up is better than none. */
+const plainForMs = 10_000
 /** A u32 names a job. */
 const jobsMax = 2 ** 32
 
@@ -102,8 +104,11 @@ class Jobs implements PipelineJobs {
   #isStalled = false
   #loopTime = LoopTime.none
   readonly #drafts: JobDrafts.JobDrafts
-  /** When the draft model computed last, and that no turn was since. */
-  #guessedMs = Number.NEGATIVE_INFINITY
+  /** When what may hold a single row up was last on its way: drafts, prompts, or a turn of the draft model. */
+  #heldUpMs = Number.NEGATIVE_INFINITY
+  /** When a single row was measured last. */
+  #plainMs = Number.NEGATIVE_INFINITY
+  /** The draft model computed since the last turn. */
   #isGuessed = false
   #events: Array<KeyedEvent> = []
   #faults: Array<PipelineFault> = []
@@ -134,6 +139,7 @@ class Jobs implements PipelineJobs {
     this.#isConnected = true
     this.#isStalled = false
     this.#loopTime = LoopTime.none
+    this.#plainMs = this.options.now()
     for (const job of this.#jobs.values()) this.#open(job)
   }
 
@@ -188,9 +194,9 @@ class Jobs implements PipelineJobs {
     if (loop.waiting() > 0 || !this.#drafts.wants()) return
     const startedMs = now()
     const numbers = this.#drafts.turn()
-    this.#guessedMs = now()
+    this.#heldUpMs = now()
     this.#isGuessed = true
-    for (const number of numbers) this.#jobs.get(number)?.drafts.spend(this.#guessedMs - startedMs, this.#traffic())
+    for (const number of numbers) this.#jobs.get(number)?.drafts.spend(this.#heldUpMs - startedMs, this.#traffic())
   }
 
   stats(): PipelineStats {
@@ -308,16 +314,24 @@ class Jobs implements PipelineJobs {
     job.movedMs = nowMs
     // The stage drops them when the next one comes.
     if (dropped > 0) job.atHome = 0
-    // What all else is compared with is a single row that nothing held up.
-    const { isClear, rows, tookMs } = answered
-    const isPlain = rows > 1 || nowMs - tookMs >= this.#guessedMs
-    if (isClear && isPlain) this.#loopTime = LoopTime.observe(this.#loopTime, rows, tookMs)
+    this.#observe(answered, nowMs)
     job.drafts.take(received, job.state, this.#traffic())
     if (tokens.length === 0) return
     job.refusals = 0
     const events = eventsOf(job.answer, tokens)
     for (const event of events) this.#tell(job, event)
     if (events.at(-1)?._tag === "Finished") this.#end(job)
+  }
+
+  /** Takes note of a window's time. What all else is compared with is a single row that nothing held up. */
+  #observe({ drafts, isClear, rows, tookMs }: JobState.Answered, nowMs: number): void {
+    if (drafts > 0 || rows > 1) this.#heldUpMs = nowMs
+    if (!isClear) return
+    if (rows === 1) {
+      if (nowMs - tookMs < this.#heldUpMs && nowMs - this.#plainMs < plainForMs) return
+      this.#plainMs = nowMs
+    }
+    this.#loopTime = LoopTime.observe(this.#loopTime, rows, tookMs)
   }
 
   /** A stage does not go on with a job: it waits for the pipeline to be made again, or is given up. */
