@@ -48,7 +48,7 @@ const weight = 1 / 16
 /** Rates are never taken for better: the next token may be another one. */
 const rightMost = 0.98
 /** Share of an answer's time that drafts may lose; together less than the fiftieth that an owner may be promised. */
-const lossShare: Readonly<Record<Source, number>> = { lookup: 0.01, model: 0.005 }
+const lossShare: Readonly<Record<Source, number>> = { lookup: 0.01, model: 0.004 }
 /** Drafts must gain this much: times are rough. */
 const gainLeast = 1.03
 /** A trial comes before nothing and behind all that pays. */
@@ -56,8 +56,7 @@ const trialGain = 1.001
 /** Tokens that a model is behind mostly, as one was drawn otherwise, and the part of a loop that more may take. */
 const nearTokens = 4
 const nearShare = 0.25
-/** Parts of a loop that may be lost once, to bring the model near and to see what it is worth. */
-const investShare = 0.25
+/** Part of a loop that may be lost once, to bring the model near and to see what it is worth. */
 const creditShare = 0.25
 /** Windows with guesses after which one goes without, to see what that takes now. */
 const guessedMax = 64
@@ -67,8 +66,6 @@ class Plan implements DraftPlan {
   #modelRight: number
   /** Tokens were decided. */
   #isBegun = false
-  /** Milliseconds that it took to bring the model near: what it gains comes later. */
-  #investedMs = 0
   /** Milliseconds that the answer would have taken without drafts, and that they took more: less than 0 is a gain. */
   #plainMs = 0
   readonly #lossMs: Record<Source, number> = { lookup: 0, model: 0 }
@@ -115,7 +112,7 @@ class Plan implements DraftPlan {
     const oneMs = LoopTime.oneRowMs(loop)
     if (oneMs === undefined) return
     // What comes in during this time waits for half of it.
-    this.#investedMs += tookMs * Math.min(1, tookMs / (2 * oneMs)) * (others + 1)
+    this.#lossMs.model += tookMs * Math.min(1, tookMs / (2 * oneMs)) * (others + 1)
   }
 
   decide(known: Int32Array, traffic: DraftGain.Traffic): DraftGain.Course {
@@ -128,8 +125,7 @@ class Plan implements DraftPlan {
     const made = this.#ofModel(model, known, oneMs, traffic)
     if (made.perMs <= found.perMs) return found.course
     if (isNearBy(model, known, oneMs)) return made.course
-    const mayInvestMs = this.#plainMs * lossShare.model + oneMs * investShare
-    return this.#investedMs < mayInvestMs ? { ...found.course, lead: 1 } : found.course
+    return this.#mayLoseMs("model") + oneMs * creditShare > 0 ? { ...found.course, lead: 1 } : found.course
   }
 
   modelRight(): number {
