@@ -73,10 +73,11 @@ const make = Effect.fnUntraced(function* (stock: StageStock, options: { readonly
   return Splits.of({
     serve: host.serve,
     offers: stock.offers,
-    lends: stock.models.map(({ description, only, rules: { layers } }) => ({
+    lends: stock.models.map(({ description, draft, only, rules: { layers } }) => ({
       model: description.id,
       layers,
-      ...(only ?? { from: 0, to: layers })
+      ...(only ?? { from: 0, to: layers }),
+      ...(draft === undefined ? {} : { draft: draft.path })
     })),
     leases: () =>
       lender.status().map(({ msPerLayer, processId, ...lease }) => ({

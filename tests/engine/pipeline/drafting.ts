@@ -16,8 +16,16 @@ export const agreeing =
     return seeded(history.length * 31 + token)() < share ? token : (token + 1) % vocabularyTokens
   }
 
-/** Returns a loop with that many slots that computes one window a turn; `compute` is told of its rows. */
-export const oracleLoop = (oracle: Oracle, slots: number, compute: (rows: number) => void): StageLoop => {
+/**
+ * Returns a loop with that many slots that computes one window a turn; `compute` is told of its rows. It is the last
+ * stage, unless it passes frames on.
+ */
+export const oracleLoop = (
+  oracle: Oracle,
+  slots: number,
+  compute: (rows: number) => void,
+  passesOn = false
+): StageLoop => {
   const jobs = new Map<number, Tail>()
   const windows: Array<Window> = []
   const due: Array<StageFrame> = []
@@ -29,6 +37,7 @@ export const oracleLoop = (oracle: Oracle, slots: number, compute: (rows: number
     idle: () => windows.length === 0 && due.length === 0,
     waiting: () => windows.length,
     submit: (frame: Open | Window | Close) => {
+      if (passesOn && frame.kind !== "window") due.push(frame)
       if (frame.kind === "open") open(frame)
       else if (frame.kind === "close") jobs.delete(frame.job)
       else windows.push(frame)
@@ -38,7 +47,8 @@ export const oracleLoop = (oracle: Oracle, slots: number, compute: (rows: number
       // `tail` drops a window of a round that is over, as a loop does.
       const answered = window === undefined ? undefined : jobs.get(window.job)?.take(window)
       if (window !== undefined && answered !== undefined) compute(window.tokens.length)
-      if (answered !== undefined) due.push(answered)
+      const given = passesOn ? window : answered
+      if (answered !== undefined && given !== undefined) due.push(given)
       return due.splice(0)
     }
   }

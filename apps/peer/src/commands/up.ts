@@ -23,6 +23,13 @@ export const up = Command.make(
       )
     ),
     dataDirectory: PeerConfig.dataDirectory,
+    draftModels: Options.text("draft-model").pipe(
+      Options.repeated,
+      Options.withFallbackConfig(Config.array(Config.string(), "WEFT_DRAFT_MODEL")),
+      Options.withDescription(
+        "a small GGUF file with the vocabulary of a split model, which guesses where this peer hosts it; NAME=FILE for one of several models"
+      )
+    ),
     entry: PeerConfig.entry,
     httpPort: Options.integer("http-port").pipe(
       Options.withDefault(0),

@@ -71,8 +71,8 @@ export interface PipelineEngine extends SupervisedEngine {
    * Takes a `tokens` or `failed` frame of a later stage; what is stale is dropped, what is no such frame is refused.
    */
   readonly receive: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
-  /** Why there is no draft model where one was given. */
-  readonly draftFault: string | undefined
+  /** Path of the draft model that guesses; none where it could not be opened. */
+  readonly draft: string | undefined
   /** What the host measured when it was looked at last. */
   readonly stats: () => PipelineStats
   /** Waits for the end of the host and fails with how it ended; open answers fail with `engine_lost`. */
@@ -130,7 +130,7 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
     connect: (epoch) => traffic.connect(epoch),
     disconnect: () => traffic.disconnect(),
     receive: (frame) => traffic.receive(frame),
-    draftFault,
+    draft: draftFault === undefined ? draft?.path : undefined,
     stats: () => traffic.stats(),
     ended: Deferred.await(lost)
   }
