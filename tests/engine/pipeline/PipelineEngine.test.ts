@@ -8,8 +8,10 @@ import type { EngineConfig } from "@weft/engine/EngineConfig"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import type { GenerateRequest } from "@weft/engine/Generation"
 import type * as ModelFile from "@weft/engine/ModelFile"
+import * as DraftFile from "@weft/engine/pipeline/DraftFile"
 import type * as PipelineEngine from "@weft/engine/pipeline/PipelineEngine"
 import * as StageFrame from "@weft/engine/pipeline/StageFrame"
+import * as StageMemory from "@weft/engine/pipeline/StageMemory"
 import { Duration, Effect, Either, Fiber } from "effect"
 import { it } from "../../support/effect.ts"
 import { type Answer, answer, ask, generate, greedy } from "../asking.ts"
@@ -122,10 +124,10 @@ describe("a pipeline", () => {
           expect(alone.map(seen)).toEqual(wanted.map(seen))
           yield* until(() => (engine.stats().model?.drafted ?? 0) > 0)
           const { accepted = 0, drafted = 0 } = engine.stats().model ?? {}
-          if (draft.sha256 === whole.sha256) expect(accepted).toBeGreaterThan(0.9 * drafted)
-          else expect(accepted).toBeLessThan(0.3 * drafted)
-          if (draft.sha256 === whole.sha256) expect(accepted).toBeGreaterThan(80)
-          else expect(drafted).toBeLessThan(80)
+          if (draft.sha256 === whole.sha256) {
+            expect(accepted).toBeGreaterThan(0.9 * drafted)
+            expect(drafted).toBeGreaterThan(100)
+          } else expect(accepted).toBeLessThan(0.3 * drafted)
           expect((yield* together(engine, asked)).map(seen)).toEqual(wanted.map(seen))
           expect(faults).toEqual([])
         }),
@@ -394,6 +396,28 @@ describe("the engine of a pipeline", () => {
       expect(yield* engine.load).toMatchObject({ state: "stopped" })
       engine.connect(9)
       engine.disconnect()
+    })
+  )
+
+  it.live("goes without a draft model that cannot be opened, and counts the memory of one that can", () =>
+    Effect.gen(function* () {
+      const { stages, whole } = yield* cut("Q4_K_M", [3])
+      const draft = yield* written("Q8_0", 12)
+      const [first] = stages
+      if (first === undefined) throw new Error("no stage")
+      const { header, sizeBytes } = first
+      const needed = StageMemory.bytesNeeded({ header, sizeBytes, slots, contextTokens })
+      const both = needed + DraftFile.bytesNeeded(draft, { slots, contextTokens })
+      const start = (options: Partial<PipelineEngine.PipelineEngineOptions>) =>
+        Effect.scoped(Effect.map(pipeline(whole, stages, options), ({ engine }) => engine))
+      expect((yield* start({ draft, memoryBytesMax: both })).draft).toBe(draft.path)
+      expect((yield* Effect.flip(start({ draft, memoryBytesMax: both - 1 }))).reason).toBe("model_unloadable")
+      const gone = { ...draft, path: `${draft.path}.gone` }
+      const { engine } = yield* pipeline(whole, stages, { draft: gone })
+      expect(engine.draft).toBeUndefined()
+      const [asked] = requests
+      if (asked === undefined) throw new Error("no request")
+      expect((yield* answer(engine, asked)).tokens).toEqual((yield* solo(whole, [asked]))[0]?.tokens ?? [])
     })
   )
 

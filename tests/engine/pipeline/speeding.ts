@@ -77,7 +77,10 @@ export const run = (world: World, speed: Speed): Result => {
   const pass = (window: Window, stage: number): void => {
     const doneMs = Math.max(agenda.nowMs, freeMs[stage] ?? 0) + computesMs(window.tokens.length)
     freeMs[stage] = doneMs
-    if (stage < stages - 1) return come(stage, doneMs, () => pass(window, stage + 1))
+    if (stage < stages - 1) {
+      come(stage, doneMs, () => pass(window, stage + 1))
+      return
+    }
     agenda.at(doneMs, () => {
       const frame = tails.get(window.job)?.take(window)
       if (frame !== undefined) answer(frame)

@@ -63,7 +63,8 @@ export const ofFree = ({ first, further }: Free, oneMs: number, { loop, others }
       const tookMs = rowsMs + (windows - 1) * loop.ownMs
       const lost = (others * Math.max(0, tookMs - oneMs)) / oneMs
       const perMs = (tokens - lost) / tookMs
-      if (perMs > best.perMs) best = { course: { ...resting, rows, windows, by: "lookup" }, perMs, riskMs: tookMs - oneMs }
+      if (perMs > best.perMs)
+        best = { course: { ...resting, rows, windows, by: "lookup" }, perMs, riskMs: tookMs - oneMs }
     }
   }
   return best

@@ -101,8 +101,7 @@ class Plan implements DraftPlan {
     this.#plainMs += tokens * oneMs
     this.#guessed = by === undefined || (by === "lookup" && drafts === 0) ? 0 : this.#guessed + 1
     const droppedMs = dropped * loop.ownMs
-    if (by === "lookup" && drafts > 0)
-      this.#lossMs.lookup += lookupLossMs(answered, tokens, oneMs, traffic) + droppedMs
+    if (by === "lookup" && drafts > 0) this.#lossMs.lookup += lookupLossMs(answered, tokens, oneMs, traffic) + droppedMs
     if (by === "model" || (this.#isStirred && !isClear)) this.#lossMs.model += modelLossMs(answered, tokens, oneMs)
     if (by === "model") this.#lossMs.model += othersMs(answered, dropped, oneMs, traffic)
     this.#isStirred = by === "model" && dropped > 0
