@@ -5,24 +5,14 @@
 import { describe, expect } from "bun:test"
 import { join } from "node:path"
 import type { EngineConfig } from "@weft/engine/EngineConfig"
-import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import type { GenerateRequest } from "@weft/engine/Generation"
-import type * as ModelFile from "@weft/engine/ModelFile"
-import * as DraftFile from "@weft/engine/pipeline/DraftFile"
-import type * as PipelineEngine from "@weft/engine/pipeline/PipelineEngine"
 import * as StageFrame from "@weft/engine/pipeline/StageFrame"
-import * as StageMemory from "@weft/engine/pipeline/StageMemory"
 import { Duration, Effect, Either, Fiber } from "effect"
 import { it } from "../../support/effect.ts"
 import { type Answer, answer, ask, generate, greedy } from "../asking.ts"
+import { request, seen, solo, together } from "./comparing.ts"
 import { pipeline, settings, slots, until } from "./piping.ts"
-import { contextTokens, cut, type Task, task, warm, written } from "./staging.ts"
-
-const request = (
-  { maxTokens, prompt, sampling, seed }: Task,
-  changes: Partial<GenerateRequest> = {}
-): GenerateRequest =>
-  ask({ _tag: "Tokens", tokens: prompt }, { sampling: { ...sampling, seed }, maxTokens, ...changes })
+import { contextTokens, cut, task, warm } from "./staging.ts"
 
 const requests = [task(300, 1), task(130, 2), task(129, 3), task(7, 4)].map((one) => request(one))
 
@@ -36,24 +26,6 @@ const draftable = (changes: Partial<GenerateRequest> = {}): GenerateRequest =>
       ...changes
     }
   )
-
-/** Returns what one host of the whole model answers. */
-const solo = (whole: ModelFile.ModelFile, asked: ReadonlyArray<GenerateRequest>) =>
-  Effect.scoped(
-    Effect.flatMap(
-      EngineSupervisor.make({ path: whole.path, modelId: "m", profile: "exact", contextTokens, threads: 1 }),
-      (engine) => Effect.forEach(asked, (one) => answer(engine, one))
-    )
-  )
-
-const together = (engine: PipelineEngine.PipelineEngine, asked: ReadonlyArray<GenerateRequest>) =>
-  Effect.forEach(asked, (one) => answer(engine, one), { concurrency: "unbounded" })
-
-/** What a client sees of an answer; how its tokens are grouped, and cells that were there, are not part of it. */
-const seen = ({ events, last, text, tokens }: Answer) => {
-  const end = last?._tag === "Finished" ? { ...last, usage: { ...last.usage, cachedTokens: 0 } } : last
-  return { text, tokens, last: end, first: events[0] }
-}
 
 const lines = { delayMs: 10, jitterMs: 10 }
 
@@ -106,33 +78,6 @@ describe("a pipeline", () => {
       }),
     60_000
   )
-
-  for (const [which, quantization, seed] of [
-    ["that is the whole model itself", "Q4_K_M", 11],
-    ["that is another one", "Q8_0", 12]
-  ] as const)
-    it.live(
-      `with a draft model ${which} answers the same, greedy and drawn`,
-      () =>
-        Effect.gen(function* () {
-          const { stages, whole } = yield* cut("Q4_K_M", [3])
-          const draft = yield* written(quantization, seed)
-          const asked = [1, 2, 3, 4].map((one) => request(task(60 * one, one), { maxTokens: 60 }))
-          const wanted = yield* solo(whole, asked)
-          const { engine, faults } = yield* pipeline(whole, stages, { delayMs: 20, draft })
-          const alone = yield* Effect.forEach(asked, (one) => answer(engine, one))
-          expect(alone.map(seen)).toEqual(wanted.map(seen))
-          yield* until(() => (engine.stats().model?.drafted ?? 0) > 0)
-          const { accepted = 0, drafted = 0 } = engine.stats().model ?? {}
-          if (draft.sha256 === whole.sha256) {
-            expect(accepted).toBeGreaterThan(0.9 * drafted)
-            expect(drafted).toBeGreaterThan(100)
-          } else expect(accepted).toBeLessThan(0.3 * drafted)
-          expect((yield* together(engine, asked)).map(seen)).toEqual(wanted.map(seen))
-          expect(faults).toEqual([])
-        }),
-      60_000
-    )
 
   it.live(
     "ends an answer within a window where the whole model ends it",
@@ -396,28 +341,6 @@ describe("the engine of a pipeline", () => {
       expect(yield* engine.load).toMatchObject({ state: "stopped" })
       engine.connect(9)
       engine.disconnect()
-    })
-  )
-
-  it.live("goes without a draft model that cannot be opened, and counts the memory of one that can", () =>
-    Effect.gen(function* () {
-      const { stages, whole } = yield* cut("Q4_K_M", [3])
-      const draft = yield* written("Q8_0", 12)
-      const [first] = stages
-      if (first === undefined) throw new Error("no stage")
-      const { header, sizeBytes } = first
-      const needed = StageMemory.bytesNeeded({ header, sizeBytes, slots, contextTokens })
-      const both = needed + DraftFile.bytesNeeded(draft, { slots, contextTokens })
-      const start = (options: Partial<PipelineEngine.PipelineEngineOptions>) =>
-        Effect.scoped(Effect.map(pipeline(whole, stages, options), ({ engine }) => engine))
-      expect((yield* start({ draft, memoryBytesMax: both })).draft).toBe(draft.path)
-      expect((yield* Effect.flip(start({ draft, memoryBytesMax: both - 1 }))).reason).toBe("model_unloadable")
-      const gone = { ...draft, path: `${draft.path}.gone` }
-      const { engine } = yield* pipeline(whole, stages, { draft: gone })
-      expect(engine.draft).toBeUndefined()
-      const [asked] = requests
-      if (asked === undefined) throw new Error("no request")
-      expect((yield* answer(engine, asked)).tokens).toEqual((yield* solo(whole, [asked]))[0]?.tokens ?? [])
     })
   )
 

@@ -70,7 +70,7 @@ export const cut = (quantization: Shape["quantization"], cuts: ReadonlyArray<num
     return { whole, stages }
   })
 
-/** Writes a model of the same shape and vocabulary as `cut` does; with the seed 11 and the same quantisation the same. */
+/** Writes a model of the same shape and vocabulary as `cut` does; with seed 11 and the same quantisation the same. */
 export const written = (quantization: Shape["quantization"], seed: number) =>
   Effect.gen(function* () {
     const folder = yield* directory

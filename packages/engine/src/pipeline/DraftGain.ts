@@ -1,6 +1,6 @@
 /**
- * How far to guess ahead so that an answer gets the most tokens in a millisecond, by how often guesses are right and how
- * long windows and guesses take. Pure; `DraftPlan.ts` decides with it.
+ * How far to guess ahead so that an answer gets the most tokens in a millisecond, by how often guesses are right and
+ * how long windows and guesses take. Pure; `DraftPlan.ts` decides with it.
  */
 import { draftWindowsMax, type Pace, still } from "./JobState.ts"
 import * as LoopTime from "./LoopTime.ts"

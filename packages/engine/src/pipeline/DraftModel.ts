@@ -53,8 +53,8 @@ export const make = (options: DraftModelOptions): DraftModel => new Model(option
 // internal
 
 /**
- * Milliseconds of a decode that catches up with an answer, about: what comes in meanwhile waits for half of it. A single
- * token may take longer.
+ * Milliseconds of a decode that catches up with an answer, about: what comes in meanwhile waits for half of it. A
+ * single token may take longer.
  */
 const turnMs = 10
 /** Rows of the first such decode, and of the longest: from 64 on llama.cpp computes otherwise. */

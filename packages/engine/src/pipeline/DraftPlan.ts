@@ -1,8 +1,8 @@
 /**
- * How one answer is guessed ahead: by whom and how far, as far as it pays. Sans I/O; owned by the pipeline host, one for
- * each job. Guesses of the lookup are compared with what is decided whether they were sent or not, so to learn of them
- * costs nothing; those of a model cost its time, so it rests where it does not pay. What either has lost is kept below a
- * small share of the answer's time.
+ * How one answer is guessed ahead: by whom and how far, as far as it pays. Sans I/O; owned by the pipeline host, one
+ * for each job. Guesses of the lookup are compared with what is decided whether they were sent or not, so to learn of
+ * them costs nothing; those of a model cost its time, so it rests where it does not pay. What either has lost is kept
+ * below a small share of the answer's time.
  */
 import { type Drafter, evidenceMax, type Source } from "./Draft.ts"
 import * as DraftGain from "./DraftGain.ts"

@@ -57,7 +57,7 @@ export interface PipelineJobs {
   /** Looks for windows that nothing was heard of for too long; the fault comes with the next turn, once an epoch. */
   readonly look: () => void
   readonly turn: () => PipelineTurn
-  /** Lets the draft model compute one decode, if the first stage has nothing to do; the next turn sends what it gave. */
+  /** Lets the draft model compute a decode, if the first stage has nothing to do; the next turn sends what it gave. */
   readonly guess: () => void
   readonly stats: () => PipelineStats
 }
