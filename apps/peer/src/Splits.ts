@@ -85,10 +85,11 @@ const make = Effect.fnUntraced(function* (stock: StageStock, options: { readonly
     serve: host.serve,
     offers: stock.offers,
     offersChanged: stock.offersChanged,
-    lends: stock.models.map(({ description, only, rules: { layers } }) => ({
+    lends: stock.models.map(({ description, draft, only, rules: { layers } }) => ({
       model: description.id,
       layers,
-      ...(only ?? { from: 0, to: layers })
+      ...(only ?? { from: 0, to: layers }),
+      ...(draft === undefined ? {} : { draft: draft.path })
     })),
     leases: () =>
       lender.status().map(({ msPerLayer, processId, ...lease }) => ({

@@ -6,12 +6,13 @@
 import { describe, expect, test } from "bun:test"
 import type { PreparedRequest } from "@weft/engine/BatchLoop"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
-import * as Draft from "@weft/engine/pipeline/Draft"
+import type { Guessing } from "@weft/engine/pipeline/JobDrafts"
 import * as PipelineJobs from "@weft/engine/pipeline/PipelineJobs"
 import type { Close, Failed, Open, StageFrame, Tokens, Window } from "@weft/engine/pipeline/StageFrame"
 import type { StageLoop } from "@weft/engine/pipeline/StageLoop"
 import { answerOf, ask } from "../asking.ts"
-import { Agenda, hashing, repeating, seeded, type Tail, tail, told, vocabularyTokens } from "./tailing.ts"
+import { agreeing, guessing } from "./drafting.ts"
+import { Agenda, hashing, type Oracle, repeating, seeded, type Tail, tail, told, vocabularyTokens } from "./tailing.ts"
 
 const contextTokens = 300
 const slots = 3
@@ -77,18 +78,46 @@ const wantedOf = (oracle: ReturnType<typeof hashing>, prompt: ReadonlyArray<numb
   return { text: whole, tokens, finishReason: end === -1 ? "length" : "stop" }
 }
 
+/** Some guess, some do not, and half of those that do have a model, good or bad, with less context or as much. */
+const guessingOf = (seed: number, agenda: Agenda, oracle: Oracle): Guessing => {
+  const random = seeded(seed + 77)
+  if (random() < 0.3) return { speculates: false }
+  if (random() < 0.4) return { speculates: true }
+  const one = {
+    oracle: agreeing(oracle, random()),
+    slots,
+    contextTokens: random() < 0.3 ? 40 : contextTokens,
+    tokenMs: random() * 8
+  }
+  return guessing(
+    one,
+    () => agenda.nowMs,
+    (ms) => {
+      agenda.nowMs += ms
+    }
+  )
+}
+
 /** Runs a world of requests to their ends; returns how much of what happened. */
 const run = (seed: number) => {
   const random = seeded(seed)
   const agenda = new Agenda()
   const oracle = random() < 0.5 ? hashing(vocabularyTokens) : repeating(5, 40)
   const now = () => agenda.nowMs
-  const drafter = random() < 0.5 ? Draft.lookup : Draft.none
-  const jobs = PipelineJobs.make({ loop: firstStage(), text, slots, contextTokens, stallMs: 1e9, drafter, now })
+  const guesses = guessingOf(seed, agenda, oracle)
+  const jobs = PipelineJobs.make({
+    loop: firstStage(),
+    text,
+    slots,
+    contextTokens,
+    stallMs: 1e9,
+    guessing: guesses,
+    now
+  })
   const asked: ReadonlyArray<Asked> = Array.from({ length: 8 }, () => {
     return { prepared: randomRequest(random), events: [], isCancelled: false }
   })
-  const seen = { epochs: 0, refusals: 0, cancels: 0, accepted: 0, failed: 0 }
+  const seen = { epochs: 0, refusals: 0, cancels: 0, looked: 0, made: 0, failed: 0 }
   let stages = laterStages(oracle, 0)
   let isUp = false
   const back = (frame: Tokens | Failed): void => {
@@ -118,6 +147,7 @@ const run = (seed: number) => {
         asked[key].events.push(event)
       }
       if (faults.length > 0) agenda.at(agenda.nowMs + 10, connect)
+      jobs.guess()
     } while (!jobs.idle())
   }
   const connect = (): void => {
@@ -159,13 +189,15 @@ const run = (seed: number) => {
     expect(events[0]?._tag).toBe("Started")
   }
   if (isUp && stages.jobs.size > 0) throw new Error(`${stages.jobs.size} jobs are left`)
-  seen.accepted += jobs.stats().accepted
+  const { lookup, model } = jobs.stats()
+  seen.looked += lookup.accepted
+  seen.made += model?.accepted ?? 0
   return seen
 }
 
 describe("the answers of a pipeline", () => {
   test("are what their oracle says, whatever is cancelled, refused or made again", () => {
-    const sum = { epochs: 0, refusals: 0, cancels: 0, accepted: 0, failed: 0 }
+    const sum = { epochs: 0, refusals: 0, cancels: 0, looked: 0, made: 0, failed: 0 }
     const seeds = 1000
     for (let seed = 0; seed < seeds; seed++) {
       const seen = tryRun(seed)
@@ -174,14 +206,22 @@ describe("the answers of a pipeline", () => {
     expect(sum.epochs).toBeGreaterThan(2 * seeds)
     expect(sum.refusals).toBeGreaterThan(seeds / 5)
     expect(sum.cancels).toBeGreaterThan(seeds / 2)
-    expect(sum.accepted).toBeGreaterThan(seeds)
+    expect(sum.looked).toBeGreaterThan(seeds)
+    expect(sum.made).toBeGreaterThan(seeds / 2)
     // Only who is refused again and again without a token in between is given up.
     expect(sum.failed).toBeLessThan(seeds / 100)
   }, 120_000)
 
   test("that nothing is heard of are told of once, where something is under way and no stage says it works", () => {
     const agenda = new Agenda()
-    const options = { loop: firstStage(), text, slots, contextTokens, drafter: Draft.none, now: () => agenda.nowMs }
+    const options = {
+      loop: firstStage(),
+      text,
+      slots,
+      contextTokens,
+      guessing: { speculates: false },
+      now: () => agenda.nowMs
+    }
     const jobs = PipelineJobs.make({ ...options, stallMs: 500 })
     const faultsAt = (nowMs: number, isWorking = false) => {
       agenda.nowMs = nowMs
@@ -215,7 +255,14 @@ describe("the answers of a pipeline", () => {
 
   test("that a stage claims to work on are not waited for without end, and less long where such were measured", () => {
     const agenda = new Agenda()
-    const options = { loop: firstStage(), text, slots, contextTokens, drafter: Draft.none, now: () => agenda.nowMs }
+    const options = {
+      loop: firstStage(),
+      text,
+      slots,
+      contextTokens,
+      guessing: { speculates: false },
+      now: () => agenda.nowMs
+    }
     const jobs = PipelineJobs.make({ ...options, stallMs: 500 })
     /** Returns after how long a window is given up that one stage claims for ever to work on. */
     const givenUpAfterMs = () => {

@@ -171,6 +171,7 @@ const stockOf = (nature: PeerNature): { readonly stock: StageStock; readonly tak
     models: [],
     measured: () => {},
     offersChanged: Effect.never,
+    takeDraft: () => Effect.succeedNone,
     take: ({ contextTokens, from, slots, to }, onProgress) =>
       Effect.gen(function* () {
         const refusal = nature.refusal()

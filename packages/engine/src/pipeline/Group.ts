@@ -50,6 +50,8 @@ export interface GroupStatus {
   readonly epoch: number
   /** What the answers took and gave so far; absent before the host's own stage is loaded. */
   readonly stats: PipelineStats | undefined
+  /** Path of the draft model that guesses; absent where none does. */
+  readonly draft?: string
   readonly stages: ReadonlyArray<{
     readonly peer: PeerId
     readonly from: number
@@ -157,6 +159,7 @@ class Hosting {
       phase,
       epoch,
       stats: this.#engine?.stats(),
+      ...(this.#engine?.draft === undefined ? {} : { draft: this.#engine.draft }),
       stages: members.map(({ place: { from, peer, to }, readyEpoch }) => ({
         peer,
         from,
@@ -340,11 +343,13 @@ class Hosting {
       const { from, to } = slot.place
       const terms = { from, to, model: form.model, layers: form.layers, contextTokens, slots }
       const { config, file, memoryBytes } = yield* stock.take(terms, (fraction) => loading(fraction * fileShare))
+      const draft = this.#options.speculates ? Option.getOrUndefined(yield* stock.takeDraft(terms)) : undefined
       const engine = yield* PipelineEngine.make({
         file,
+        draft: draft?.file,
         model: form.model,
         config,
-        memoryBytesMax: memoryBytes,
+        memoryBytesMax: memoryBytes + (draft?.memoryBytes ?? 0),
         activations: form.activations,
         speculates: this.#options.speculates,
         onFrame: (frame, { epoch }) => {

@@ -21,6 +21,7 @@ import * as HostProcess from "../internal/HostProcess.ts"
 import type { ModelFile } from "../ModelFile.ts"
 import { isFirst } from "../stage/StageKeys.ts"
 import type { ActivationType } from "./Activations.ts"
+import * as DraftFile from "./DraftFile.ts"
 import { PipelineEvent, type PipelineFault, type PipelineLoad, type PipelineStats } from "./PipelineHostProtocol.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageFrame from "./StageFrame.ts"
@@ -41,6 +42,8 @@ export interface PipelineEngineOptions {
   readonly activations?: ActivationType | undefined
   /** Tokens are guessed ahead where that pays; so they are unless said otherwise. */
   readonly speculates?: boolean
+  /** A whole model with the same vocabulary that guesses too; its memory is part of `memoryBytesMax`. */
+  readonly draft?: ModelFile | undefined
   /** Time without a word of any stage, after which a fault is told; 2 s unless said otherwise. */
   readonly stall?: Duration.Duration
   /** Told each frame for the next stage, in order; it must return quickly. */
@@ -74,6 +77,8 @@ export interface PipelineEngine extends SupervisedEngine {
   readonly receive: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
   /** Takes note that a later stage says it works for this epoch: what is under way is waited for. */
   readonly noteWork: () => void
+  /** Path of the draft model that guesses; none where it could not be opened. */
+  readonly draft: string | undefined
   /** What the host measured when it was looked at last. */
   readonly stats: () => PipelineStats
   /** Waits for the end of the host and fails with how it ended; open answers fail with `engine_lost`. */
@@ -84,9 +89,11 @@ export interface PipelineEngine extends SupervisedEngine {
 export const make = Effect.fn("PipelineEngine.make")(function* (
   options: PipelineEngineOptions
 ): Effect.fn.Return<PipelineEngine, EngineError, Scope.Scope> {
-  const { file, model } = options
+  const { draft, file, memoryBytesMax, model } = options
   const config = { ...options.config, slots: model.slots, contextTokens: model.contextTokens }
-  const { contextTokens, keys, load, subject } = yield* StageLaunch.make({ ...options, config })
+  const besides = draft === undefined ? 0 : DraftFile.bytesNeeded(draft, model)
+  const launching = { ...options, config, memoryBytesMax: memoryBytesMax - besides }
+  const { contextTokens, keys, load, subject } = yield* StageLaunch.make(launching)
   if (!isFirst(keys) || contextTokens < model.contextTokens)
     return yield* new EngineError({ reason: "file_rejected", detail: `${file.path} is not the model's first stage` })
   const ready = yield* Deferred.make<Ready, EngineError>()
@@ -102,10 +109,11 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
   yield* Effect.forkScoped(Effect.catchAllCause(host.ended, (cause) => Deferred.failCause(lost, cause)))
   const known = Option.getOrUndefined(yield* CalibrationFile.read(config.calibrationPath, subject))
   host.send({ ...load(known), ...driving(options) } satisfies PipelineLoad)
-  const { calibration, width } = yield* Effect.raceFirst(Deferred.await(ready), Deferred.await(lost)).pipe(
+  const { calibration, draftFault, width } = yield* Effect.raceFirst(Deferred.await(ready), Deferred.await(lost)).pipe(
     HostWatch.loading(config.loadDeadline)
   )
   if (known === undefined) yield* CalibrationFile.write(config.calibrationPath, subject, calibration)
+  if (draftFault !== undefined) yield* Effect.logWarning(`${draft?.path} does not guess: ${draftFault}`)
   traffic.begin(host.send)
   const looking = Effect.schedule(
     Effect.sync(() => traffic.look()),
@@ -131,6 +139,7 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
     disconnect: () => traffic.disconnect(),
     receive: (frame) => traffic.receive(frame),
     noteWork: () => traffic.noteWork(),
+    draft: draftFault === undefined ? draft?.path : undefined,
     stats: () => traffic.stats(),
     ended: Deferred.await(lost)
   }
@@ -148,8 +157,9 @@ const stallAtFirst = Duration.seconds(2)
 
 type Ready = Extract<PipelineEvent, { readonly _tag: "Ready" }>
 
-const driving = ({ speculates, stall }: PipelineEngineOptions) => ({
+const driving = ({ draft, model, speculates, stall }: PipelineEngineOptions) => ({
   speculates: speculates ?? true,
+  ...(draft === undefined ? {} : { draft: { path: draft.path, contextTokens: DraftFile.contextTokens(draft, model) } }),
   stallMs: Duration.toMillis(stall ?? stallAtFirst)
 })
 
@@ -163,7 +173,7 @@ class Traffic {
   readonly #times: StageTimes
   /** A stage said since the last look that it works. */
   #isWorking = false
-  #stats: PipelineStats = { ownMs: 0, drafted: 0, accepted: 0 }
+  #stats: PipelineStats = { ownMs: 0, lookup: { drafted: 0, accepted: 0 } }
 
   constructor(
     private readonly options: PipelineEngineOptions,

@@ -1,17 +1,19 @@
 /**
  * The host of a pipeline: the process of its first stage, which drives the answers of all stages. Commands and the
  * frames of later stages come from the engine over descriptor 3, events and the frames for the next stage go back the
- * same way. Between turns the host looks for more; without work it waits and uses no processor time.
+ * same way. Between turns the host looks for more; without work it waits and uses no processor time. A draft model, if
+ * there is one, computes behind the turns.
  */
 import * as PlainDecode from "@weft/mesh/PlainDecode"
-import { Effect, Either, ParseResult, type Scope } from "effect"
+import { Effect, Either, Option, ParseResult, type Scope } from "effect"
 import { EngineError } from "../EngineError.ts"
 import { channelDescriptor } from "../EngineHost.ts"
 import { HostInbox, type HostWork } from "../HostInbox.ts"
 import * as IncomingRequests from "../IncomingRequests.ts"
 import * as FrameSocket from "../internal/FrameSocket.ts"
 import type { LlamaText } from "../internal/llama/LlamaText.ts"
-import * as Draft from "./Draft.ts"
+import type { DraftModel } from "./DraftModel.ts"
+import * as DraftOpening from "./DraftOpening.ts"
 import { PipelineCommand, type PipelineEvent, type PipelineLoad } from "./PipelineHostProtocol.ts"
 import * as PipelineJobs from "./PipelineJobs.ts"
 import * as StageFrame from "./StageFrame.ts"
@@ -37,8 +39,11 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   }
   const { calibration, llama, loop } = opened.right
   if (llama.text === undefined) return yield* broken("the stage is not the first one")
-  send({ _tag: "Ready", width: llama.width, calibration })
-  return yield* inbox.serve(make({ load, loop, text: llama.text, send, now: () => performance.now() }))
+  const draft = yield* Effect.either(openDraft(load, llama.text.vocabularyTokens))
+  const draftFault = Either.isLeft(draft) ? { draftFault: draft.left.detail.slice(0, detailCharactersMax) } : {}
+  send({ _tag: "Ready", width: llama.width, calibration, ...draftFault })
+  const model = Option.getOrUndefined(Option.flatten(Either.getRight(draft)))
+  return yield* inbox.serve(make({ load, loop, text: llama.text, model, send, now: () => performance.now() }))
 })
 
 /** Represents what the work of a pipeline's host is made with. */
@@ -47,6 +52,8 @@ export interface PipelineHostParts {
   /** The first stage's. */
   readonly loop: StageLoop
   readonly text: LlamaText
+  /** Guesses too; none where there is none. */
+  readonly model?: DraftModel | undefined
   /** Sends what is said in one turn, in one piece. */
   readonly send: (...messages: ReadonlyArray<PipelineEvent | Uint8Array>) => void
   /** Milliseconds of a clock that never goes back. */
@@ -68,6 +75,12 @@ const decodePipelineCommand = PlainDecode.decoder(PipelineCommand)
 const decodeCommand = (frame: unknown) =>
   Either.mapLeft(decodePipelineCommand(frame), (issue) => broken(ParseResult.TreeFormatter.formatIssueSync(issue)))
 
+/** Returns the draft model where one is wished and guessing is; a pipeline goes without one that cannot be opened. */
+const openDraft = (load: PipelineLoad, vocabularyTokens: number) =>
+  load.draft === undefined || !load.speculates
+    ? Effect.succeedNone
+    : Effect.asSome(DraftOpening.open(load, load.draft, vocabularyTokens))
+
 /** What the engine sends, on its way to the jobs, and what they give on its way back. */
 class Serving implements HostWork {
   readonly #incoming: IncomingRequests.IncomingRequests
@@ -75,10 +88,10 @@ class Serving implements HostWork {
   #cancelled: Array<number> = []
 
   constructor(private readonly parts: PipelineHostParts) {
-    const { load, loop, now, text } = parts
+    const { load, loop, model, now, text } = parts
     this.#incoming = IncomingRequests.make(text, load.contextTokens)
-    const drafter = load.speculates ? Draft.lookup : Draft.none
-    this.#jobs = PipelineJobs.make({ ...load, loop, text, drafter, now })
+    const guessing = { speculates: load.speculates, model }
+    this.#jobs = PipelineJobs.make({ ...load, loop, text, guessing, now })
   }
 
   busy(): boolean {
@@ -102,6 +115,8 @@ class Serving implements HostWork {
     const said = [...due, ...this.#events(turn, refused)]
     if (look !== undefined) said.push({ _tag: "Seen", stats: this.#jobs.stats() })
     if (said.length > 0) send(...said)
+    // What there is to send is on its way.
+    this.#jobs.guess()
     return undefined
   }
 

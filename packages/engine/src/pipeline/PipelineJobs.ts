@@ -2,17 +2,18 @@
  * The answers of a pipeline and the turns that drive them. A turn hands the windows that may be sent to the first
  * stage, which is in this process, computes one decode of it, and gives out the frames for the stages behind; what the
  * tail decides comes in between turns and becomes events. Answers beyond the slots wait in order, and all wait while
- * the pipeline is down. All calls are synchronous and belong to the host's one thread.
+ * the pipeline is down. What is guessed ahead by a model is guessed when the first stage has nothing to do. All calls
+ * are synchronous and belong to the host's one thread.
  */
 import type { KeyedEvent, PreparedRequest } from "../BatchLoop.ts"
 import * as EngineAnswer from "../EngineAnswer.ts"
 import type { GenerateEvent, GenerateFailure } from "../Generation.ts"
-import type { Drafter } from "./Draft.ts"
-import * as DraftPlan from "./DraftPlan.ts"
+import type { Traffic } from "./DraftGain.ts"
+import * as JobDrafts from "./JobDrafts.ts"
 import * as JobState from "./JobState.ts"
 import * as LoopTime from "./LoopTime.ts"
 import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
-import type { Failed, StageFrame, Tokens } from "./StageFrame.ts"
+import type { Failed, JobTerms, StageFrame, Tokens } from "./StageFrame.ts"
 import type { StageLoop } from "./StageLoop.ts"
 import { StageTimes } from "./StageTimes.ts"
 
@@ -25,7 +26,7 @@ export interface PipelineJobsOptions {
   readonly contextTokens: number
   /** Time without a word of any stage, after which a job's window counts as lost. */
   readonly stallMs: number
-  readonly drafter: Drafter
+  readonly guessing: JobDrafts.Guessing
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number
 }
@@ -60,6 +61,8 @@ export interface PipelineJobs {
    */
   readonly look: (isWorking: boolean) => void
   readonly turn: () => PipelineTurn
+  /** Lets the draft model compute a decode, if the first stage has nothing to do; the next turn sends what it gave. */
+  readonly guess: () => void
   readonly stats: () => PipelineStats
 }
 
@@ -77,6 +80,8 @@ const refusalsMax = 3
 const unmeasuredMsMax = 120_000
 /** Longest wait for such a window beyond the time that was measured: a computer may have become busy. */
 const measuredMsMax = 30_000
+/** Longest time without a measured row: then one that was held up is better than none. */
+const plainForMs = 10_000
 /** A u32 names a job. */
 const jobsMax = 2 ** 32
 
@@ -86,9 +91,7 @@ interface Job {
   readonly prepared: PreparedRequest
   readonly answer: EngineAnswer.EngineAnswer
   readonly state: JobState.JobState
-  readonly plan: DraftPlan.DraftPlan
-  /** What the plan said of the tokens known now. */
-  pace: JobState.Pace | undefined
+  readonly drafts: JobDrafts.AnswerDrafts
   /** It is open on the stages of this epoch. */
   isOpen: boolean
   refusals: number
@@ -113,15 +116,23 @@ class Jobs implements PipelineJobs {
   #loopTime = LoopTime.none
   /** Of the first stage as if it were one layer. */
   readonly #times = new StageTimes(1)
-  #drafted = 0
-  #accepted = 0
+  readonly #drafts: JobDrafts.JobDrafts
+  /** When what may hold a single row up was last on its way: drafts, prompts, or a turn of the draft model. */
+  #heldUpMs = Number.NEGATIVE_INFINITY
+  /** When a single row was measured last. */
+  #plainMs = Number.NEGATIVE_INFINITY
+  /** The draft model computed since the last turn. */
+  #isGuessed = false
   #events: Array<KeyedEvent> = []
   #faults: Array<PipelineFault> = []
 
-  constructor(private readonly options: PipelineJobsOptions) {}
+  constructor(private readonly options: PipelineJobsOptions) {
+    this.#drafts = JobDrafts.make(options.guessing)
+  }
 
   idle(): boolean {
-    return this.options.loop.idle() && this.#events.length === 0 && this.#faults.length === 0 && !this.#mayAdmit()
+    const isTold = this.#events.length === 0 && this.#faults.length === 0
+    return this.options.loop.idle() && isTold && !this.#mayAdmit() && !this.#isGuessed && !this.#drafts.wants()
   }
 
   submit(key: number, prepared: PreparedRequest): void {
@@ -141,6 +152,7 @@ class Jobs implements PipelineJobs {
     this.#isConnected = true
     this.#isStalled = false
     this.#loopTime = LoopTime.none
+    this.#plainMs = this.options.now()
     for (const job of this.#jobs.values()) this.#open(job)
   }
 
@@ -176,6 +188,7 @@ class Jobs implements PipelineJobs {
   }
 
   turn(): PipelineTurn {
+    this.#isGuessed = false
     this.#admit()
     for (const job of this.#jobs.values()) this.#send(job)
     const { loop, now } = this.options
@@ -195,6 +208,16 @@ class Jobs implements PipelineJobs {
     return { ...turn, decodeSeconds: computes ? tookMs / 1000 : undefined }
   }
 
+  guess(): void {
+    const { loop, now } = this.options
+    if (loop.waiting() > 0 || !this.#drafts.wants()) return
+    const startedMs = now()
+    const numbers = this.#drafts.turn()
+    this.#heldUpMs = now()
+    this.#isGuessed = true
+    for (const number of numbers) this.#jobs.get(number)?.drafts.spend(this.#heldUpMs - startedMs, this.#traffic())
+  }
+
   stats(): PipelineStats {
     const loopMs = LoopTime.oneRowMs(this.#loopTime)
     const { ownMs } = this.#loopTime
@@ -203,8 +226,7 @@ class Jobs implements PipelineJobs {
       ...(loopMs === undefined ? {} : { loopMs }),
       ...(rowMs === null ? {} : { rowMs }),
       ownMs,
-      drafted: this.#drafted,
-      accepted: this.#accepted
+      ...this.#drafts.counts()
     }
   }
 
@@ -222,6 +244,7 @@ class Jobs implements PipelineJobs {
       if (last !== "Failed")
         this.#tell(job, { _tag: "Started", promptTokens: prepared.prompt.length, seed: prepared.seed })
       for (const event of begun) this.#tell(job, event)
+      if (last === "Failed" || last === "Finished") job.drafts.close()
       if (last === "Failed" || last === "Finished") continue
       this.#jobs.set(job.number, job)
       this.#open(job)
@@ -229,28 +252,16 @@ class Jobs implements PipelineJobs {
   }
 
   #jobOf(key: number, prepared: PreparedRequest): Job {
-    const { contextTokens, drafter, text } = this.options
+    const { contextTokens, text } = this.options
     const { prompt, request } = prepared
     const answer = EngineAnswer.make(text, { request, promptTokens: prompt.length, contextTokens, cachedTokens: 0 })
     const resumed = request.resume?.tokens.slice(0, answer.tokensMax) ?? []
     const { vocabularyTokens } = text
     const state = JobState.make({ prompt, resumed, tokensMax: answer.tokensMax, vocabularyTokens })
     this.#jobNext = (this.#jobNext + 1) % jobsMax
-    const plan = DraftPlan.make(drafter)
     const number = this.#jobNext
-    return {
-      key,
-      number,
-      prepared,
-      answer,
-      state,
-      plan,
-      pace: undefined,
-      isOpen: false,
-      refusals: 0,
-      atHome: 0,
-      movedMs: 0
-    }
+    const drafts = this.#drafts.open(number, termsOf(prepared, answer))
+    return { key, number, prepared, answer, state, drafts, isOpen: false, refusals: 0, atHome: 0, movedMs: 0 }
   }
 
   #tell({ key }: Job, event: GenerateEvent): void {
@@ -263,16 +274,13 @@ class Jobs implements PipelineJobs {
 
   /** Opens a job on all stages of this epoch, from its beginning. */
   #open(job: Job): void {
-    const { prompt, request, seed } = job.prepared
     const name = { epoch: this.#epoch, job: job.number }
-    const promptTokens = prompt.length
-    const terms = { seed, sampling: request.sampling, promptTokens, contextTokens: promptTokens + job.answer.tokensMax }
     job.isOpen = true
     job.atHome = 0
-    job.pace = undefined
+    job.drafts.reset()
     job.movedMs = this.options.now()
     job.state.begin(name)
-    this.options.loop.submit({ kind: "open", ...name, terms })
+    this.options.loop.submit({ kind: "open", ...name, terms: termsOf(job.prepared, job.answer) })
   }
 
   /** Frees the slot of a job on all stages; it may be opened again. */
@@ -284,25 +292,31 @@ class Jobs implements PipelineJobs {
 
   #end(job: Job): void {
     this.#close(job)
+    job.drafts.close()
     this.#jobs.delete(job.number)
   }
 
-  #traffic(): DraftPlan.Traffic {
+  #traffic(): Traffic {
     return { loop: this.#loopTime, others: this.#jobs.size - 1 }
   }
 
   /** Hands the windows that may be sent to the first stage. */
   #send(job: Job): void {
-    const { plan, state } = job
-    const { drafter, loop, now } = this.options
-    const draft: JobState.DraftOf = (history, most) => drafter.draft(history, most)?.tokens ?? []
-    const pace = job.pace ?? plan.pace(state.known(), this.#traffic())
-    job.pace = pace
-    const next = () => state.next(now(), pace, draft)
+    const { drafts, state } = job
+    if (!job.isOpen) {
+      drafts.lead(state, 0)
+      return
+    }
+    const { loop, now } = this.options
+    const traffic = this.#traffic()
+    const course = drafts.course(state, traffic)
+    const draft = drafts.draftOf(course, traffic)
+    const next = () => state.next(now(), course, draft)
     for (let window = next(); window !== undefined; window = next()) {
       loop.submit(window)
       job.atHome++
     }
+    drafts.lead(state, course.lead)
   }
 
   /** Takes note of a frame that the first stage gives out. */
@@ -317,24 +331,32 @@ class Jobs implements PipelineJobs {
   }
 
   #take(job: Job, frame: Tokens): void {
-    const { accepted, answered, dropped, fault, tokens } = job.state.received(frame, this.options.now())
+    const nowMs = this.options.now()
+    const received = job.state.received(frame, nowMs)
+    const { answered, dropped, fault, tokens } = received
     if (fault !== undefined) this.#refused(job, "tail", `the last stage gave out ${fault}`)
     if (answered === undefined) return
-    job.movedMs = this.options.now()
+    job.movedMs = nowMs
     // The stage drops them when the next one comes.
     if (dropped > 0) job.atHome = 0
-    if (answered.isAlone) this.#loopTime = LoopTime.observe(this.#loopTime, answered.rows, answered.tookMs)
-    this.#drafted += answered.drafts
-    this.#accepted += accepted
-    job.plan.account(answered, tokens.length, dropped, this.#traffic())
+    this.#observe(answered, nowMs)
+    job.drafts.take(received, job.state, this.#traffic())
     if (tokens.length === 0) return
-    job.pace = undefined
     job.refusals = 0
-    const known = job.state.known()
-    job.plan.learn(known, known.length - tokens.length)
     const events = eventsOf(job.answer, tokens)
     for (const event of events) this.#tell(job, event)
     if (events.at(-1)?._tag === "Finished") this.#end(job)
+  }
+
+  /** Takes note of a window's time. What all else is compared with is a single row that nothing held up. */
+  #observe({ drafts, isClear, rows, tookMs }: JobState.Answered, nowMs: number): void {
+    if (drafts > 0 || rows > 1) this.#heldUpMs = nowMs
+    if (!isClear) return
+    if (rows === 1) {
+      if (nowMs - tookMs < this.#heldUpMs && nowMs - this.#plainMs < plainForMs) return
+      this.#plainMs = nowMs
+    }
+    this.#loopTime = LoopTime.observe(this.#loopTime, rows, tookMs)
   }
 
   /** A stage does not go on with a job: it waits for the pipeline to be made again, or is given up. */
@@ -367,6 +389,11 @@ const delta = (text: string, tokens: ReadonlyArray<number>): GenerateEvent => ({
 
 /** Most characters of a reason: the bound of its schema. */
 const reasonCharactersMax = 1024
+
+const termsOf = ({ prompt, request, seed }: PreparedRequest, { tokensMax }: EngineAnswer.EngineAnswer): JobTerms => {
+  const promptTokens = prompt.length
+  return { seed, sampling: request.sampling, promptTokens, contextTokens: promptTokens + tokensMax }
+}
 
 const isForStages = ({ kind }: StageFrame): boolean => kind !== "tokens" && kind !== "failed"
 

@@ -4,7 +4,7 @@
  */
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { StageOffer } from "@weft/mesh/StageOffer"
-import { Data, Effect, Either, Schedule, Schema, type Scope } from "effect"
+import { Data, Effect, Either, Option, Schedule, Schema, type Scope } from "effect"
 import { EngineConfig } from "../EngineConfig.ts"
 import type { ModelFile } from "../ModelFile.ts"
 import { type LayerSizes, layerSizes } from "../stage/LayerSizes.ts"
@@ -13,6 +13,7 @@ import * as StageLayout from "../stage/StageLayout.ts"
 import type { StageRefused } from "../stage/StageRefused.ts"
 import { refusalOf, rulesOf, type StageRules } from "../stage/StageRules.ts"
 import type { StageShelf } from "../stage/StageShelf.ts"
+import * as DraftFile from "./DraftFile.ts"
 import type { LayerTimeSource, LayerTimes } from "./LayerTimes.ts"
 import * as StageMemory from "./StageMemory.ts"
 
@@ -24,6 +25,8 @@ export interface LentModel {
   readonly sizes: LayerSizes
   /** Layers of this range only; of all where absent. */
   readonly only: StageRange | undefined
+  /** Guesses where this peer hosts the model; `DraftFile.check` has passed it. */
+  readonly draft?: ModelFile | undefined
 }
 
 /** Represents what is asked of a stock. */
@@ -43,6 +46,13 @@ export interface StockedStage {
   readonly memoryBytes: number
 }
 
+/** Represents a draft model that can be loaded beside a first stage. */
+export interface StockedDraft {
+  readonly file: ModelFile
+  /** What it may take, which is counted as taken. */
+  readonly memoryBytes: number
+}
+
 /** Represents what a stock does not hand out; the message says why. */
 export class NotInStock extends Data.TaggedError("NotInStock")<{
   readonly reason: "model" | "range" | "memory" | "settings" | "file"
@@ -57,6 +67,8 @@ export interface StageStock {
     terms: StageTerms,
     onProgress: (fraction: number) => void
   ) => Effect.Effect<StockedStage, NotInStock, Scope.Scope>
+  /** Returns the model's draft model where there is one and room for it; its memory is held while the scope lives. */
+  readonly takeDraft: (terms: StageTerms) => Effect.Effect<Option.Option<StockedDraft>, never, Scope.Scope>
   /** Returns the SHA-256 that the stage file of these layers has at every peer, whoever lends them. */
   readonly sha256Of: (terms: StageTerms) => Effect.Effect<string, NotInStock>
   /** Takes note of the milliseconds that one row took in these layers together. */
@@ -98,11 +110,15 @@ export const lend = (
 export const leastBytes = ({ description: { contextTokens, slots }, file, sizes }: LentModel): number =>
   Math.min(...sizes.layerBytes) + cellBytesPerTokenLayer(file) * contextTokens * slots
 
+/** Returns the bytes that are kept free for the model's draft model; 0 where it has none. */
+export const draftBytes = ({ description, draft }: Pick<LentModel, "description" | "draft">): number =>
+  draft === undefined ? 0 : DraftFile.bytesNeeded(draft, description)
+
 /** Returns the stock. */
 export const make = (options: StageStockOptions): StageStock => {
   const { memoryBytes, models, shelf, times } = options
   let takenBytes = 0
-  const hold = (bytes: number): Effect.Effect<void, NotInStock, Scope.Scope> =>
+  const holdNow = (bytes: number): Effect.Effect<void, NotInStock, Scope.Scope> =>
     Effect.asVoid(
       Effect.acquireRelease(
         Effect.suspend(() => {
@@ -115,7 +131,8 @@ export const make = (options: StageStockOptions): StageStock => {
             takenBytes -= bytes
           })
       )
-    ).pipe(Effect.retry(releaseWait))
+    )
+  const hold = (bytes: number) => Effect.retry(holdNow(bytes), releaseWait)
   return {
     models,
     freeBytes: () => memoryBytes - takenBytes,
@@ -146,6 +163,17 @@ export const make = (options: StageStockOptions): StageStock => {
       yield* hold(Math.max(0, needed - estimate))
       return { file, config, memoryBytes: Math.max(needed, estimate) }
     }),
+    takeDraft: (terms) =>
+      Effect.gen(function* () {
+        const { draft } = yield* modelOf(models, terms)
+        if (draft === undefined) return Option.none()
+        const needed = DraftFile.bytesNeeded(draft, terms)
+        yield* holdNow(needed)
+        return Option.some({ file: draft, memoryBytes: needed })
+      }).pipe(
+        // A pipeline is worth more than its guesses.
+        Effect.catchAll(({ message }) => Effect.as(Effect.logWarning(`no draft model: ${message}`), Option.none()))
+      ),
     sha256Of: (terms) =>
       Effect.flatMap(modelOf(models, terms), ({ file }) =>
         Effect.mapError(shelf.sha256Of(file, terms), ({ message }) => new NotInStock({ reason: "file", message }))
@@ -224,7 +252,8 @@ const tooLarge = (bytes: number, freeBytes: number) => {
 
 const offerOf = (model: LentModel, memoryBytes: number, held: ReadonlyArray<StageRange>): StageOffer => ({
   model: model.description,
-  memoryBytes: Math.floor(memoryBytes),
+  // Whoever gets the first layers hosts, and loads the draft model too.
+  memoryBytes: Math.max(0, Math.floor(memoryBytes - draftBytes(model))),
   layers: model.rules.layers,
   layerBytes: model.sizes.layerBytes,
   embeddingBytes: model.sizes.embeddingBytes + model.sizes.sharedBytes,
