@@ -70,10 +70,10 @@ export const of = (seed: number): Scenario => {
   const among = (from: number, to: number): number => from + below(to - from + 1)
   const often = (share: number): boolean => unit() < share
   const trouble = troubles[below(troubles.length)] ?? "none"
-  const peers = among(3, 5)
+  const peers = often(0.2) ? 5 : among(3, 4)
   const stages = among(2, Math.min(4, peers))
   const isBroken = trouble === "network" || trouble === "all"
-  const asked = Array.from({ length: among(1, 3) }, () => task(among, often))
+  const asked = Array.from({ length: often(0.3) ? 3 : among(1, 2) }, () => task(among, often))
   const bad = new Set(trouble === "none" || trouble === "network" ? [] : [among(1, peers), among(1, peers)])
   // Two that are good can always be a pipeline.
   if (peers - bad.size < 2) bad.delete([...bad][0] ?? 0)
@@ -120,7 +120,7 @@ const task = (among: Among, often: Often): Asked => ({
   prompt: Array.from({ length: often(0.15) ? among(129, 300) : among(1, 40) }, () => among(2, 39)),
   sampling: often(0.5) ? greedy : { ...greedy, temperature: 1 },
   seed: among(0, 0xffff_ffff),
-  maxTokens: among(1, 20),
+  maxTokens: among(1, 16),
   afterMs: among(0, 1_500),
   leavesMs: often(0.15) ? among(0, 1_500) : undefined
 })

@@ -37,6 +37,8 @@ export interface Heard {
 
 /** Represents what is left of a run when all is over; all of it counts what should be none. */
 export interface Left {
+  /** Peers that held a stage of a group twice while it served last. */
+  readonly doubled: number
   readonly leases: number
   readonly groups: number
   readonly stages: number
@@ -116,6 +118,7 @@ class World {
     // What was cancelled is let go on the other side a way later.
     yield* Effect.sleep("300 millis")
     const answers = this.#serving === undefined ? 0 : yield* this.#openAnswers(this.#serving)
+    const doubled = this.#doubled()
     this.#isOver = true
     yield* Deferred.succeed(over, undefined)
     yield* Effect.all([groups.await, befalling.await])
@@ -124,7 +127,7 @@ class World {
       scenario: this.scenario,
       got,
       heard: this.#heard,
-      left: { ...this.#left(), answers },
+      left: { ...this.#left(), answers, doubled },
       endedMs
     } satisfies Run
   })
@@ -347,7 +350,12 @@ class World {
     return Effect.map(engine.load, ({ active, queued }) => active + queued)
   }
 
-  #left(): Omit<Left, "answers"> {
+  #doubled(): number {
+    const groups = [...this.#alive.values()].map(({ peer }) => peer.lender.status().map(({ group }) => group))
+    return groups.filter((held) => new Set(held).size < held.length).length
+  }
+
+  #left(): Omit<Left, "answers" | "doubled"> {
     const all = [...this.#alive.values()].map(({ peer }) => peer)
     const sum = (of: (peer: SimulatedPeers.Peer) => number) => all.reduce((total, peer) => total + of(peer), 0)
     return {
