@@ -3,26 +3,18 @@
  * a fiber for each lease of another peer's stage. What happens goes to `GroupTurn.ts`, whose actions are carried out
  * here. Frames go `engine → edge → first of the other stages`, and come back `edges of the stages → engine`.
  */
-import * as Frames from "@weft/mesh/Frames"
-import * as Link from "@weft/mesh/Link"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { PeerId } from "@weft/mesh/PeerId"
 import type { PeerLinks } from "@weft/mesh/PeerLinks"
 import type { MeshStream } from "@weft/mesh/Transport"
-import { Deferred, Effect, Either, Fiber, FiberHandle, FiberId, FiberSet, Option, type Scope } from "effect"
-import { type GroupAction, type GroupHappening, type GroupState, happeningOf, type Wiring } from "./GroupState.ts"
+import { Deferred, Effect, Either, type Fiber, FiberHandle, FiberId, FiberSet, Option, type Scope } from "effect"
+import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
+import * as HeldStage from "./HeldStage.ts"
 import type { LayerTimeSource } from "./LayerTimes.ts"
 import * as PipelineEngine from "./PipelineEngine.ts"
 import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
-import {
-  type Form,
-  type GroupEvent,
-  type Spares,
-  type StagePlace,
-  StageReply,
-  StageRequest
-} from "./PipelineProtocol.ts"
+import type { Form, GroupEvent, Spares, StagePlace } from "./PipelineProtocol.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageEdge from "./StageEdge.ts"
 import * as StageFrame from "./StageFrame.ts"
@@ -103,8 +95,6 @@ export const make = (options: GroupOptions): Effect.Effect<Group, never, Scope.S
 
 /** Deadlines of a group are of seconds. */
 const lookEvery = "1 second"
-/** A reply of a stage is 700 bytes at most. */
-const replyBytesMax = 4 * 1024
 /** Of the time until the own stage is ready, what its file takes. */
 const fileShare = 0.5
 
@@ -123,8 +113,6 @@ interface Slot {
   /** Where a `Reserve` was sent. */
   stream: MeshStream | undefined
 }
-
-const encodeRequest = Frames.encode(StageRequest)
 
 class Hosting {
   readonly #options: GroupOptions
@@ -284,7 +272,7 @@ class Hosting {
       return void this.#rewireOwn()
     }
     const { epoch, next, previous } = wiring
-    if (previous !== null) slot.stream?.unsafeWrite(encodeRequest({ _tag: "Rewire", epoch, previous, next }))
+    if (previous !== null && slot.stream !== undefined) HeldStage.rewire(slot.stream, { epoch, previous, next })
   }
 
   #release(lease: number): void {
@@ -295,43 +283,18 @@ class Hosting {
 
   /** Holds a stage of another peer until one of the two ends it. */
   #hold(lease: number, slot: Slot) {
-    return Effect.gen(this, function* () {
-      const permit = this.#permits.get(slot.place.peer)
-      if (permit === undefined) return this.take({ _tag: "Lost", lease, reason: "the entry gave no permit for it" })
-      const link = yield* this.#options.links.get(slot.place)
-      const stream = yield* Link.open(link, "stage")
-      slot.stream = stream
-      stream.unsafeWrite(encodeRequest(this.#reservation(slot, permit)))
-      const expected = yield* Effect.fork(this.#stageSha256(slot))
-      const frames = Frames.reader(stream, { sizeBytesMax: replyBytesMax })
-      while (true) {
-        const reply = Option.getOrElse(yield* frames.read(StageReply), () => ended)
-        if (reply._tag === "Working") {
-          if (reply.epoch === this.#state.epoch) this.#engine?.noteWork()
-          continue
-        }
-        const isOther = reply._tag === "Ready" && reply.stageSha256 !== (yield* Fiber.join(expected))
-        const happening = happeningOf(lease, isOther ? another : reply)
-        this.take(happening)
-        if (happening._tag === "Refused" || happening._tag === "Lost") return
+    const permit = this.#permits.get(slot.place.peer)
+    if (permit === undefined) return Effect.fail({ message: "the entry gave no permit for it" })
+    const { form, links, stock } = this.#options
+    return HeldStage.hold({ form, stock, links, permit, place: slot.place, wiring: () => slot.wiring }, lease, {
+      reserved: (stream) => {
+        slot.stream = stream
+      },
+      happened: (happening) => this.take(happening),
+      worked: (epoch) => {
+        if (epoch === this.#state.epoch) this.#engine?.noteWork()
       }
     })
-  }
-
-  /** What the stage file of these layers must be, as this peer would cut it. */
-  #stageSha256({ place: { from, to } }: Slot) {
-    const { layers, model } = this.#options.form
-    const { contextTokens, slots } = model
-    return this.#options.stock.sha256Of({ from, to, model, layers, contextTokens, slots })
-  }
-
-  #reservation({ place: { from, to }, wiring }: Slot, permit: StagePermit): StageRequest {
-    const { activations, group, layers, model, stages } = this.#options.form
-    const host = stages[0]?.peer
-    if (host === undefined) throw new Error("a form has stages")
-    const { contextTokens, id, sha256, slots } = model
-    const terms = { contextTokens, slots, ...(activations === undefined ? {} : { activations }) }
-    return { _tag: "Reserve", group, model: { id, sha256 }, layers, from, to, ...terms, host, permit, ...wiring }
   }
 
   /** Loads the own stage with the engine that drives the answers, and wires it. */
@@ -397,6 +360,3 @@ class Hosting {
 
 const permitsOf = (permits: ReadonlyArray<StagePermit>): ReadonlyMap<PeerId, StagePermit> =>
   new Map(permits.map((permit) => [permit.peer, permit]))
-
-const another = { _tag: "Lost", reason: "it runs another file than the one that these layers make" } as const
-const ended = { _tag: "Lost", reason: "its stream ended" } as const

@@ -11,6 +11,7 @@ import type { GenerateEvent, GenerateFailure } from "../Generation.ts"
 import type { Traffic } from "./DraftGain.ts"
 import * as JobDrafts from "./JobDrafts.ts"
 import * as JobState from "./JobState.ts"
+import { LoopMeter } from "./LoopMeter.ts"
 import * as LoopTime from "./LoopTime.ts"
 import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
 import type { Failed, JobTerms, StageFrame, Tokens } from "./StageFrame.ts"
@@ -80,8 +81,6 @@ const refusalsMax = 3
 const unmeasuredMsMax = 120_000
 /** Longest wait for such a window beyond the time that was measured: a computer may have become busy. */
 const measuredMsMax = 30_000
-/** Longest time without a measured row: then one that was held up is better than none. */
-const plainForMs = 10_000
 /** A u32 names a job. */
 const jobsMax = 2 ** 32
 
@@ -113,14 +112,10 @@ class Jobs implements PipelineJobs {
   #isStalled = false
   /** When a later stage said last that it works. */
   #workedMs = Number.NEGATIVE_INFINITY
-  #loopTime = LoopTime.none
+  readonly #meter = new LoopMeter()
   /** Of the first stage as if it were one layer. */
   readonly #times = new StageTimes(1)
   readonly #drafts: JobDrafts.JobDrafts
-  /** When what may hold a single row up was last on its way: drafts, prompts, or a turn of the draft model. */
-  #heldUpMs = Number.NEGATIVE_INFINITY
-  /** When a single row was measured last. */
-  #plainMs = Number.NEGATIVE_INFINITY
   /** The draft model computed since the last turn. */
   #isGuessed = false
   #events: Array<KeyedEvent> = []
@@ -151,8 +146,7 @@ class Jobs implements PipelineJobs {
     this.#epoch = epoch
     this.#isConnected = true
     this.#isStalled = false
-    this.#loopTime = LoopTime.none
-    this.#plainMs = this.options.now()
+    this.#meter.begin(this.options.now())
     for (const job of this.#jobs.values()) this.#open(job)
   }
 
@@ -173,7 +167,7 @@ class Jobs implements PipelineJobs {
     if (isWorking) this.#workedMs = nowMs
     if (this.#isStalled || !this.#isConnected) return
     const rows = Math.max(0, ...this.#jobs.values().map(({ state }) => state.rowsUnderWay()))
-    const expectedMs = LoopTime.expectedMs(this.#loopTime, rows)
+    const expectedMs = LoopTime.expectedMs(this.#meter.time(), rows)
     // A window waits behind those of all other jobs at most.
     const waitMsMax = expectedMs === undefined ? unmeasuredMsMax : measuredMsMax + expectedMs * (this.#jobs.size + 1)
     const isQuiet = nowMs - this.#workedMs > this.options.stallMs
@@ -213,19 +207,20 @@ class Jobs implements PipelineJobs {
     if (loop.waiting() > 0 || !this.#drafts.wants()) return
     const startedMs = now()
     const numbers = this.#drafts.turn()
-    this.#heldUpMs = now()
+    const endedMs = now()
+    this.#meter.heldUp(endedMs)
     this.#isGuessed = true
-    for (const number of numbers) this.#jobs.get(number)?.drafts.spend(this.#heldUpMs - startedMs, this.#traffic())
+    for (const number of numbers) this.#jobs.get(number)?.drafts.spend(endedMs - startedMs, this.#traffic())
   }
 
   stats(): PipelineStats {
-    const loopMs = LoopTime.oneRowMs(this.#loopTime)
-    const { ownMs } = this.#loopTime
+    const loop = this.#meter.time()
+    const loopMs = LoopTime.oneRowMs(loop)
     const rowMs = this.#times.msPerLayer()
     return {
       ...(loopMs === undefined ? {} : { loopMs }),
       ...(rowMs === null ? {} : { rowMs }),
-      ownMs,
+      ownMs: loop.ownMs,
       ...this.#drafts.counts()
     }
   }
@@ -297,7 +292,7 @@ class Jobs implements PipelineJobs {
   }
 
   #traffic(): Traffic {
-    return { loop: this.#loopTime, others: this.#jobs.size - 1 }
+    return { loop: this.#meter.time(), others: this.#jobs.size - 1 }
   }
 
   /** Hands the windows that may be sent to the first stage. */
@@ -327,7 +322,7 @@ class Jobs implements PipelineJobs {
     job.movedMs = this.options.now()
     job.atHome--
     const promptTokens = job.prepared.prompt.length
-    if (frame.position >= promptTokens) this.#loopTime = LoopTime.observeOwn(this.#loopTime, tookMs)
+    if (frame.position >= promptTokens) this.#meter.tookOwn(tookMs)
   }
 
   #take(job: Job, frame: Tokens): void {
@@ -339,24 +334,13 @@ class Jobs implements PipelineJobs {
     job.movedMs = nowMs
     // The stage drops them when the next one comes.
     if (dropped > 0) job.atHome = 0
-    this.#observe(answered, nowMs)
+    this.#meter.took(answered, nowMs)
     job.drafts.take(received, job.state, this.#traffic())
     if (tokens.length === 0) return
     job.refusals = 0
     const events = eventsOf(job.answer, tokens)
     for (const event of events) this.#tell(job, event)
     if (events.at(-1)?._tag === "Finished") this.#end(job)
-  }
-
-  /** Takes note of a window's time. What all else is compared with is a single row that nothing held up. */
-  #observe({ drafts, isClear, rows, tookMs }: JobState.Answered, nowMs: number): void {
-    if (drafts > 0 || rows > 1) this.#heldUpMs = nowMs
-    if (!isClear) return
-    if (rows === 1) {
-      if (nowMs - tookMs < this.#heldUpMs && nowMs - this.#plainMs < plainForMs) return
-      this.#plainMs = nowMs
-    }
-    this.#loopTime = LoopTime.observe(this.#loopTime, rows, tookMs)
   }
 
   /** A stage does not go on with a job: it waits for the pipeline to be made again, or is given up. */

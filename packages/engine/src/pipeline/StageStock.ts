@@ -117,25 +117,10 @@ export const draftBytes = ({ description, draft }: Pick<LentModel, "description"
 /** Returns the stock. */
 export const make = (options: StageStockOptions): StageStock => {
   const { memoryBytes, models, shelf, times } = options
-  let takenBytes = 0
-  const holdNow = (bytes: number): Effect.Effect<void, NotInStock, Scope.Scope> =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.suspend(() => {
-          if (takenBytes + bytes > memoryBytes) return new NotInStock(tooLarge(bytes, memoryBytes - takenBytes))
-          takenBytes += bytes
-          return Effect.void
-        }),
-        () =>
-          Effect.sync(() => {
-            takenBytes -= bytes
-          })
-      )
-    )
-  const hold = (bytes: number) => Effect.retry(holdNow(bytes), releaseWait)
+  const memory = makeMemory(memoryBytes)
   return {
     models,
-    freeBytes: () => memoryBytes - takenBytes,
+    freeBytes: memory.freeBytes,
     take: Effect.fn("StageStock.take")(function* (terms, onProgress) {
       const model = yield* find(models, terms)
       const { contextTokens, slots } = terms
@@ -148,7 +133,7 @@ export const make = (options: StageStockOptions): StageStock => {
         ({ message }) => new NotInStock({ reason: "range", message })
       )
       const estimate = estimateBytes(model, layout.sizeBytes, terms)
-      yield* hold(estimate)
+      yield* memory.hold(estimate)
       const file = yield* Effect.mapError(
         shelf.take(model.file, terms, onProgress),
         ({ message }) => new NotInStock({ reason: "file", message })
@@ -160,7 +145,7 @@ export const make = (options: StageStockOptions): StageStock => {
         slots,
         contextTokens: Math.min(contextTokens, header.contextTokens)
       })
-      yield* hold(Math.max(0, needed - estimate))
+      yield* memory.hold(Math.max(0, needed - estimate))
       return { file, config, memoryBytes: Math.max(needed, estimate) }
     }),
     takeDraft: (terms) =>
@@ -168,7 +153,7 @@ export const make = (options: StageStockOptions): StageStock => {
         const { draft } = yield* modelOf(models, terms)
         if (draft === undefined) return Option.none()
         const needed = DraftFile.bytesNeeded(draft, terms)
-        yield* holdNow(needed)
+        yield* memory.holdNow(needed)
         return Option.some({ file: draft, memoryBytes: needed })
       }).pipe(
         // A pipeline is worth more than its guesses.
@@ -206,6 +191,33 @@ const manyTokens = 1_024
 const heldMax = 64
 /** A stage that was given back a moment ago still holds its memory until its process is gone. */
 const releaseWait = Schedule.spaced("200 millis").pipe(Schedule.upTo("5 seconds"))
+
+interface Memory {
+  readonly freeBytes: () => number
+  /** Takes bytes for as long as the scope lives; waits a little where there are none. */
+  readonly hold: (bytes: number) => Effect.Effect<void, NotInStock, Scope.Scope>
+  readonly holdNow: (bytes: number) => Effect.Effect<void, NotInStock, Scope.Scope>
+}
+
+const makeMemory = (memoryBytes: number): Memory => {
+  let takenBytes = 0
+  const take = (bytes: number) =>
+    Effect.suspend(() => {
+      if (takenBytes + bytes > memoryBytes) return new NotInStock(tooLarge(bytes, memoryBytes - takenBytes))
+      takenBytes += bytes
+      return Effect.void
+    })
+  const giveBack = (bytes: number) =>
+    Effect.sync(() => {
+      takenBytes -= bytes
+    })
+  const holdNow = (bytes: number) => Effect.asVoid(Effect.acquireRelease(take(bytes), () => giveBack(bytes)))
+  return {
+    freeBytes: () => memoryBytes - takenBytes,
+    hold: (bytes) => Effect.retry(holdNow(bytes), releaseWait),
+    holdNow
+  }
+}
 
 /** Returns how many layers take as long as a range: the head takes as many layers' time as it has layers' bytes. */
 const layersOfTime = ({ rules, sizes }: LentModel, { from, to }: StageRange): number => {
