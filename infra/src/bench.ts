@@ -15,8 +15,18 @@ import * as Report from "./bench/Report.ts"
 import { solo } from "./bench/Solo.ts"
 import { split } from "./bench/Split.ts"
 import { splitFailover } from "./bench/SplitFailover.ts"
+import { splitRpc } from "./bench/SplitRpc.ts"
 
-const benchmarks: ReadonlyArray<Benchmark> = [solo, gateway, failover, load, split, splitFailover, activations]
+const benchmarks: ReadonlyArray<Benchmark> = [
+  solo,
+  gateway,
+  failover,
+  load,
+  split,
+  splitRpc,
+  splitFailover,
+  activations
+]
 
 const exitCodeOfUsage = 2
 

@@ -112,6 +112,11 @@ it.live("a client may say how exact its answer must be, in a header", () =>
     const wrong = yield* post(url, hello, { "x-weft-profile": "perfect" })
     expect(wrong.status).toBe(400)
     expect(wrong.json).toMatchObject({ error: { param: "x-weft-profile", type: "invalid_request_error" } })
+    const unavailable = yield* post(url, { ...hello, model: "rounded" }, { "x-weft-profile": "exact" })
+    expect([unavailable.status, unavailable.json]).toMatchObject([
+      400,
+      { error: { param: "x-weft-profile", code: "profile_unavailable", message: expect.stringContaining("exact") } }
+    ])
   })
 )
 

@@ -2,7 +2,7 @@
 import { expect } from "bun:test"
 import * as GenerateReply from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
-import { EntryConfig } from "@weft/entry/EntryConfig"
+import { EntryConfig, type EntryConfigShape } from "@weft/entry/EntryConfig"
 import { Inference, type NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshInference from "@weft/entry/MeshInference"
@@ -54,7 +54,8 @@ const mesh = <A, E>(
   engines: ReadonlyArray<Scripted>,
   body: (
     peers: ReadonlyArray<Effect.Effect.Success<ReturnType<typeof join>>>
-  ) => Effect.Effect<A, E, Inference | Links | PeerDirectoryActor | Slots | Scope.Scope>
+  ) => Effect.Effect<A, E, Inference | Links | PeerDirectoryActor | Slots | Scope.Scope>,
+  config: Partial<EntryConfigShape> = {}
 ) =>
   Effect.gen(function* () {
     const entry = yield* endpoint("entry")
@@ -66,7 +67,7 @@ const mesh = <A, E>(
         Layer.provideMerge(Slots.layer),
         Layer.provideMerge(Links.layer),
         Layer.provideMerge(PeerDirectoryActor.layer()),
-        Layer.provide(EntryConfig.layer({ maxFailovers }))
+        Layer.provide(EntryConfig.layer({ maxFailovers, ...config }))
       )
     ),
     Effect.provide(MemoryNetwork.layer())
@@ -126,6 +127,37 @@ it.effect("a peer that fails before it begins is passed over for another, once e
     })
   )
 })
+
+for (const [type, isExact] of [
+  ["q8", false],
+  ["f32", true]
+] as const)
+  it.effect(`an exact request is ${isExact ? "" : "not "}answered by a split whose edges are ${type}`, () => {
+    const engines = [scripted(saying(good("whole"))), scripted(saying(good("split")))]
+    const splitActivations = new Map([["llama", type]])
+    return mesh(
+      engines,
+      ([solo, host]) =>
+        Effect.gen(function* () {
+          if (solo === undefined || host === undefined) throw new Error("two peers")
+          const { ref } = yield* PeerDirectoryActor
+          const info = peerInfo(host.id, ["tiny"], slots)
+          const stages = [solo, host].map(({ id }, index) => ({ peer: id, from: index, to: index + 1 }))
+          yield* ref.Register({
+            info: { ...info, models: info.models.map((model) => ({ ...model, stages })) },
+            link: host.far.number
+          })
+          const exact = Effect.scoped(Effect.map(generate({ profile: "exact" }), ({ servedBy }) => servedBy))
+          expect(yield* exact).toBe(solo.id)
+          yield* ref.Leave({ peer: solo.id, link: solo.far.number })
+          expect((yield* whole).by).toBe(host.id)
+          const alone = yield* Effect.either(exact)
+          if (isExact) expect(alone).toEqual(Either.right(host.id))
+          else expect(Either.getOrThrow(Either.flip(alone)).reason).toBe("NotExact")
+        }),
+      { splitActivations }
+    )
+  })
 
 const words = ["Once ", "upon ", "a ", "time ", "there ", "was"]
 /** Says the next two words behind what was said elsewhere and is lost then; at the last one it finishes. */

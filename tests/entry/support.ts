@@ -155,11 +155,13 @@ export const ruleEvents = (request: GenerateRequest): ReadonlyArray<GenerateEven
 const refusalOf = (model: string): NoAnswer | undefined =>
   model === "busy"
     ? new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds: 3 })
-    : model === "gone"
-      ? new NoAnswer({ reason: "NoPeer", model })
-      : models.some(({ description }) => description.id === model)
-        ? undefined
-        : new NoAnswer({ reason: "ModelNotFound", model })
+    : model === "rounded"
+      ? new NoAnswer({ reason: "NotExact", model })
+      : model === "gone"
+        ? new NoAnswer({ reason: "NoPeer", model })
+        : models.some(({ description }) => description.id === model)
+          ? undefined
+          : new NoAnswer({ reason: "ModelNotFound", model })
 
 /** The peer that gives every answer. */
 export const answering = fromPublicKey(new Uint8Array(32).fill(2))

@@ -111,5 +111,15 @@ it.effect("a peer that has the whole model is elected before the host of a split
     ])
     expect(elected(directory, "tiny", links, { excluded: new Set(), perSlotMax: 1 })).toBe(peerId(0))
     expect(elected(directory, "tiny", links, { excluded: new Set([peerId(0)]), perSlotMax: 1 })).toBe(peerId(1))
+    // Who wants no split waits for the whole, and is told where there is none.
+    const whole = { perSlotMax: 1, suits: (served: { readonly stages?: unknown }) => served.stages === undefined }
+    const busy = attached([
+      [0, { inFlight: slots }],
+      [1, {}]
+    ])
+    expect(elected(directory, "tiny", links, { ...whole, excluded: new Set() })).toBe(peerId(0))
+    expect(reason(directory, "tiny", busy, { ...whole, excluded: new Set() })).toBe("AllBusy")
+    expect(reason(directory, "tiny", links, { ...whole, excluded: new Set([peerId(0)]) })).toBe("NoneSuits")
+    expect(reason(directory, "tiny", attached([]), { ...whole, excluded: new Set() })).toBe("NoPeer")
   })
 )

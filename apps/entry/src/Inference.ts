@@ -40,7 +40,7 @@ export interface AnswerListener {
 
 /** Represents why no answer was begun. */
 export class NoAnswer extends Data.TaggedError("NoAnswer")<{
-  readonly reason: "ModelNotFound" | "NoPeer" | "Overloaded"
+  readonly reason: "ModelNotFound" | "NoPeer" | "NotExact" | "Overloaded"
   readonly model: string
   /** Seconds after which a retry makes sense, where that is known. */
   readonly retryAfterSeconds?: number
@@ -51,6 +51,8 @@ export class NoAnswer extends Data.TaggedError("NoAnswer")<{
         return `The model '${this.model}' does not exist or no peer has served it yet.`
       case "NoPeer":
         return `No peer that serves '${this.model}' can be reached now.`
+      case "NotExact":
+        return `The model '${this.model}' is split now among peers that round what they hand on to each other.`
       case "Overloaded":
         return `Every peer that serves '${this.model}' is busy.`
     }

@@ -8,6 +8,7 @@ import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/G
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
+import type { Suits } from "@weft/mesh/SoloElection"
 import { Clock, Effect, Either, FiberSet, Layer } from "effect"
 import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
@@ -15,6 +16,7 @@ import { Failover, type PartEnd } from "./Failover.ts"
 import { type AnswerListener, Inference, type NoAnswer, type Route, type ServedModel } from "./Inference.ts"
 import type { Seat } from "./Links.ts"
 import { Slots } from "./Slots.ts"
+import * as SplitActivations from "./split/SplitActivations.ts"
 
 /** Peers asked for an answer before it has begun: a fourth machine would hardly fare better than three. */
 const triesMax = 3
@@ -30,12 +32,13 @@ export const layer = Layer.scoped(
   Effect.gen(function* () {
     const { unsafeSnapshot } = yield* PeerDirectoryActor
     const slots = yield* Slots
-    const { maxFailovers: failoversMax } = yield* EntryConfig
+    const { maxFailovers: failoversMax, splitActivations } = yield* EntryConfig
     const run = yield* FiberSet.makeRuntime<never>()
     const surroundings: Surroundings = {
       slots,
       failoversMax,
       routeOf: (peer, model) => (isHost(unsafeSnapshot(), peer, model) ? "mesh:split" : "mesh:solo"),
+      suitsExact: (served) => SplitActivations.isExact(splitActivations, served),
       later: (act) => void run(Effect.zipRight(Clock.sleep(lookEveryMs), Effect.sync(act)))
     }
     return {
@@ -71,6 +74,8 @@ interface Surroundings {
   readonly slots: typeof Slots.Service
   readonly failoversMax: number
   readonly routeOf: (peer: PeerId, model: string) => Route
+  /** What requests for exact answers want. */
+  readonly suitsExact: Suits
   /** Calls back after `lookEveryMs`. */
   readonly later: (act: () => void) => void
 }
@@ -82,6 +87,7 @@ class MeshAnswer {
   readonly #listener: AnswerListener
   readonly #failover: Failover
   readonly #model: string
+  readonly #suits: Suits | undefined
   #hasPeer = false
   #hasMoved = false
   #isOver = false
@@ -94,6 +100,7 @@ class MeshAnswer {
   constructor(surroundings: Surroundings, request: GenerateRequest, caller: string, listener: AnswerListener) {
     this.#surroundings = surroundings
     this.#model = request.model
+    this.#suits = request.profile === "exact" ? surroundings.suitsExact : undefined
     this.#caller = caller
     this.#listener = listener
     this.#failover = new Failover(request, { triesMax, failoversMax: surroundings.failoversMax })
@@ -104,7 +111,7 @@ class MeshAnswer {
     if (this.#isOver) return
     const { hasBegun, tried } = this.#failover
     const letGo = this.#surroundings.slots.take(
-      { model: this.#model, caller: this.#caller, excluded: tried, hasBegun },
+      { model: this.#model, caller: this.#caller, excluded: tried, hasBegun, suits: this.#suits },
       (seat) => (Either.isLeft(seat) ? this.#refused(seat.left) : this.#ask(seat.right))
     )
     // Where the slot was there at once, `#ask` has set what is to be let go.

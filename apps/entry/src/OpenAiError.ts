@@ -163,6 +163,9 @@ export const fromNoAnswer = (failure: NoAnswer): ApiError => {
       return modelNotFound(failure.model)
     case "NoPeer":
       return unavailable(503, "no_peer", `${failure.message} Retry later, or choose another model.`, retryAfterMs)
+    case "NotExact":
+      // No 503: clients would send it again and again.
+      return invalidRequest(`${failure.message} ${notExactCure}`, "x-weft-profile", "profile_unavailable")
     case "Overloaded":
       return unavailable(503, "overloaded", `${failure.message} Retry later, or choose another model.`, retryAfterMs)
   }
@@ -218,6 +221,10 @@ export const toResponse = (error: ApiError): HttpServerResponse.HttpServerRespon
   })
 
 // internal
+
+const notExactCure =
+  "Leave the header 'x-weft-profile: exact' out, choose another model, or have the entry's owner take the model's " +
+  "architecture out of WEFT_SPLIT_ACTIVATIONS."
 
 /** About as long as a peer takes to come back after its engine died. */
 const retryAfterMsDefault = 2000

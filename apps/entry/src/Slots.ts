@@ -5,7 +5,7 @@
 import type { PeerDirectory } from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { elect, NobodyElected, slotsServing } from "@weft/mesh/SoloElection"
+import { elect, NobodyElected, type Suits, slotsServing } from "@weft/mesh/SoloElection"
 import { Context, Effect, Either, Layer } from "effect"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { NoAnswer } from "./Inference.ts"
@@ -21,6 +21,8 @@ export interface SlotRequest {
   readonly excluded: ReadonlySet<PeerId>
   /** An answer that has begun does not wait behind those that have not; the peer's own queue takes it. */
   readonly hasBegun: boolean
+  /** Tells which ways to serve the model are exact enough; all are where absent. */
+  readonly suits?: Suits | undefined
 }
 
 /** Allocates slots. */
@@ -148,7 +150,8 @@ class Lines {
     const line = this.#lines.get(model)
     while (line !== undefined && line.queue.length > 0) {
       const electedByMost = this.#elect({ model, excluded: nobody, hasBegun: false })
-      const electedBy = ({ request }: Waiter) => (request.excluded.size === 0 ? electedByMost : this.#elect(request))
+      const electedBy = ({ request }: Waiter) =>
+        request.excluded.size === 0 && request.suits === undefined ? electedByMost : this.#elect(request)
       const next = ModelQueue.take(line.queue, (ticket) => {
         const waiter = line.waiters.get(ticket)
         return waiter !== undefined && !isAllBusy(electedBy(waiter))
@@ -161,8 +164,8 @@ class Lines {
     }
   }
 
-  #elect({ excluded, hasBegun, model }: Omit<SlotRequest, "caller">): Elected {
-    const options = { excluded, perSlotMax: hasBegun ? perSlotMaxBegun : perSlotMax }
+  #elect({ excluded, hasBegun, model, suits }: Omit<SlotRequest, "caller">): Elected {
+    const options = { excluded, suits, perSlotMax: hasBegun ? perSlotMaxBegun : perSlotMax }
     return elect(this.#directory(), model, this.#links.attachments(), options)
   }
 
@@ -209,6 +212,8 @@ const noAnswer = (model: string, reason: NobodyElected["reason"]): NoAnswer => {
       return new NoAnswer({ reason: "ModelNotFound", model })
     case "NoPeer":
       return new NoAnswer({ reason: "NoPeer", model, retryAfterSeconds: retryAfterSecondsNoPeer })
+    case "NoneSuits":
+      return new NoAnswer({ reason: "NotExact", model })
     case "AllBusy":
       return new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds: 1 })
   }
