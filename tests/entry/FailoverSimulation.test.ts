@@ -118,6 +118,7 @@ const ask = (asked: Asked, random: Random.Random) =>
     const ending = Effect.async<void>((resume) => {
       const cancel = inference.generate(toRequest(asked), "test", {
         begun: () => {},
+        moved: () => {},
         refused: ({ reason }) => {
           refused = reason
           resume(Effect.void)

@@ -78,10 +78,12 @@ const generate = (changes: Parameters<typeof request>[0] = {}) =>
     const inference = yield* Inference
     const events = yield* Mailbox.make<GenerateEvent>()
     const begun = yield* Deferred.make<string, NoAnswer>()
+    let moved = 0
     yield* Effect.acquireRelease(
       Effect.sync(() =>
         inference.generate(request(changes), "test", {
           begun: (servedBy) => Deferred.unsafeDone(begun, Effect.succeed(servedBy)),
+          moved: () => void moved++,
           refused: (why) => Deferred.unsafeDone(begun, why),
           events: (told) => {
             events.unsafeOfferAll(told)
@@ -91,25 +93,35 @@ const generate = (changes: Parameters<typeof request>[0] = {}) =>
       ),
       (cancel) => Effect.sync(cancel)
     )
-    return { servedBy: yield* Deferred.await(begun), events }
+    return { servedBy: yield* Deferred.await(begun), events, moved: () => moved }
   })
 const whole = Effect.scoped(
-  Effect.flatMap(generate(), (given) => Effect.map(gather(given.events), (told) => ({ ...told, by: given.servedBy })))
+  Effect.flatMap(generate(), (given) =>
+    Effect.map(gather(given.events), (told) => ({ ...told, by: given.servedBy, moved: given.moved() }))
+  )
 )
 const inFlight = Effect.map(Links, (links) => [...links.attachments().values()].map((held) => held.inFlight))
 const begun = (engines: ReadonlyArray<Scripted>) => engines.map((engine) => engine.begun())
 
 it.effect("a peer that fails before it begins is passed over for another, once each, and the retry is counted", () => {
   const engines = [scripted(saying([failed("overloaded")])), scripted(saying(good("hello")))]
+  let told = 0
   return mesh(engines, () =>
     Effect.gen(function* () {
       const retries = yield* rise(
         "weft_route_failovers_total",
         { kind: "retry" },
-        Effect.forEach([1, 2], () => Effect.map(whole, ({ text }) => expect(text).toBe("hello")))
+        Effect.forEach([1, 2], () =>
+          Effect.map(whole, ({ moved, text }) => {
+            expect(text).toBe("hello")
+            told += moved
+          })
+        )
       )
       expect(engines[1]?.begun()).toBe(2)
       expect(retries).toBe(engines[0]?.begun() ?? -1)
+      // one that no peer failed is told to be of one peer
+      expect(told).toBe(retries)
       expect(yield* inFlight).toEqual([0, 0])
     })
   )
@@ -137,7 +149,8 @@ it.effect(
           "weft_route_failovers_total",
           { kind: "failover" },
           Effect.gen(function* () {
-            const { by, events } = yield* whole
+            const { by, events, moved } = yield* whole
+            expect(moved).toBe(1)
             expect(events).toEqual([started, ...words.map((word, token) => delta(word, token)), finished(words.length)])
             const first = engines.findIndex(({ requests }) => requests.some(({ resume }) => resume === undefined))
             expect(by).toBe(peers[first]?.id ?? "nobody")

@@ -12,6 +12,7 @@ import * as Http from "@weft/entry/Http"
 import { HttpAddress } from "@weft/entry/http/HttpAddress"
 import { HttpLimits, type HttpLimitsShape } from "@weft/entry/http/HttpLimits"
 import { type AnswerListener, Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
+import { Performance } from "@weft/entry/performance/Performance"
 import { Share } from "@weft/entry/share/Share"
 import * as Gate from "@weft/entry/sla/Gate"
 import { Sla } from "@weft/entry/sla/Sla"
@@ -80,6 +81,8 @@ const statusLayer = (told: Effect.Effect<StatusDocument>): Layer.Layer<Status> =
 export interface Turn {
   readonly request: GenerateRequest
   readonly send: (...events: ReadonlyArray<GenerateEvent>) => Effect.Effect<void>
+  /** Says that another peer had a part in the answer. */
+  readonly move: Effect.Effect<void>
   /** Ends the answer: a lost peer where its last event was not sent. */
   readonly end: Effect.Effect<void>
   /** Completes when the door cancelled the answer, or its last event was told. */
@@ -94,6 +97,7 @@ export interface Door {
   readonly turn: Effect.Effect<Turn>
   readonly keys: Context.Tag.Service<ApiKeyStore>
   readonly share: Context.Tag.Service<Share>
+  readonly performance: Context.Tag.Service<Performance>
 }
 
 /** Represents how a door is set up. */
@@ -157,6 +161,9 @@ const refusalOf = (model: string): NoAnswer | undefined =>
         ? undefined
         : new NoAnswer({ reason: "ModelNotFound", model })
 
+/** The peer that gives every answer. */
+export const answering = fromPublicKey(new Uint8Array(32).fill(2))
+
 /** Makes the turn of a request; what it sends is told as the contract has it, and nothing after its end. */
 const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {
   const closed = Deferred.unsafeMake<void>(FiberId.none)
@@ -169,14 +176,15 @@ const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {
   const send: Turn["send"] = (...events) =>
     Effect.sync(() => {
       if (isOver) return
-      if (!hasBegun) listener.begun("did:key:z6MkTest", "mesh:solo")
+      if (!hasBegun) listener.begun(answering, "mesh:solo")
       hasBegun = true
       listener.events(events)
       const last = events.at(-1)?._tag
       if (last === "Finished" || last === "Failed") cancel()
     })
   const lost = send({ _tag: "Failed", failure: { code: "engine_lost", message: "" } })
-  return { cancel, turn: { request, send, end: lost, closed: Deferred.await(closed) } satisfies Turn }
+  const move = Effect.sync(() => listener.moved())
+  return { cancel, turn: { request, send, move, end: lost, closed: Deferred.await(closed) } satisfies Turn }
 }
 
 const inference = (answers: "rule" | "hand", turns: Queue.Queue<Turn>): Layer.Layer<Inference> =>
@@ -228,6 +236,7 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
       Layer.provide([sla(options.measured ?? unmeasured), Fallback.layer]),
       Layer.provide(Layer.succeed(FallbackLimits, { ...fallbackLimits, ...options.fallbackLimits })),
       Layer.provide(inference(options.answers ?? "rule", turns)),
+      Layer.provideMerge(Performance.layer),
       Layer.provide(Layer.succeed(Splits, { unsafeSnapshot: () => options.splits ?? SplitState.empty })),
       Layer.provide(statusLayer(options.status ?? Effect.succeed(status))),
       Layer.provide(EntryConfig.layer({ httpHost: "127.0.0.1", httpPort: 0, ...options.config })),
@@ -242,7 +251,8 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
       port,
       turn: Queue.take(turns),
       keys: Context.get(context, ApiKeyStore),
-      share: Context.get(context, Share)
+      share: Context.get(context, Share),
+      performance: Context.get(context, Performance)
     }
   })
 

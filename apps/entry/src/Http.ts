@@ -27,6 +27,7 @@ import * as SplitList from "./http/SplitList.ts"
 import * as WellKnown from "./http/WellKnown.ts"
 import type { Inference } from "./Inference.ts"
 import { internalError, toResponse, unknownUrl } from "./OpenAiError.ts"
+import type { Performance } from "./performance/Performance.ts"
 import type { Share } from "./share/Share.ts"
 import type { Sla } from "./sla/Sla.ts"
 import type { Splits } from "./split/Splits.ts"
@@ -77,7 +78,7 @@ const makeApp = Effect.map(Effect.map(makeRoutes, answered), (answer) =>
 export const layer: Layer.Layer<
   HttpAddress,
   OpenDoorError | ApiKeyStoreError,
-  ApiKeyStore | EntryConfig | EntryDescription | Fallback | Inference | Share | Sla | Splits | Status
+  ApiKeyStore | EntryConfig | EntryDescription | Fallback | Inference | Performance | Share | Sla | Splits | Status
 > = Layer.scoped(
   HttpAddress,
   Effect.suspend(() => make)
@@ -92,7 +93,17 @@ export const layer: Layer.Layer<
 const make: Effect.Effect<
   typeof HttpAddress.Service,
   never,
-  Admission | EntryConfig | EntryDescription | Fallback | Inference | Share | Sla | Splits | Status | Scope.Scope
+  | Admission
+  | EntryConfig
+  | EntryDescription
+  | Fallback
+  | Inference
+  | Performance
+  | Share
+  | Sla
+  | Splits
+  | Status
+  | Scope.Scope
 > = Effect.gen(function* () {
   const { httpHost, httpPort } = yield* EntryConfig
   const door = yield* AnswerDoor.make

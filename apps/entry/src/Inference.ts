@@ -1,6 +1,7 @@
 /** The mesh as the HTTP layer sees it: which models are served now, and one answer per request. */
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
+import type { PeerId } from "@weft/mesh/PeerId"
 import { Context, Data } from "effect"
 
 /** Represents a model that at least one peer serves now. */
@@ -22,7 +23,9 @@ export type Route = "mesh:solo" | "mesh:split" | "fallback"
  */
 export interface AnswerListener {
   /** A peer, named by its id, took the request and gave its first event; told once, before that event. */
-  readonly begun: (servedBy: string, route: Route) => void
+  readonly begun: (servedBy: PeerId | "fallback", route: Route) => void
+  /** The answer is not all of the peer that is named: another one failed it before or after it had begun. */
+  readonly moved: () => void
   /**
    * Events that came together, at least one; the last event of all is `Finished` or `Failed`, a lost peer is a `Failed`
    * with `engine_lost`.

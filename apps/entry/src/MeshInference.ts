@@ -83,6 +83,7 @@ class MeshAnswer {
   readonly #failover: Failover
   readonly #model: string
   #hasPeer = false
+  #hasMoved = false
   #isOver = false
   /** Looks without success since the last peer failed. */
   #looks = 0
@@ -178,6 +179,10 @@ class MeshAnswer {
     if (!this.#hasPeer) {
       this.#hasPeer = true
       this.#listener.begun(peer, this.#surroundings.routeOf(peer, this.#model))
+    }
+    if (this.#failed !== undefined && !this.#hasMoved) {
+      this.#hasMoved = true
+      this.#listener.moved()
     }
     this.#listener.events(events)
   }

@@ -17,23 +17,47 @@ const binOf = (value: number): number =>
 const binLeast = binOf(smallest)
 const binMost = binOf(largest)
 
-/** Represents how many numbers fell into each bin, the smallest bins first. */
-export const Sketch = Schema.Array(
-  Schema.Tuple(Schema.Int.pipe(Schema.between(binLeast, binMost)), Schema.Int.pipe(Schema.between(1, 1e9)))
-).pipe(Schema.maxItems(binMost - binLeast + 1))
+/** A bin and how many numbers fell into it. */
+const Bin = Schema.Tuple(Schema.Int.pipe(Schema.between(binLeast, binMost)), Schema.Int.pipe(Schema.between(1, 1e9)))
+
+/** Represents how many numbers fell into each bin, the smallest bins first and none twice. */
+export const Sketch = Schema.Array(Bin).pipe(
+  Schema.maxItems(binMost - binLeast + 1),
+  Schema.filter((bins) => bins.every(([bin], index) => index === 0 || bin > (bins[index - 1]?.[0] ?? bin)), {
+    message: () => "the bins of a sketch are in order"
+  })
+)
 export type Sketch = typeof Sketch.Type
 
 /** No numbers. */
 export const empty: Sketch = []
 
 /** Returns the sketch with one more number, which is finite and positive. */
-export const add = (sketch: Sketch, value: number): Sketch => merge(sketch, [[binOf(value), 1]])
+export const add = (sketch: Sketch, value: number): Sketch => {
+  const bin = binOf(value)
+  let index = sketch.length
+  while (index > 0 && (sketch[index - 1]?.[0] ?? bin) > bin) index--
+  const before = sketch[index - 1]
+  return before?.[0] === bin
+    ? sketch.with(index - 1, [bin, before[1] + 1])
+    : sketch.toSpliced(index, 0, [bin, 1] as const)
+}
 
 /** Returns the numbers of both, in any order of the two. */
 export const merge = (one: Sketch, other: Sketch): Sketch => {
-  const counts = new Map(one)
-  for (const [bin, count] of other) counts.set(bin, (counts.get(bin) ?? 0) + count)
-  return [...counts].toSorted(([a], [b]) => a - b)
+  if (one.length === 0) return other
+  if (other.length === 0) return one
+  const merged: Array<Sketch[number]> = []
+  let at = 0
+  for (const entry of one) {
+    for (let next = other[at]; next !== undefined && next[0] < entry[0]; next = other[++at]) merged.push(next)
+    const same = other[at]
+    if (same?.[0] === entry[0]) {
+      merged.push([entry[0], entry[1] + same[1]])
+      at++
+    } else merged.push(entry)
+  }
+  return merged.concat(other.slice(at))
 }
 
 /** Returns how many numbers there are. */

@@ -4,6 +4,7 @@
  * the response are.
  */
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
+import type { PeerId } from "@weft/mesh/PeerId"
 import type { AnswerListener, Inference, NoAnswer, Route } from "../Inference.ts"
 import type { Judged, Sla } from "../sla/Sla.ts"
 import * as SlaMetrics from "../sla/SlaMetrics.ts"
@@ -49,7 +50,7 @@ export class GatedAnswer implements AnswerListener {
   #provider: "unasked" | "silent" | "talking" | "failed" = "unasked"
   #verdict: Judged
   #status: FallbackStatus = "not-needed"
-  #servedBy = nobody
+  #servedBy: string = nobody
   #route: Route | typeof nobody = nobody
   #letGo: () => void = nothing
 
@@ -102,10 +103,14 @@ export class GatedAnswer implements AnswerListener {
     this.#letGo()
   }
 
-  begun(servedBy: string, route: Route): void {
+  begun(servedBy: PeerId | "fallback", route: Route): void {
     this.#servedBy = servedBy
     this.#route = route
     this.#listener.begun(servedBy, route)
+  }
+
+  moved(): void {
+    this.#listener.moved()
   }
 
   events(events: ReadonlyArray<GenerateEvent>): void {

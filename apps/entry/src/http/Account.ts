@@ -1,8 +1,11 @@
 /** What one answer used, from its request's arrival to its end: feeds the metrics, the caller's quota and the log. */
 import type { GenerateEvent, Usage } from "@weft/engine/Generation"
+import type { PeerId } from "@weft/mesh/PeerId"
 import type { Clock } from "effect"
 import type { Grant } from "../Admission.ts"
 import * as EntryMetrics from "../EntryMetrics.ts"
+import type { Performance } from "../performance/Performance.ts"
+import type { Mode, Served } from "../performance/PerformanceState.ts"
 import * as AnswerSample from "./AnswerSample.ts"
 import type { RequestInfo } from "./CurrentRequest.ts"
 import type { DoorLog } from "./DoorLog.ts"
@@ -17,6 +20,8 @@ export interface AccountOptions {
   readonly grant: Grant
   readonly clock: Clock.Clock
   readonly log: DoorLog
+  /** Is told the sample of an answer that one peer gave whole. */
+  readonly performance: Pick<typeof Performance.Service, "record">
 }
 
 /** Represents the account of one answer of a request that was let in. */
@@ -29,12 +34,24 @@ export class Account {
   #lastNanos: bigint | undefined
   #tokensAfterFirst = 0
   #usage: Usage | undefined
+  /** There while one peer is all who answers. */
+  #served: Served | undefined
   #isOpen = true
 
   constructor(options: AccountOptions) {
     this.#options = options
     this.#labels = { model: options.model }
     EntryMetrics.requestsInFlight.inc(this.#labels)
+  }
+
+  /** Notes which peer answers, and how. */
+  begun(peer: PeerId, mode: Mode): void {
+    this.#served = { peer, model: this.model, mode }
+  }
+
+  /** Notes that more than one peer had to do with the answer: it tells how fast the mesh is, and no peer. */
+  moved(): void {
+    this.#served = undefined
   }
 
   /** Notes a batch of events that came at once. */
@@ -76,6 +93,7 @@ export class Account {
     const sample = this.#sample(status)
     const isRecorded = typeof sample !== "string"
     EntryMetrics.samples.inc({ model, result: isRecorded ? "recorded" : sample })
+    if (isRecorded && this.#served !== undefined) this.#options.performance.record(this.#served, sample)
     if (isRecorded && sample.tokensPerSecond !== undefined) {
       EntryMetrics.tokensPerSecond.observe(this.#labels, sample.tokensPerSecond)
     }

@@ -4,6 +4,7 @@ import { Admission } from "../Admission.ts"
 import { EntryConfig } from "../EntryConfig.ts"
 import { Fallback } from "../fallback/Fallback.ts"
 import { Inference } from "../Inference.ts"
+import { Performance } from "../performance/Performance.ts"
 import { Share } from "../share/Share.ts"
 import { Sla } from "../sla/Sla.ts"
 import * as AnswerClock from "./AnswerClock.ts"
@@ -17,6 +18,7 @@ export interface AnswerDoor {
   readonly inference: typeof Inference.Service
   readonly sla: typeof Sla.Service
   readonly fallback: typeof Fallback.Service
+  readonly performance: typeof Performance.Service
   readonly share: typeof Share.Service
   /** Whether `X-Forwarded-For` says who asked. */
   readonly trustedProxy: boolean
@@ -33,7 +35,7 @@ export interface AnswerDoor {
 export const make: Effect.Effect<
   AnswerDoor,
   never,
-  Admission | EntryConfig | Fallback | Inference | Share | Sla | Scope.Scope
+  Admission | EntryConfig | Fallback | Inference | Performance | Share | Sla | Scope.Scope
 > = Effect.gen(function* () {
   const limits = yield* HttpLimits
   // half a period: a stream is quiet for at most a whole one
@@ -43,6 +45,7 @@ export const make: Effect.Effect<
     inference: yield* Inference,
     sla: yield* Sla,
     fallback: yield* Fallback,
+    performance: yield* Performance,
     share: yield* Share,
     trustedProxy: (yield* EntryConfig).trustedProxy,
     limits,

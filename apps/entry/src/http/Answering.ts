@@ -4,6 +4,7 @@
  * mesh and back: what a request costs here is most of what a small answer costs the entry.
  */
 import { type GenerateEvent, Profile } from "@weft/engine/Generation"
+import type { PeerId } from "@weft/mesh/PeerId"
 import { Duration, Either, Schema } from "effect"
 import type { Caller } from "../Admission.ts"
 import { clientAddress } from "../fallback/ClientAddress.ts"
@@ -96,10 +97,15 @@ class Answering implements GatedListener, Attended, Respond {
     this.#guarded(() => this.#letIn())
   }
 
-  begun(_servedBy: string, route: Route): void {
+  begun(servedBy: PeerId | "fallback", route: Route): void {
     this.#route = route
+    if (servedBy !== "fallback") this.#account?.begun(servedBy, route === "mesh:split" ? "split" : "solo")
     // what the provider computes with is not the file that peers hold; nothing was written yet
     if (route === "fallback" && this.#asked !== undefined) this.#reply = this.#replyTo(this.#asked, null)
+  }
+
+  moved(): void {
+    this.#account?.moved()
   }
 
   events(events: ReadonlyArray<GenerateEvent>): void {
@@ -174,7 +180,7 @@ class Answering implements GatedListener, Attended, Respond {
     if (Either.isLeft(body)) return body.left
     const asked = this.#address.fromBody(body.right)
     if (Either.isLeft(asked)) return asked.left
-    const { clock, draining, fallback, inference, log } = this.#door
+    const { clock, draining, fallback, inference, log, performance } = this.#door
     const { model } = asked.right
     const served = inference.find(model)
     const estimate = Asked.estimate(asked.right, served)
@@ -187,7 +193,8 @@ class Answering implements GatedListener, Attended, Respond {
       caller: caller.name,
       grant: grant.right,
       clock,
-      log
+      log,
+      performance
     })
     const fingerprint = served === undefined ? null : `fp_${served.description.sha256.slice(0, 12)}`
     this.#asked = asked.right
