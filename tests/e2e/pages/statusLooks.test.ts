@@ -66,9 +66,8 @@ it.live(
 
 /** Everything that is read, without what only the script can know: how old it is, and the reader's own hours. */
 const read = (browser: Browser) =>
-  browser.evaluate<string>(
-    `[...document.querySelectorAll("h1, .lead, .cards, .model > summary, .chain text")].map((one) => one.textContent).join("|")`
-  )
+  browser.evaluate<string>(`[...document.querySelectorAll("h1, .lead, .cards, .model > summary, .chain text")]
+    .map((one) => one.textContent).join("|")`)
 
 it.live(
   "without a script the page reads the same, and with one every control is reached and seen by the keyboard alone",

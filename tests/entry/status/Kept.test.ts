@@ -1,4 +1,4 @@
-/** What the status keeps in the database: milestones once for all, measured hours for 35 days, both through restarts. */
+/** What the status keeps in the database: milestones for good, measured hours for 35 days, both through restarts. */
 import { expect, test } from "bun:test"
 import { BunContext } from "@effect/platform-bun"
 import type { SqlClient } from "@effect/sql/SqlClient"

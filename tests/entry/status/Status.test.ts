@@ -1,4 +1,4 @@
-/** The status of a running entry: made once a second however many ask, and what it measured is kept through a restart. */
+/** The status of a running entry: made once a second however many ask, and kept through a restart. */
 import { expect } from "bun:test"
 import { BunContext } from "@effect/platform-bun"
 import * as Database from "@weft/entry/Database"

@@ -1,4 +1,4 @@
-/** The status document as a pure function of what the entry knows: modes, stages, grades, bounds, and what it must not say. */
+/** The status document as a function of what the entry knows: modes, stages, grades, bounds, what it must not say. */
 import { expect, test } from "bun:test"
 import { modelsShownMax, peersShownMax, StatusDocument } from "@weft/entry/status/StatusDocument"
 import { efficiencyOf, type StatusInputs, statusOf } from "@weft/entry/status/StatusModel"

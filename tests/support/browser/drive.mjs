@@ -1,6 +1,6 @@
 /**
- * Drives one Chromium for `Browser.ts`: takes a command as a line of JSON, carries it out, and answers with a line. Runs
- * in Node, as Bun does not carry Playwright's pipes reliably. Ends with its standard input.
+ * Drives one Chromium for `Browser.ts`: takes a command as a line of JSON, carries it out, and answers with a line.
+ * Runs in Node, as Bun does not carry Playwright's pipes reliably. Ends with its standard input.
  */
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"

@@ -1,6 +1,6 @@
 /**
- * What `GET /api/status` says: the mesh as anybody may see it. Holds no prompt, no key, and of a peer nothing but its id,
- * its name and what it serves. `docs/status-api.md` explains every field; a change that breaks readers is a new version.
+ * What `GET /api/status` says: the mesh as anybody may see it. Holds no prompt, no key, and of a peer nothing but its
+ * id, its name and what it serves. `docs/status-api.md` explains every field; what breaks readers is a new version.
  */
 import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"

@@ -4,7 +4,7 @@ import type { StatusDocument } from "./StatusDocument.ts"
 
 const ttft = new Gauge({
   name: "weft_model_ttft_seconds",
-  help: "Time to the first text of a model's answers through the mesh, quantiles of the last hour; none measured: absent.",
+  help: "Time to the first text of a model's answers through the mesh, of the last hour; absent where none was.",
   labelNames: ["model", "mode", "quantile"] as const
 })
 

@@ -41,8 +41,9 @@ export interface StatusInputs {
   readonly history: History
 }
 
-/** Mesh efficiency from which on a model is green, and amber. */
+/** Mesh efficiency from which on a model is green: a fifth is what the way through a mesh may cost. */
 export const greenFrom = 0.8
+/** Mesh efficiency from which on a model is amber: below, most of what its peers could give is lost. */
 export const amberFrom = 0.5
 
 /** Returns the document of this moment. */

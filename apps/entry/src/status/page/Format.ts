@@ -1,4 +1,4 @@
-/** How figures read on pages: short, with their unit apart, and a dash where there is none. Pure; runs on both sides. */
+/** How figures read on pages: short, their unit apart, a dash where there is none. Pure; runs on both sides. */
 
 /** Represents a figure and what it is counted in. */
 export interface Measure {

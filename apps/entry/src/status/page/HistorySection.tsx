@@ -1,4 +1,4 @@
-/** The history of all models, over a day, a week or all that is kept; longer ones are asked for when they are chosen. */
+/** The history of all models, over a day, a week or all that is kept; what is longer is asked for when it is chosen. */
 import { useEffect, useState } from "preact/hooks"
 import type { History } from "../StatusDocument.ts"
 import type { Zone } from "./Format.ts"

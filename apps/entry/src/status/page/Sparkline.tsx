@@ -9,10 +9,8 @@ const height = 24
 export const Sparkline = ({ values }: { readonly values: ReadonlyArray<number | null> }) => {
   const measured = values.filter((value) => value !== null)
   const most = Math.max(...measured)
-  const label =
-    measured.length === 0
-      ? "Last 24 hours: nothing measured"
-      : `Last 24 hours: ${measured.length} measured, ${threeDigits(Math.min(...measured))} to ${threeDigits(most)} tok/s`
+  const range = `${measured.length} measured, ${threeDigits(Math.min(...measured))} to ${threeDigits(most)} tok/s`
+  const label = `Last 24 hours: ${measured.length === 0 ? "nothing measured" : range}`
   return (
     <svg class="sparkline" viewBox={`0 0 ${values.length * step} ${height}`} role="img" aria-label={label}>
       <title>{label}</title>

@@ -1,4 +1,4 @@
-/** The stages of a split as they are joined: layers in the boxes, round trips on the edges, and the way of a token back. */
+/** The stages of a split as they are joined: layers in boxes, round trips on the edges, the way of a token back. */
 import type { Stage } from "../StatusDocument.ts"
 import { duration } from "./Format.ts"
 
@@ -18,7 +18,8 @@ export const StageChain = ({ stages }: { readonly stages: ReadonlyArray<Stage> }
   const last = stages.at(-1)
   const backFrom = left(stages.length - 1) + boxWidth / 2
   const backY = top + boxHeight + 26
-  const label = `Stages: ${stages.map(({ from, name, to }) => `layers ${from} to ${to - 1} on ${name}`).join(", then ")}`
+  const parts = stages.map(({ from, name, to }) => `layers ${from} to ${to - 1} on ${name}`)
+  const label = `Stages: ${parts.join(", then ")}`
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable with the keyboard
     <section class="chain" aria-label={label} tabIndex={0}>

@@ -37,6 +37,7 @@ const follow = (change: (step: (heard: Heard) => Heard) => void): (() => void) =
   }
   const poll = async (): Promise<void> => {
     try {
+      // as above
       heard((await (await fetch("/api/status")).json()) as StatusDocument)
     } catch {
       lost()
@@ -89,4 +90,5 @@ const Live = ({ first }: { readonly first: StatusDocument }) => {
 
 const data = document.getElementById("status")?.textContent
 const root = document.getElementById("app")
+// what the server wrote into its own page
 if (data != null && root !== null) hydrate(<Live first={JSON.parse(data) as StatusDocument} />, root)
