@@ -126,7 +126,7 @@ const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {
   const send: Turn["send"] = (...events) =>
     Effect.sync(() => {
       if (isOver) return
-      if (!hasBegun) listener.begun("did:key:z6MkTest")
+      if (!hasBegun) listener.begun("did:key:z6MkTest", "solo")
       hasBegun = true
       listener.events(events)
       const last = events.at(-1)?._tag
@@ -140,7 +140,7 @@ const inference = (answers: "rule" | "hand", turns: Queue.Queue<Turn>): Layer.La
   Layer.succeed(Inference, {
     models: () => models,
     find: (model) => models.find(({ description }) => description.id === model),
-    generate: (request, _caller, listener) => {
+    generate: (request, _asker, listener) => {
       if (request.model === "broken") throw new Error("the script is broken")
       const refusal = refusalOf(request.model)
       if (refusal !== undefined) {

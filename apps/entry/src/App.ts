@@ -19,6 +19,7 @@ import { HttpAddress } from "./http/HttpAddress.ts"
 import { Links } from "./Links.ts"
 import * as MeshInference from "./MeshInference.ts"
 import * as MeshListener from "./MeshListener.ts"
+import { Performance } from "./performance/Performance.ts"
 import { Slots } from "./Slots.ts"
 import { Splits } from "./split/Splits.ts"
 
@@ -59,6 +60,7 @@ const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
   Layer.provide(Splits.layer),
   Layer.provide(Slots.layer),
   Layer.provide(Links.layer),
+  Layer.provide(Performance.layer),
   Layer.provide(ApiKeyStore.layer),
   Layer.provide(Database.layer),
   Layer.provideMerge(PeerDirectoryActor.layer()),

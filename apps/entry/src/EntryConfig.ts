@@ -1,6 +1,8 @@
 /** The entry's configuration: every `WEFT_…` name it reads, its default, and what may be written there. */
 import { Config, ConfigError, Context, Effect, Either, Layer, Option, Redacted } from "effect"
 import { type ApiKey, parseList } from "./ApiKeys.ts"
+import { PolicyName } from "./routing/Policies.ts"
+import * as TrustList from "./routing/TrustList.ts"
 import * as SplitActivations from "./split/SplitActivations.ts"
 
 /** Represents the configuration of one entry. */
@@ -27,6 +29,10 @@ export interface EntryConfigShape {
   readonly forceSplit: boolean
   /** How stages hand hidden states on; those of architectures that are not there are exact. */
   readonly splitActivations: SplitActivations.SplitActivations
+  /** How the peer of an answer is chosen. */
+  readonly routing: PolicyName
+  /** Who may carry which label of trust. */
+  readonly trust: TrustList.TrustList
 }
 
 /** Gives the configuration of the entry. */
@@ -46,7 +52,9 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     // An answer that killed three peers is likely to kill a fourth.
     maxFailovers: 2,
     forceSplit: false,
-    splitActivations: new Map()
+    splitActivations: new Map(),
+    routing: "predicted-ttft",
+    trust: TrustList.empty
   }
 
   /** Makes a layer of the defaults and `partial`. */
@@ -138,6 +146,14 @@ const fields = Config.all({
     Config.withDefault(defaults.forceSplit),
     Config.withDescription("1: models are split even where a peer could serve them whole.")
   ),
+  routing: Config.literal(...PolicyName.literals)("ROUTING").pipe(
+    Config.withDefault(defaults.routing),
+    Config.withDescription(`How the peer of an answer is chosen: ${PolicyName.literals.join(", ")}.`)
+  ),
+  trust: Config.string("TRUST").pipe(
+    Config.withDefault(""),
+    Config.withDescription("label=PEERID, separated by commas: who may carry which label of trust.")
+  ),
   splitActivations: Config.string("SPLIT_ACTIVATIONS").pipe(
     Config.withDefault(""),
     Config.withDescription(
@@ -150,7 +166,7 @@ const invalid = (name: string, reason: string): ConfigError.ConfigError =>
   ConfigError.InvalidData(["WEFT", name], reason)
 
 const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.gen(function* () {
-  const { databaseUrl, apiKeys, splitActivations, ...rest } = yield* fields
+  const { databaseUrl, apiKeys, splitActivations, trust, ...rest } = yield* fields
   const databasePath = Option.match(databaseUrl, {
     onNone: () => Either.right(`${rest.dataDir}/entry.sqlite`),
     onSome: databasePathOf
@@ -160,6 +176,7 @@ const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.
     splitActivations: yield* Either.mapLeft(SplitActivations.parseList(splitActivations), ({ message }) =>
       invalid("SPLIT_ACTIVATIONS", message)
     ),
+    trust: yield* Either.mapLeft(TrustList.parseList(trust), ({ message }) => invalid("TRUST", message)),
     databasePath: yield* Either.mapLeft(databasePath, (reason) => invalid("DATABASE_URL", reason)),
     apiKeys: yield* Either.mapLeft(
       parseList(Option.match(apiKeys, { onNone: () => "", onSome: Redacted.value })),

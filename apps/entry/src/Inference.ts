@@ -1,7 +1,9 @@
 /** The mesh as the HTTP layer sees it: which models are served now, and one answer per request. */
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
+import type { Labels } from "@weft/mesh/Labels"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import { Context, Data } from "effect"
+import type { Figures, Mode } from "./performance/PerformanceState.ts"
 
 /** Represents a model that at least one peer serves now. */
 export interface ServedModel {
@@ -19,7 +21,7 @@ export interface ServedModel {
  */
 export interface AnswerListener {
   /** A peer, named by its id, took the request and gave its first event; told once, before that event. */
-  readonly begun: (servedBy: string) => void
+  readonly begun: (servedBy: string, mode: Mode) => void
   /**
    * Events that came together, at least one; the last event of all is `Finished` or `Failed`, a lost peer is a `Failed`
    * with `engine_lost`.
@@ -38,17 +40,30 @@ export class NoAnswer extends Data.TaggedError("NoAnswer")<{
   readonly model: string
   /** Seconds after which a retry makes sense, where that is known. */
   readonly retryAfterSeconds?: number
+  /** The label that no peer with the model carries, as people read it. */
+  readonly label?: string
 }> {
   override get message(): string {
     switch (this.reason) {
       case "ModelNotFound":
         return `The model '${this.model}' does not exist or no peer has served it yet.`
       case "NoPeer":
-        return `No peer that serves '${this.model}' can be reached now.`
+        return this.label === undefined
+          ? `No peer that serves '${this.model}' can be reached now.`
+          : `No peer that serves '${this.model}' and can be reached now carries the ${this.label}.`
       case "Overloaded":
         return `Every peer that serves '${this.model}' is busy.`
     }
   }
+}
+
+/** Represents in whose name an answer is asked for, and which peers may give it. */
+export interface Asker {
+  /** Name of the key; callers take turns when all peers are busy. */
+  readonly caller: string
+  readonly labels: Labels
+  /** Whether a peer that was measured so keeps what is promised; those that do are asked first. */
+  readonly meetsSla?: (figures: Figures) => boolean
 }
 
 /** Gives answers from the mesh. */
@@ -60,9 +75,9 @@ export class Inference extends Context.Tag("@weft/entry/Inference")<
     /** Returns the model of this id, undefined where nobody serves it now. */
     readonly find: (model: string) => ServedModel | undefined
     /**
-     * Picks a peer and begins the answer, in the name of `caller` (callers take turns when all peers are busy). Returns
-     * what cancels it on the peer: idempotent, and without effect after the answer's end.
+     * Picks a peer and begins the answer. Returns what cancels it on the peer: idempotent, and without effect after the
+     * answer's end.
      */
-    readonly generate: (request: GenerateRequest, caller: string, listener: AnswerListener) => () => void
+    readonly generate: (request: GenerateRequest, asker: Asker, listener: AnswerListener) => () => void
   }
 >() {}

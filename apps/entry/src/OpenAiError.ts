@@ -154,7 +154,9 @@ export const fromNoAnswer = (failure: NoAnswer): ApiError => {
     case "ModelNotFound":
       return modelNotFound(failure.model)
     case "NoPeer":
-      return unavailable(503, "no_peer", `${failure.message} Retry later, or choose another model.`, retryAfterMs)
+      return failure.label === undefined
+        ? unavailable(503, "no_peer", `${failure.message} Retry later, or choose another model.`, retryAfterMs)
+        : unavailable(503, "no_peer", `${failure.message} Retry later, or ask for another label.`, retryAfterMs)
     case "Overloaded":
       return unavailable(503, "overloaded", `${failure.message} Retry later, or choose another model.`, retryAfterMs)
   }

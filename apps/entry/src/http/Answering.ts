@@ -20,6 +20,7 @@ import {
   toBody,
   toHeaders
 } from "../OpenAiError.ts"
+import type { Mode } from "../performance/PerformanceState.ts"
 import { Account } from "./Account.ts"
 import type { Attended } from "./AnswerClock.ts"
 import type { AnswerDoor } from "./AnswerDoor.ts"
@@ -75,8 +76,9 @@ class Answering implements AnswerListener, Attended, Respond {
     this.#guarded(() => this.#letIn(request))
   }
 
-  begun(servedBy: string): void {
+  begun(servedBy: string, mode: Mode): void {
     this.#info.responseHeaders["x-weft-served-by"] = servedBy
+    this.#info.responseHeaders["x-weft-route"] = `mesh:${mode}`
   }
 
   events(events: ReadonlyArray<GenerateEvent>): void {
@@ -154,7 +156,7 @@ class Answering implements AnswerListener, Attended, Respond {
     this.#hasEntered = this.#door.draining.enter()
     if (!this.#hasEntered) return shuttingDown()
     const request = Asked.toRequest(asked.right, this.#info.id, served, profile)
-    const cancel = this.#door.inference.generate(request, caller.name, this)
+    const cancel = this.#door.inference.generate(request, { caller: caller.name, labels: {} }, this)
     if (this.#isOver) cancel()
     else this.#cancel = cancel
     return undefined

@@ -21,6 +21,8 @@ export const preflight: Readonly<Record<string, string>> = {
     "Idempotency-Key",
     "X-Client-Request-Id",
     "X-Weft-Profile",
+    "X-Weft-Region",
+    "X-Weft-Trust",
     ...[
       "Arch",
       "Async",
@@ -61,6 +63,7 @@ const headersOfAll = {
       `x-ratelimit-${kind}-requests`,
       `x-ratelimit-${kind}-tokens`
     ]),
+    "x-weft-route",
     "x-weft-served-by"
   ].join(", ")
 }
