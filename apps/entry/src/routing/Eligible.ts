@@ -45,13 +45,20 @@ export type Nobody =
   /** `label` is what those who could be reached do not carry, as people read it. */
   | { readonly reason: "NoPeer"; readonly label?: string }
 
-/** Returns those among `known`, all of them peers with the model, who may be asked now: at least one, or why nobody. */
+/** Represents who may be asked. */
+export interface Eligible {
+  readonly free: readonly [PeerModel, ...ReadonlyArray<PeerModel>]
+  /** Those without a free slot, who would come into question otherwise. */
+  readonly busy: ReadonlyArray<PeerModel>
+}
+
+/** Returns who among `known`, all of them peers with the model, may be asked now, or why nobody. */
 export const eligible = (
   known: ReadonlyArray<PeerModel>,
   wanted: Wanted,
   view: View,
   rules: EligibleRules
-): Either.Either<readonly [PeerModel, ...ReadonlyArray<PeerModel>], Nobody> => {
+): Either.Either<Eligible, Nobody> => {
   if (!view.directory.models.has(wanted.model)) return Either.left({ reason: "UnknownModel" })
   const reached = reachable(known, wanted, view, rules)
   if (!Array.isArray(reached)) return Either.left(reached)
@@ -59,9 +66,10 @@ export const eligible = (
   const cohort = whole.length > 0 ? whole : reached
   // Where every breaker is open, asking is better than refusing.
   const healthy = orAll(cohort, ({ peer }) => rules.passes(peer, view.nowMs))
-  const free = healthy.filter(({ inFlight, slots }) => inFlight < slots * wanted.perSlotMax)
-  const [first, ...others] = keeping(free, wanted, view, rules)
-  return first === undefined ? Either.left({ reason: "AllBusy" }) : Either.right([first, ...others])
+  const isFree = ({ inFlight, slots }: PeerModel) => inFlight < slots * wanted.perSlotMax
+  const [first, ...others] = keeping(healthy.filter(isFree), wanted, view, rules)
+  if (first === undefined) return Either.left({ reason: "AllBusy" })
+  return Either.right({ free: [first, ...others], busy: healthy.filter((one) => !isFree(one)) })
 }
 
 // internal

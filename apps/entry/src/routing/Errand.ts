@@ -6,6 +6,7 @@ import type { PeerId } from "@weft/mesh/PeerId"
 import * as Breaker from "./Breaker.ts"
 import * as Pace from "./Pace.ts"
 import type { PeerModel } from "./PeerModel.ts"
+import type { SentPrompt } from "./SentPrompts.ts"
 
 /** Represents how an answer ended at a peer. */
 export type Outcome =
@@ -34,6 +35,7 @@ export class Errand {
   /** Tokens that were ahead of its own. */
   readonly #aheadTokens: number
   readonly #slowMs: number
+  readonly #slot: SentPrompt | undefined
   #state: "waits" | "begun" | "over" = "waits"
 
   constructor(
@@ -42,6 +44,9 @@ export class Errand {
     options: {
       readonly sentMs: number
       readonly computedTokens: number
+      /** Blocks of its prompt, and the most prompts that are remembered of its peer. */
+      readonly blocks: ReadonlyArray<number>
+      readonly promptsMax: number
       /** False for the rest of an answer that another peer began: it has more to compute than its prompt. */
       readonly teaches: boolean
     }
@@ -56,6 +61,7 @@ export class Errand {
     this.#slowMs =
       to.pace.samples === 0 || !this.#teaches ? Number.POSITIVE_INFINITY : Math.max(slowMsMin, slowFactor * expectedMs)
     changeBreaker(to.peer, (breaker) => Breaker.sent(breaker, this.sentMs))
+    this.#slot = to.sent(this, options.blocks, options.promptsMax)
   }
 
   /** The first text came; calls after the first do nothing. */
@@ -80,6 +86,7 @@ export class Errand {
     const hasBegun = this.#state === "begun"
     this.#state = "over"
     this.#to.noLongerWaits(this)
+    if (this.#slot !== undefined) this.#slot.isHeld = false
     if (outcome === "whole") {
       this.#to.pace = Pace.held(this.#to.pace, nowMs - this.sentMs)
       // An answer without text has begun too.

@@ -10,11 +10,10 @@ import type { Figures, Mode } from "../performance/PerformanceState.ts"
 import type { Errand } from "./Errand.ts"
 import * as Pace from "./Pace.ts"
 import type { Candidate } from "./Policy.ts"
-import { blockBytes, bytesPerToken } from "./PromptBlocks.ts"
-import { SentBlocks } from "./SentBlocks.ts"
+import { type SentPrompt, SentPrompts } from "./SentPrompts.ts"
 
-/** Most blocks that are remembered of one peer and model: 256 KiB of prompts, more than a volunteer's cells hold. */
-export const blocksMax = 1_024
+/** Most prompts that are remembered of one peer and model: an engine has no more slots. */
+const promptsMax = 64
 
 /** Represents one peer with one model. */
 export class PeerModel implements Candidate {
@@ -29,9 +28,7 @@ export class PeerModel implements Candidate {
   lastChosenMs = 0
   /** The last hour as `Performance` has it, and when it was read. */
   figures: { readonly of: Figures | undefined; readonly readMs: number } | undefined
-  readonly #sent = new SentBlocks()
-  /** Blocks that its cells can hold. */
-  #cellBlocks = 0
+  readonly #sent = new SentPrompts()
   /** Errands that have not begun, the oldest first. */
   readonly #waiting = new Set<Errand>()
   #aheadTokens = 0
@@ -60,7 +57,6 @@ export class PeerModel implements Candidate {
     if (description === undefined) return
     this.slots = description.slots
     this.mode = description.stages === undefined ? "solo" : "split"
-    this.#cellBlocks = Math.ceil((description.slots * description.contextTokens * bytesPerToken) / blockBytes)
   }
 
   /** Takes over how it is now; `answers` are those that it says it gives and queues. */
@@ -72,11 +68,11 @@ export class PeerModel implements Candidate {
     this.lastChosenMs = lastElectedMs
   }
 
-  /** An errand was sent; of its prompt's blocks at most `blocksMax` are remembered. */
-  sent(errand: Errand, blocks: ReadonlyArray<number>, most: number): void {
+  /** An errand was sent, with a prompt of these blocks; returns the slot it has there, as far as can be told. */
+  sent(errand: Errand, blocks: ReadonlyArray<number>, most: number): SentPrompt | undefined {
     this.#waiting.add(errand)
     this.#aheadTokens += errand.computedTokens
-    if (blocks.length > 0) this.#sent.add(blocks, Math.min(most, blocksMax, this.#cellBlocks))
+    return blocks.length === 0 ? undefined : this.#sent.hold(blocks, Math.min(this.slots, most, promptsMax))
   }
 
   /** An errand has begun or ended; later calls do nothing. */

@@ -15,11 +15,13 @@ export interface PromptBlocks {
 }
 
 /** Bytes of one block; about 64 tokens of English text. */
-export const blockBytes = 256
+const blockBytes = 256
 /** Bytes of a token, on average over English text and common vocabularies. */
-export const bytesPerToken = 4
+const bytesPerToken = 4
+/** Tokens of one block, estimated. */
+export const tokensPerBlock = blockBytes / bytesPerToken
 /** Most blocks that are hashed: 64 KiB, more than most models' contexts; the rest of a prompt is new anyway. */
-export const blocksMax = 256
+const blocksMax = 256
 
 /** Returns a prompt's hashes; the order of messages, their roles and texts count. */
 export const of = (model: string, caller: string, prompt: Prompt): PromptBlocks => {

@@ -47,8 +47,8 @@ export interface RouterCounts {
 
 /** Most peers and models that are remembered, together; those whose model changed longest ago are forgotten first. */
 const peerModelsMax = 16_384
-/** Most blocks of all peers together, about 30 MB. */
-const blocksMax = 524_288
+/** Most prompts that are remembered of all peers together: 130 MB where each has 64 KiB and more, else much less. */
+const promptsMax = 65_536
 /** Most peers whose failures are remembered; those without are not in it. */
 const breakersMax = 10_000
 /** The last hour changes slowly, and adding it up takes longer than a decision. */
@@ -95,10 +95,12 @@ export class Router {
 
   /** Chooses a peer; nothing is changed by it. */
   choose(view: View, wanted: Wanted, prompt: PromptBlocks.PromptBlocks): Either.Either<Route, Nobody> {
-    return Either.map(eligible(this.#peersOf(view, wanted.model), wanted, view, this.#rules), (candidates) => {
+    return Either.map(eligible(this.#peersOf(view, wanted.model), wanted, view, this.#rules), ({ busy, free }) => {
       const { conversation } = prompt
       const lastPeer = conversation === undefined ? undefined : this.#conversations.peerOf(conversation, view.nowMs)
       const ask = { prompt, lastPeer }
+      const [first, ...others] = free
+      const candidates = [first, ...others, ...busy.filter((one) => isWorthWaiting(one, prompt))] as const
       return { choice: this.#policy.choose(candidates, ask, { turn: this.#turn }, view.nowMs), ask }
     })
   }
@@ -107,19 +109,21 @@ export class Router {
   sent({ ask, choice }: Route, isResumed: boolean, nowMs: number): Errand {
     const { candidate, explanation } = choice
     const { blocks, conversation, tokens } = ask.prompt
-    const { blockBytes, bytesPerToken } = PromptBlocks
     const cached = explanation.prediction?.cachedTokens
-    const cachedTokens = cached ?? Math.min(tokens, candidate.covered(blocks) * (blockBytes / bytesPerToken))
+    const cachedTokens = cached ?? Math.min(tokens, candidate.covered(blocks) * PromptBlocks.tokensPerBlock)
     this.#turn++
     this.counts.sent++
     this.counts.promptTokens += tokens
     this.counts.cachedTokens += cachedTokens
     if (ask.lastPeer !== undefined && ask.lastPeer !== candidate.peer) this.counts.moves++
     if (conversation !== undefined) this.#conversations.note(conversation, candidate.peer, nowMs)
-    const computedTokens = tokens - cachedTokens
-    const errand = new Errand(candidate, this.#changeBreaker, { sentMs: nowMs, computedTokens, teaches: !isResumed })
-    candidate.sent(errand, blocks, Math.ceil(blocksMax / Math.max(1, this.#known.size)))
-    return errand
+    return new Errand(candidate, this.#changeBreaker, {
+      sentMs: nowMs,
+      computedTokens: tokens - cachedTokens,
+      blocks,
+      promptsMax: Math.ceil(promptsMax / Math.max(1, this.#known.size)),
+      teaches: !isResumed
+    })
   }
 
   /** Returns how many peers are kept from requests now. */
@@ -184,6 +188,13 @@ interface List {
   readonly holders: ReadonlyArray<PeerId>
   readonly peers: ReadonlyArray<PeerModel>
 }
+
+/**
+ * A peer that has most of a long prompt may be worth a wait in its own queue, though others are free: a prompt takes
+ * longer than most waits. As many may wait there as half its slots, so that turns stay fair.
+ */
+const isWorthWaiting = (one: PeerModel, { blocks, tokens }: PromptBlocks.PromptBlocks): boolean =>
+  one.inFlight < one.slots * 1.5 && one.covered(blocks) * PromptBlocks.tokensPerBlock * 2 > tokens
 
 const unread: PromptBlocks.PromptBlocks = { blocks: [], tokens: 0, conversation: undefined }
 

@@ -1,4 +1,4 @@
-/** The peer with the smallest share of its slots in use; of those the nearest, then the one that waited longest. Pure. */
+/** The peer with the smallest share of its slots in use; of those the nearest, then who waited longest. Pure. */
 import { type Candidate, least, type Policy, rttStepOf, useOf } from "../Policy.ts"
 
 /** Looks at load and distance alone. */

@@ -5,7 +5,7 @@
  */
 import * as Pace from "../Pace.ts"
 import { type Ask, type Candidate, drawTwo, least, type Policy, type Prediction, useOf } from "../Policy.ts"
-import { blockBytes, bytesPerToken } from "../PromptBlocks.ts"
+import { tokensPerBlock } from "../PromptBlocks.ts"
 import { compareIdle } from "./LeastLoaded.ts"
 
 /** Predicts the time to the first token of each candidate. */
@@ -26,7 +26,8 @@ export const predictedTtft: Policy = {
       }
     })
     if (candidates.length === 1) return told("only", candidates[0])
-    const times = candidates.map((candidate) => ttftOf(candidate, ask, typical, nowMs))
+    const load = candidates.reduce((sum, candidate) => sum + useOf(candidate), 0) / candidates.length
+    const times = candidates.map((candidate) => costOf(candidate, ask, typical, load, nowMs))
     const bestMs = Math.min(...times)
     const kept = candidates.findIndex(({ peer }) => peer === ask.lastPeer)
     const keptMs = times[kept]
@@ -39,8 +40,7 @@ export const predictedTtft: Policy = {
     )
     if (others.length === 0) return told("fastest", first)
     const compare = (a: Candidate, b: Candidate) => burdenOf(a, ask) - burdenOf(b, ask) || compareIdle(a, b)
-    if (others.length === 1 || !isUnderLoad([first, ...others]))
-      return told("idlest", least([first, ...others], compare))
+    if (others.length === 1 || load < loadOfDraws) return told("idlest", least([first, ...others], compare))
     const [one = first, other = first] = drawTwo([first, ...others], turn)
     return told("drawn", least([one, other], compare))
   }
@@ -78,11 +78,11 @@ const rttMsAssumed = 100
 /** Share of their slots in use, on average, from which on two are drawn: before, the idlest is idle. */
 const loadOfDraws = 0.5
 
+/** A prompt that is computed takes the time of others, and their cells too. */
+const workWorth = 2
+
 /** A peer that has the whole prompt may have so much more of its slots in use than one that has nothing of it. */
 const cachedWorth = 0.5
-
-const isUnderLoad = (candidates: ReadonlyArray<Candidate>): boolean =>
-  candidates.reduce((sum, candidate) => sum + useOf(candidate), 0) >= loadOfDraws * candidates.length
 
 /** Returns the best pace that is believed: it is given to those of whom nothing is, so that they are tried. */
 const typicalOf = (candidates: ReadonlyArray<Candidate>, { prompt }: Ask, nowMs: number): Pace.Pace => {
@@ -104,7 +104,7 @@ const paceOf = ({ pace, waitsSinceMs }: Candidate, typical: Pace.Pace, nowMs: nu
   pace.samples > 0 && (waitsSinceMs !== undefined || Pace.isBelieved(pace, nowMs)) ? pace : typical
 
 const cachedOf = (candidate: Candidate, { prompt }: Ask): number =>
-  Math.min(prompt.tokens, candidate.covered(prompt.blocks) * (blockBytes / bytesPerToken))
+  Math.min(prompt.tokens, candidate.covered(prompt.blocks) * tokensPerBlock)
 
 /** Prompts are computed one after another; who finds no free slot waits for one besides. */
 const queueMsOf = (candidate: Candidate, pace: Pace.Pace): number => {
@@ -119,6 +119,16 @@ const ttftOf = (candidate: Candidate, ask: Ask, typical: Pace.Pace, nowMs: numbe
   const own = queueMsOf(candidate, pace) + Pace.predictMs(pace, ask.prompt.tokens - cachedOf(candidate, ask))
   const waited = candidate.waitsSinceMs === undefined ? 0 : nowMs - candidate.waitsSinceMs
   return Math.max(own, waited) + (candidate.rttMs ?? rttMsAssumed)
+}
+
+/**
+ * What a choice costs: the time to its own first token, and under load the work that it makes for the peer, for which
+ * others wait, as much as there are others.
+ */
+const costOf = (candidate: Candidate, ask: Ask, typical: Pace.Pace, load: number, nowMs: number): number => {
+  const computedTokens = ask.prompt.tokens - cachedOf(candidate, ask)
+  const workMs = (paceOf(candidate, typical, nowMs).msPerToken ?? 0) * computedTokens
+  return ttftOf(candidate, ask, typical, nowMs) + workWorth * load * workMs
 }
 
 const burdenOf = (candidate: Candidate, ask: Ask): number =>
