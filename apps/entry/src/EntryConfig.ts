@@ -128,7 +128,8 @@ const fields = Config.all({
   apiKeys: Config.redacted("API_KEYS").pipe(
     Config.option,
     Config.withDescription(
-      "name:secret[:requestsPerMinute[:tokensPerMinute]], separated by commas; unset: open on loopback."
+      "name:secret[:requestsPerMinute[:tokensPerMinute]][:region=LABEL][:trust=LABEL], separated by commas; " +
+        "unset: open on loopback."
     )
   ),
   adminToken: Config.redacted("ADMIN_TOKEN").pipe(

@@ -2,6 +2,7 @@
  * Gives each answer a slot of a peer, or a place in the queue of its model until one is free. Owns the queues; a slot
  * that becomes free is given on at once, without a timer. Every step is synchronous: nobody ever sees half of one.
  */
+import { none as noLabels } from "@weft/mesh/Labels"
 import type { PeerDirectory } from "@weft/mesh/PeerDirectory"
 import { slotsServing } from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
@@ -195,7 +196,7 @@ class Lines {
   #serve(model: string): void {
     const line = this.#lines.get(model)
     while (line !== undefined && line.queue.length > 0) {
-      const isBusyForMost = this.#isBusy({ model, excluded: nobody, labels: {}, hasBegun: false })
+      const isBusyForMost = this.#isBusy({ model, excluded: nobody, labels: noLabels, hasBegun: false })
       const next = ModelQueue.take(line.queue, (ticket) => {
         const waiter = line.waiters.get(ticket)
         if (waiter === undefined) return false

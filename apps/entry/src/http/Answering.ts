@@ -4,6 +4,7 @@
  * back: what a request costs here is most of what a small answer costs the entry.
  */
 import { type GenerateEvent, Profile } from "@weft/engine/Generation"
+import type { Labels } from "@weft/mesh/Labels"
 import { Duration, Either, Schema } from "effect"
 import type { Caller } from "../Admission.ts"
 import type { AnswerListener, NoAnswer } from "../Inference.ts"
@@ -28,6 +29,7 @@ import type { AnswerFormat } from "./AnswerFormat.ts"
 import { AnswerStream } from "./AnswerStream.ts"
 import { AnswerWhole } from "./AnswerWhole.ts"
 import * as Asked from "./Asked.ts"
+import * as AskedLabels from "./AskedLabels.ts"
 import * as CurrentRequest from "./CurrentRequest.ts"
 import type { Ending, Reply, Respond } from "./Reply.ts"
 import * as RequestBody from "./RequestBody.ts"
@@ -125,6 +127,8 @@ class Answering implements AnswerListener, Attended, Respond {
     if (Either.isLeft(caller)) return caller.left
     const profile = profileOf(headers.get("x-weft-profile"))
     if (Either.isLeft(profile)) return profile.left
+    const labels = AskedLabels.of(headers, caller.right.labels)
+    if (Either.isLeft(labels)) return labels.left
     const body = readBody(request, RequestBody.declaredBytes(headers), limits.bodyBytesMax)
     this.#dropBody = body.cancel
     ticking.attend(this)
@@ -134,13 +138,13 @@ class Answering implements AnswerListener, Attended, Respond {
         this.#dropBody = undefined
         if (this.#isOver) return undefined
         if (bytes === "large") return bodyTooLarge(limits.bodyBytesMax)
-        return bytes === "broken" ? RequestBody.broken() : this.#ask(bytes, caller.right, profile.right)
+        return bytes === "broken" ? RequestBody.broken() : this.#ask(bytes, caller.right, profile.right, labels.right)
       })
     )
     return undefined
   }
 
-  #ask(bytes: Uint8Array, caller: Caller, profile: Profile | undefined): ApiError | undefined {
+  #ask(bytes: Uint8Array, caller: Caller, profile: Profile | undefined, labels: Labels): ApiError | undefined {
     const asked = Either.flatMap(RequestBody.parse(bytes, this.#door.limits.jsonDepthMax), this.#address.fromBody)
     if (Either.isLeft(asked)) return asked.left
     const served = this.#door.inference.find(asked.right.model)
@@ -156,7 +160,7 @@ class Answering implements AnswerListener, Attended, Respond {
     this.#hasEntered = this.#door.draining.enter()
     if (!this.#hasEntered) return shuttingDown()
     const request = Asked.toRequest(asked.right, this.#info.id, served, profile)
-    const cancel = this.#door.inference.generate(request, { caller: caller.name, labels: {} }, this)
+    const cancel = this.#door.inference.generate(request, { caller: caller.name, labels }, this)
     if (this.#isOver) cancel()
     else this.#cancel = cancel
     return undefined
