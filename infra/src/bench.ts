@@ -12,11 +12,12 @@ import { gateway } from "./bench/Gateway.ts"
 import { load } from "./bench/Load.ts"
 import * as Programs from "./bench/Programs.ts"
 import * as Report from "./bench/Report.ts"
+import { routing } from "./bench/Routing.ts"
 import { solo } from "./bench/Solo.ts"
 import { split } from "./bench/Split.ts"
 import { splitFailover } from "./bench/SplitFailover.ts"
 
-const benchmarks: ReadonlyArray<Benchmark> = [solo, gateway, failover, load, split, splitFailover, activations]
+const benchmarks: ReadonlyArray<Benchmark> = [solo, gateway, failover, load, split, splitFailover, activations, routing]
 
 const exitCodeOfUsage = 2
 

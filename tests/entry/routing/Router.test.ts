@@ -205,7 +205,13 @@ it.prop(
   "whatever is sent, begun and ended, nothing waits at a peer afterwards, and no pace is other than finite",
   FastCheck.array(
     FastCheck.record({
-      kind: FastCheck.constantFrom("send", "begin", "whole", "failed", "none"),
+      kind: FastCheck.constantFrom(
+        "send" as const,
+        "begin" as const,
+        "whole" as const,
+        "failed" as const,
+        "none" as const
+      ),
       nth: FastCheck.nat(9),
       afterMs: FastCheck.integer({ min: -50, max: 20_000 })
     }),
@@ -215,14 +221,13 @@ it.prop(
     Effect.sync(() => {
       const { route, router } = routerOf([{}, {}, {}])
       const errands: Array<ReturnType<Router["sent"]>> = []
-      const ends = { whole: "whole", failed: "failed", none: "none" } as const
       let nowMs = 0
       for (const { afterMs, kind, nth } of steps) {
         nowMs += afterMs
         const errand = errands[nth % Math.max(1, errands.length)]
         if (kind === "send") errands.push(router.sent(Either.getOrThrow(route({}, nowMs)), nth === 0, nowMs))
         else if (kind === "begin") errand?.begun(nowMs)
-        else errand?.ended(ends[kind], nowMs)
+        else errand?.ended(kind, nowMs)
       }
       for (const errand of errands) errand.ended("none", nowMs)
       for (const peer of [0, 1, 2]) {
