@@ -9,7 +9,7 @@ import { EntryDescription } from "@weft/entry/EntryDescription"
 import * as Http from "@weft/entry/Http"
 import { HttpAddress } from "@weft/entry/http/HttpAddress"
 import { HttpLimits, type HttpLimitsShape } from "@weft/entry/http/HttpLimits"
-import { type AnswerListener, Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
+import { type AnswerListener, type Asker, Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
 import * as SplitState from "@weft/entry/split/SplitState"
 import { Splits } from "@weft/entry/split/Splits"
 import { fromPublicKey } from "@weft/mesh/PeerId"
@@ -42,6 +42,7 @@ export const description: typeof EntryDescription.Service = {
 /** Represents one answer the script gives: its events can be sent one by one, and its cancellation awaited. */
 export interface Turn {
   readonly request: GenerateRequest
+  readonly asker: Asker
   readonly send: (...events: ReadonlyArray<GenerateEvent>) => Effect.Effect<void>
   /** Ends the answer: a lost peer where its last event was not sent. */
   readonly end: Effect.Effect<void>
@@ -115,7 +116,7 @@ const refusalOf = (model: string): NoAnswer | undefined =>
         : new NoAnswer({ reason: "ModelNotFound", model })
 
 /** Makes the turn of a request; what it sends is told as the contract has it, and nothing after its end. */
-const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {
+const makeTurn = (request: GenerateRequest, asker: Asker, listener: AnswerListener) => {
   const closed = Deferred.unsafeMake<void>(FiberId.none)
   let hasBegun = false
   let isOver = false
@@ -133,21 +134,21 @@ const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {
       if (last === "Finished" || last === "Failed") cancel()
     })
   const lost = send({ _tag: "Failed", failure: { code: "engine_lost", message: "" } })
-  return { cancel, turn: { request, send, end: lost, closed: Deferred.await(closed) } satisfies Turn }
+  return { cancel, turn: { request, asker, send, end: lost, closed: Deferred.await(closed) } satisfies Turn }
 }
 
 const inference = (answers: "rule" | "hand", turns: Queue.Queue<Turn>): Layer.Layer<Inference> =>
   Layer.succeed(Inference, {
     models: () => models,
     find: (model) => models.find(({ description }) => description.id === model),
-    generate: (request, _asker, listener) => {
+    generate: (request, asker, listener) => {
       if (request.model === "broken") throw new Error("the script is broken")
       const refusal = refusalOf(request.model)
       if (refusal !== undefined) {
         listener.refused(refusal)
         return () => undefined
       }
-      const { cancel, turn } = makeTurn(request, listener)
+      const { cancel, turn } = makeTurn(request, asker, listener)
       if (answers === "rule") Effect.runSync(turn.send(...ruleEvents(request)))
       else Queue.unsafeOffer(turns, turn)
       return cancel

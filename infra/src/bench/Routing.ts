@@ -1,5 +1,5 @@
 /**
- * `routing`: what a decision costs with many peers and models, what the directory and the measurements take in, and what
+ * `routing`: what a decision costs with many peers and models, what the directory and the measurements take in, what
  * routing does to answers: prompts that begin alike, a peer that slows down, one that flaps. The last three in virtual
  * time, over several seeds, next to other policies.
  */
@@ -38,7 +38,7 @@ export const routing: Benchmark.Benchmark<keyof typeof options> = {
     const flap = seeds.map((seed) => Scenarios.flappingPeer(policy, seed))
     const split = seeds.map((seed) => Scenarios.splitBeside(policy, seed)[2] ?? 0)
     const [heapBefore, heapAfter] = intake.heapBytes
-    const decide = threeOf(times.decideUs)
+    const choose = threeOf(times.chooseUs)
     const hits = Figures.median(shared.map((one) => one.hits))
     const ratio = Figures.ratio(
       shared.map((one, at) => ({ through: one.answersPerSecond, direct: turns[at]?.answersPerSecond ?? Number.NaN }))
@@ -47,7 +47,8 @@ export const routing: Benchmark.Benchmark<keyof typeof options> = {
       figures: {
         peers: Decisions.peerCount,
         models: Decisions.modelCount,
-        decideUs: decide,
+        chooseUs: choose,
+        decideUs: threeOf(times.decideUs),
         readPromptUs: threeOf(times.readUs),
         intake,
         shared,
@@ -56,8 +57,8 @@ export const routing: Benchmark.Benchmark<keyof typeof options> = {
         flap
       },
       reach: [
-        Report.atMost("time of a decision, µs p50", decide.p50, 50),
-        Report.atMost("time of a decision, µs p99", decide.p99, 200),
+        Report.atMost("time of a decision, µs p50", choose.p50, 50),
+        Report.atMost("time of a decision, µs p99", choose.p99, 200),
         Report.atMost("part of a processor for 500 heartbeats/s and 5,000 samples/s", intake.processorPart, 1),
         Report.atMost("how late the last of them was taken in, ms", intake.lateMs, 200),
         Report.atMost("growth of the heap meanwhile, as a factor", heapAfter / heapBefore, 1.1),

@@ -1,4 +1,4 @@
-/** Who may be asked and who is chosen, over a directory and links in memory: labels, splits, promises, failures, bounds. */
+/** Who may be asked and who is chosen, over a directory in memory: labels, splits, promises, failures, bounds. */
 import { expect } from "bun:test"
 import type { Attachment } from "@weft/entry/Links"
 import type { Figures } from "@weft/entry/performance/PerformanceState"

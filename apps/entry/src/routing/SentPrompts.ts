@@ -39,7 +39,7 @@ export class SentPrompts {
     return slot
   }
 
-  /** The slot that goes on where it has more of this prompt than of another; else a new one, else the longest at rest. */
+  /** The slot that has more of this prompt than of another goes on; else a new one, else the longest at rest. */
   #slotFor(blocks: ReadonlyArray<number>, slotsMax: number): SentPrompt {
     let own: SentPrompt | undefined
     let kept = 0

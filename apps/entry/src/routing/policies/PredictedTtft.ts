@@ -4,7 +4,18 @@
  * least busy takes it. Pure.
  */
 import * as Pace from "../Pace.ts"
-import { type Ask, type Candidate, drawTwo, least, type Policy, type Prediction, useOf } from "../Policy.ts"
+import {
+  type Ask,
+  type Candidate,
+  type Choice,
+  drawTwo,
+  type Explanation,
+  least,
+  type Policy,
+  type PolicyState,
+  type Prediction,
+  useOf
+} from "../Policy.ts"
 import { tokensPerBlock } from "../PromptBlocks.ts"
 import { compareIdle } from "./LeastLoaded.ts"
 
@@ -12,49 +23,36 @@ import { compareIdle } from "./LeastLoaded.ts"
 export const predictedTtft: Policy = {
   name: "predicted-ttft",
   readsPrompts: true,
-  choose: (candidates, ask, { turn }, nowMs) => {
+  choose: <C extends Candidate>(
+    candidates: readonly [C, ...ReadonlyArray<C>],
+    ask: Ask,
+    { turn }: PolicyState,
+    nowMs: number
+  ): Choice<C> => {
     const typical = typicalOf(candidates, ask, nowMs)
-    const told = (
-      rule: "only" | "conversation" | "fastest" | "idlest" | "drawn",
-      candidate: (typeof candidates)[0]
-    ) => ({
+    const told = (rule: Explanation["rule"], { candidate, prediction }: Estimate<C>): Choice<C> => ({
       candidate,
-      explanation: {
-        rule,
-        candidates: candidates.length,
-        prediction: predict(candidate, ask, typical, nowMs)
-      }
+      explanation: { rule, candidates: candidates.length, prediction }
     })
-    if (candidates.length === 1) return told("only", candidates[0])
+    const [only, ...more] = candidates
+    if (more.length === 0) return told("only", estimate(only, ask, typical, 0, nowMs))
     const load = candidates.reduce((sum, candidate) => sum + useOf(candidate), 0) / candidates.length
-    const times = candidates.map((candidate) => costOf(candidate, ask, typical, load, nowMs))
-    const bestMs = Math.min(...times)
-    const kept = candidates.findIndex(({ peer }) => peer === ask.lastPeer)
-    const keptMs = times[kept]
-    const keeper = candidates[kept]
-    if (keeper !== undefined && keptMs !== undefined && keptMs <= within(bestMs, conversationMargin)) {
-      return told("conversation", keeper)
+    const all = candidates.map((candidate) => estimate(candidate, ask, typical, load, nowMs))
+    let bestMs = Number.POSITIVE_INFINITY
+    let own: Estimate<C> | undefined
+    for (const one of all) {
+      bestMs = Math.min(bestMs, one.costMs)
+      if (one.candidate.peer === ask.lastPeer) own = one
     }
-    const [first = candidates[0], ...others] = candidates.filter(
-      (_, at) => (times[at] ?? Number.POSITIVE_INFINITY) <= within(bestMs, sameMargin)
-    )
+    if (own !== undefined && own.costMs <= within(bestMs, conversationMargin)) return told("conversation", own)
+    const sameMs = within(bestMs, sameMargin)
+    const [first, ...others] = all.filter(({ costMs }) => costMs <= sameMs)
+    if (first === undefined) throw new Error("the best is within any margin of itself")
     if (others.length === 0) return told("fastest", first)
-    const compare = (a: Candidate, b: Candidate) => burdenOf(a, ask) - burdenOf(b, ask) || compareIdle(a, b)
-    if (others.length === 1 || load < loadOfDraws) return told("idlest", least([first, ...others], compare))
+    if (others.length === 1 || load < loadOfDraws) return told("idlest", least([first, ...others], compareBurden))
     const [one = first, other = first] = drawTwo([first, ...others], turn)
-    return told("drawn", least([one, other], compare))
+    return told("drawn", least([one, other], compareBurden))
   }
-}
-
-/** Returns what the time to the first token of a candidate should be made of; `typical` holds where it is unknown. */
-export const predict = (candidate: Candidate, ask: Ask, typical: Pace.Pace, nowMs: number): Prediction => {
-  const pace = paceOf(candidate, typical, nowMs)
-  const cachedTokens = cachedOf(candidate, ask)
-  const prefillMs = Pace.predictMs(pace, ask.prompt.tokens - cachedTokens)
-  const rttMs = candidate.rttMs ?? rttMsAssumed
-  const queueMs = queueMsOf(candidate, pace)
-  const ttftMs = ttftOf(candidate, ask, typical, nowMs)
-  return { ttftMs, queueMs, prefillMs, rttMs, cachedTokens }
 }
 
 // internal
@@ -100,36 +98,51 @@ const typicalOf = (candidates: ReadonlyArray<Candidate>, { prompt }: Ask, nowMs:
 }
 
 /** A peer that is being tried is what it was until it has answered, so that it is tried with one request at a time. */
-const paceOf = ({ pace, waitsSinceMs }: Candidate, typical: Pace.Pace, nowMs: number): Pace.Pace =>
-  pace.samples > 0 && (waitsSinceMs !== undefined || Pace.isBelieved(pace, nowMs)) ? pace : typical
+const paceOf = ({ pace }: Candidate, isWaitedFor: boolean, typical: Pace.Pace, nowMs: number): Pace.Pace =>
+  pace.samples > 0 && (isWaitedFor || Pace.isBelieved(pace, nowMs)) ? pace : typical
 
-const cachedOf = (candidate: Candidate, { prompt }: Ask): number =>
-  Math.min(prompt.tokens, candidate.covered(prompt.blocks) * tokensPerBlock)
+/** Represents what is expected of a candidate. */
+interface Estimate<C extends Candidate> {
+  readonly candidate: C
+  readonly prediction: Prediction
+  /**
+   * What choosing it costs: the time to this first token, and under load the work that it makes for the peer, for which
+   * others wait, as much as there are others.
+   */
+  readonly costMs: number
+  /** Its use, less what the cells that it has are worth. */
+  readonly burden: number
+}
+
+const estimate = <C extends Candidate>(
+  candidate: C,
+  { prompt }: Ask,
+  typical: Pace.Pace,
+  load: number,
+  nowMs: number
+): Estimate<C> => {
+  const { rttMs = rttMsAssumed, waitsSinceMs } = candidate
+  const pace = paceOf(candidate, waitsSinceMs !== undefined, typical, nowMs)
+  const cachedTokens = Math.min(prompt.tokens, candidate.covered(prompt.blocks) * tokensPerBlock)
+  const computedTokens = prompt.tokens - cachedTokens
+  const prefillMs = Pace.predictMs(pace, computedTokens)
+  const queueMs = queueMsOf(candidate, pace)
+  // A peer that leaves somebody waiting takes at least as long.
+  const waitedMs = waitsSinceMs === undefined ? 0 : nowMs - waitsSinceMs
+  const ttftMs = Math.max(queueMs + prefillMs, waitedMs) + rttMs
+  return {
+    candidate,
+    prediction: { ttftMs, queueMs, prefillMs, rttMs, cachedTokens },
+    costMs: ttftMs + workWorth * load * (pace.msPerToken ?? 0) * computedTokens,
+    burden: useOf(candidate) - (cachedWorth * cachedTokens) / Math.max(1, prompt.tokens)
+  }
+}
 
 /** Prompts are computed one after another; who finds no free slot waits for one besides. */
-const queueMsOf = (candidate: Candidate, pace: Pace.Pace): number => {
-  const { aheadTokens, elsewhere, inFlight, slots } = candidate
+const queueMsOf = ({ aheadTokens, elsewhere, inFlight, slots }: Candidate, pace: Pace.Pace): number => {
   const behind = Math.max(0, inFlight + elsewhere + 1 - slots)
   return (pace.msPerToken ?? 0) * aheadTokens + (behind * pace.holdMs) / slots
 }
 
-/** A peer that leaves somebody waiting takes at least as long. */
-const ttftOf = (candidate: Candidate, ask: Ask, typical: Pace.Pace, nowMs: number): number => {
-  const pace = paceOf(candidate, typical, nowMs)
-  const own = queueMsOf(candidate, pace) + Pace.predictMs(pace, ask.prompt.tokens - cachedOf(candidate, ask))
-  const waited = candidate.waitsSinceMs === undefined ? 0 : nowMs - candidate.waitsSinceMs
-  return Math.max(own, waited) + (candidate.rttMs ?? rttMsAssumed)
-}
-
-/**
- * What a choice costs: the time to its own first token, and under load the work that it makes for the peer, for which
- * others wait, as much as there are others.
- */
-const costOf = (candidate: Candidate, ask: Ask, typical: Pace.Pace, load: number, nowMs: number): number => {
-  const computedTokens = ask.prompt.tokens - cachedOf(candidate, ask)
-  const workMs = (paceOf(candidate, typical, nowMs).msPerToken ?? 0) * computedTokens
-  return ttftOf(candidate, ask, typical, nowMs) + workWorth * load * workMs
-}
-
-const burdenOf = (candidate: Candidate, ask: Ask): number =>
-  useOf(candidate) - (cachedWorth * cachedOf(candidate, ask)) / Math.max(1, ask.prompt.tokens)
+const compareBurden = (a: Estimate<Candidate>, b: Estimate<Candidate>): number =>
+  a.burden - b.burden || compareIdle(a.candidate, b.candidate)
