@@ -5,6 +5,7 @@ import type { NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import { Performance } from "@weft/entry/performance/Performance"
 import { type SlotRequest, type SlotSeat, Slots } from "@weft/entry/Slots"
+import type { Labels } from "@weft/mesh/Labels"
 import type { Link } from "@weft/mesh/Link"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
@@ -30,12 +31,12 @@ const open = Effect.fnUntraced(function* (session: Link["session"]) {
   let number = 0
 
   /** A peer of so many slots comes; returns how it goes. */
-  const come = Effect.fnUntraced(function* (peer: number, slotCount = 1) {
+  const come = Effect.fnUntraced(function* (peer: number, slotCount = 1, labels: Labels = {}) {
     const link: Link = { peer: peerId(peer), role: "peer", number: ++number, session }
     const scope = yield* Scope.make()
     yield* Scope.extend(links.hold(link), scope)
     newest.set(link.peer, link)
-    yield* register(peerInfo(link.peer, [model], slotCount), link.number)
+    yield* register({ ...peerInfo(link.peer, [model], slotCount), labels }, link.number)
     yield* slots.serveQueues
     return Effect.gen(function* () {
       yield* ref.Leave({ peer: link.peer, link: link.number })
@@ -260,6 +261,24 @@ it.effect("one that waits for a peer which did not fail it does not hold up thos
       expect(yield* outcomes([choosy, newcomer])).toEqual(["waits", "at 1"])
       yield* holders[held.indexOf("at 2")]?.leave ?? Effect.void
       expect(yield* outcomes([choosy])).toEqual(["at 2"])
+    })
+  )
+)
+
+it.effect("one that waits for a peer of its region does not hold up others, and is told when that peer is lost", () =>
+  entry(({ come, want }) =>
+    Effect.gen(function* () {
+      const gone = yield* come(1, 1, { region: "eu" })
+      yield* come(2)
+      const holders = [yield* want(), yield* want()] as const
+      const held = yield* outcomes(holders)
+      const choosy = yield* want("a", { labels: { region: "eu" } })
+      const other = yield* want("b")
+      yield* holders[held.indexOf("at 2")]?.leave ?? Effect.void
+      expect(yield* outcomes([choosy, other])).toEqual(["waits", "at 2"])
+      yield* gone
+      yield* settled
+      expect(choosy.refusal()).toMatchObject({ reason: "NoPeer", label: "region 'eu'" })
     })
   )
 )
