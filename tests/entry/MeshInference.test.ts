@@ -6,6 +6,7 @@ import { EntryConfig, type EntryConfigShape } from "@weft/entry/EntryConfig"
 import { Inference, type NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshInference from "@weft/entry/MeshInference"
+import { Performance } from "@weft/entry/performance/Performance"
 import { Slots } from "@weft/entry/Slots"
 import * as Link from "@weft/mesh/Link"
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
@@ -66,6 +67,7 @@ const mesh = <A, E>(
       MeshInference.layer.pipe(
         Layer.provideMerge(Slots.layer),
         Layer.provideMerge(Links.layer),
+        Layer.provide(Performance.layer),
         Layer.provideMerge(PeerDirectoryActor.layer()),
         Layer.provide(EntryConfig.layer({ maxFailovers, ...config }))
       )
@@ -82,15 +84,19 @@ const generate = (changes: Parameters<typeof request>[0] = {}) =>
     let moved = 0
     yield* Effect.acquireRelease(
       Effect.sync(() =>
-        inference.generate(request(changes), "test", {
-          begun: (servedBy) => Deferred.unsafeDone(begun, Effect.succeed(servedBy)),
-          moved: () => void moved++,
-          refused: (why) => Deferred.unsafeDone(begun, why),
-          events: (told) => {
-            events.unsafeOfferAll(told)
-            if (told.some(isLast)) events.unsafeDone(Exit.void)
+        inference.generate(
+          request(changes),
+          { caller: "test", labels: {} },
+          {
+            begun: (servedBy) => Deferred.unsafeDone(begun, Effect.succeed(servedBy)),
+            moved: () => void moved++,
+            refused: (why) => Deferred.unsafeDone(begun, why),
+            events: (told) => {
+              events.unsafeOfferAll(told)
+              if (told.some(isLast)) events.unsafeDone(Exit.void)
+            }
           }
-        })
+        )
       ),
       (cancel) => Effect.sync(cancel)
     )

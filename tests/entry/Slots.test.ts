@@ -1,14 +1,16 @@
 /** Who gets a free slot and when, over a directory and links in memory: turns, interruptions, peers on and off. */
 import { expect } from "bun:test"
+import { EntryConfig } from "@weft/entry/EntryConfig"
 import type { NoAnswer } from "@weft/entry/Inference"
-import { Links, type Seat } from "@weft/entry/Links"
-import { type SlotRequest, Slots } from "@weft/entry/Slots"
+import { Links } from "@weft/entry/Links"
+import { Performance } from "@weft/entry/performance/Performance"
+import { type SlotRequest, type SlotSeat, Slots } from "@weft/entry/Slots"
+import type { Labels } from "@weft/mesh/Labels"
 import type { Link } from "@weft/mesh/Link"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import type { PeerId } from "@weft/mesh/PeerId"
 import { modelsMax, type PeerInfo } from "@weft/mesh/PeerInfo"
-import { elect } from "@weft/mesh/SoloElection"
 import { Effect, Either, Exit, FastCheck, Fiber, Layer, Scope, TestClock } from "effect"
 import { register as metrics } from "prom-client"
 import { counted, linked } from "../mesh/links.ts"
@@ -29,12 +31,12 @@ const open = Effect.fnUntraced(function* (session: Link["session"]) {
   let number = 0
 
   /** A peer of so many slots comes; returns how it goes. */
-  const come = Effect.fnUntraced(function* (peer: number, slotCount = 1) {
+  const come = Effect.fnUntraced(function* (peer: number, slotCount = 1, labels: Labels = {}) {
     const link: Link = { peer: peerId(peer), role: "peer", number: ++number, session }
     const scope = yield* Scope.make()
     yield* Scope.extend(links.hold(link), scope)
     newest.set(link.peer, link)
-    yield* register(peerInfo(link.peer, [model], slotCount), link.number)
+    yield* register({ ...peerInfo(link.peer, [model], slotCount), labels }, link.number)
     yield* slots.serveQueues
     return Effect.gen(function* () {
       yield* ref.Leave({ peer: link.peer, link: link.number })
@@ -46,8 +48,10 @@ const open = Effect.fnUntraced(function* (session: Link["session"]) {
   /** Somebody wants a slot; whoever leaves gives back what was given, or waits no more. */
   const want = (caller = "a", changes: Partial<SlotRequest> = {}) =>
     Effect.sync(() => {
-      const request: SlotRequest = { model, caller, excluded: new Set(), hasBegun: false, ...changes }
-      let told: Either.Either<Seat, NoAnswer> | "waits" | "left" = "waits"
+      const prompt = slots.readPrompt(model, caller, { _tag: "Text", text: "hello" })
+      const asked = { model, caller, prompt, labels: {}, excluded: new Set<PeerId>(), hasBegun: false }
+      const request: SlotRequest = { ...asked, ...changes }
+      let told: Either.Either<SlotSeat, NoAnswer> | "waits" | "left" = "waits"
       const giveUp = slots.take(request, (seat) => {
         expect(told).toBe("waits")
         told = seat
@@ -58,7 +62,7 @@ const open = Effect.fnUntraced(function* (session: Link["session"]) {
         if (told === "waits") {
           told = "left"
           giveUp?.()
-        } else if (typeof told !== "string" && Either.isRight(told)) told.right.leave()
+        } else if (typeof told !== "string" && Either.isRight(told)) told.right.leave("whole")
       })
       return { request, refusal, outcome, leave }
     })
@@ -71,7 +75,14 @@ type Wanted = Effect.Effect.Success<ReturnType<Entry["want"]>>
 /** Runs `body` in an entry without peers. */
 const entry = <A, E>(body: (entry: Entry) => Effect.Effect<A, E, Scope.Scope>) =>
   linked(({ far }) => Effect.flatMap(open(far.session), body)).pipe(
-    Effect.provide(Slots.layer.pipe(Layer.provideMerge(Links.layer), Layer.provideMerge(PeerDirectoryActor.layer())))
+    Effect.provide(
+      Slots.layer.pipe(
+        Layer.provideMerge(Links.layer),
+        Layer.provide(Performance.layer),
+        Layer.provide(EntryConfig.layer({})),
+        Layer.provideMerge(PeerDirectoryActor.layer())
+      )
+    )
   )
 
 /** Answers so fast that nobody who comes later is refused for the time it would wait. */
@@ -254,6 +265,24 @@ it.effect("one that waits for a peer which did not fail it does not hold up thos
   )
 )
 
+it.effect("one that waits for a peer of its region does not hold up others, and is told when that peer is lost", () =>
+  entry(({ come, want }) =>
+    Effect.gen(function* () {
+      const gone = yield* come(1, 1, { region: "eu" })
+      yield* come(2)
+      const holders = [yield* want(), yield* want()] as const
+      const held = yield* outcomes(holders)
+      const choosy = yield* want("a", { labels: { region: "eu" } })
+      const other = yield* want("b")
+      yield* holders[held.indexOf("at 2")]?.leave ?? Effect.void
+      expect(yield* outcomes([choosy, other])).toEqual(["waits", "at 2"])
+      yield* gone
+      yield* settled
+      expect(choosy.refusal()).toMatchObject({ reason: "NoPeer", label: "region 'eu'" })
+    })
+  )
+)
+
 it.effect("the line of a model that the directory has forgotten is forgotten too", () =>
   entry(({ come, register, slots, want }) =>
     Effect.gen(function* () {
@@ -309,8 +338,12 @@ const judge = Effect.fnUntraced(function* ({ links, newest, unsafeSnapshot }: En
   const directory = unsafeSnapshot()
   for (const { outcome, request } of wanted) {
     if (outcome() !== "waits") continue
-    const elected = elect(directory, model, links.attachments(), { excluded: request.excluded, perSlotMax: 1 })
-    expect(Either.isLeft(elected) && elected.left.reason).toBe("AllBusy")
+    const there = PeerDirectory.serving(directory, model).flatMap(({ info }) => {
+      const held = links.attachments().get(info.id)
+      return held === undefined || request.excluded.has(info.id) ? [] : [{ info, held }]
+    })
+    expect(there.length).toBeGreaterThan(0)
+    for (const { held, info } of there) expect(held.inFlight).toBeGreaterThanOrEqual(info.models[0]?.slots ?? 0)
   }
   for (const [peer, { inFlight }] of links.attachments()) {
     const holders = [...wanted].filter(({ outcome }) => outcome() === newest.get(peer))

@@ -11,7 +11,7 @@ import { FallbackLimits, type FallbackLimitsShape } from "@weft/entry/fallback/F
 import * as Http from "@weft/entry/Http"
 import { HttpAddress } from "@weft/entry/http/HttpAddress"
 import { HttpLimits, type HttpLimitsShape } from "@weft/entry/http/HttpLimits"
-import { type AnswerListener, Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
+import { type AnswerListener, type Asker, Inference, NoAnswer, type ServedModel } from "@weft/entry/Inference"
 import { Performance } from "@weft/entry/performance/Performance"
 import { Share } from "@weft/entry/share/Share"
 import * as Gate from "@weft/entry/sla/Gate"
@@ -80,6 +80,7 @@ const statusLayer = (told: Effect.Effect<StatusDocument>): Layer.Layer<Status> =
 /** Represents one answer the script gives: its events can be sent one by one, and its cancellation awaited. */
 export interface Turn {
   readonly request: GenerateRequest
+  readonly asker: Asker
   readonly send: (...events: ReadonlyArray<GenerateEvent>) => Effect.Effect<void>
   /** Says that another peer had a part in the answer. */
   readonly move: Effect.Effect<void>
@@ -167,7 +168,7 @@ const refusalOf = (model: string): NoAnswer | undefined =>
 export const answering = fromPublicKey(new Uint8Array(32).fill(2))
 
 /** Makes the turn of a request; what it sends is told as the contract has it, and nothing after its end. */
-const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {
+const makeTurn = (request: GenerateRequest, asker: Asker, listener: AnswerListener) => {
   const closed = Deferred.unsafeMake<void>(FiberId.none)
   let hasBegun = false
   let isOver = false
@@ -186,21 +187,21 @@ const makeTurn = (request: GenerateRequest, listener: AnswerListener) => {
     })
   const lost = send({ _tag: "Failed", failure: { code: "engine_lost", message: "" } })
   const move = Effect.sync(() => listener.moved())
-  return { cancel, turn: { request, send, move, end: lost, closed: Deferred.await(closed) } satisfies Turn }
+  return { cancel, turn: { request, asker, send, move, end: lost, closed: Deferred.await(closed) } satisfies Turn }
 }
 
 const inference = (answers: "rule" | "hand", turns: Queue.Queue<Turn>): Layer.Layer<Inference> =>
   Layer.succeed(Inference, {
     models: () => models,
     find: (model) => models.find(({ description }) => description.id === model),
-    generate: (request, _caller, listener) => {
+    generate: (request, asker, listener) => {
       if (request.model === "broken") throw new Error("the script is broken")
       const refusal = refusalOf(request.model)
       if (refusal !== undefined) {
         listener.refused(refusal)
         return () => undefined
       }
-      const { cancel, turn } = makeTurn(request, listener)
+      const { cancel, turn } = makeTurn(request, asker, listener)
       if (answers === "rule") Effect.runSync(turn.send(...ruleEvents(request)))
       else Queue.unsafeOffer(turns, turn)
       return cancel

@@ -2,6 +2,8 @@
 import { Config, ConfigError, Context, Effect, Either, Layer, Option, Redacted } from "effect"
 import { type ApiKey, parseList } from "./ApiKeys.ts"
 import * as FallbackConfig from "./fallback/FallbackConfig.ts"
+import { PolicyName } from "./routing/Policies.ts"
+import * as TrustList from "./routing/TrustList.ts"
 import * as Tier from "./sla/Tier.ts"
 import * as SplitActivations from "./split/SplitActivations.ts"
 
@@ -35,6 +37,10 @@ export interface EntryConfigShape {
   readonly fallback: Option.Option<FallbackConfig.FallbackConfig>
   /** Whether every request comes through a proxy that adds to `X-Forwarded-For` who asked. */
   readonly trustedProxy: boolean
+  /** How the peer of an answer is chosen. */
+  readonly routing: PolicyName
+  /** Who may carry which label of trust. */
+  readonly trust: TrustList.TrustList
 }
 
 /** Gives the configuration of the entry. */
@@ -57,7 +63,9 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     splitActivations: new Map(),
     tiers: Tier.tiersDefault,
     fallback: Option.none(),
-    trustedProxy: false
+    trustedProxy: false,
+    routing: "predicted-ttft",
+    trust: TrustList.empty
   }
 
   /** Makes a layer of the defaults and `partial`. */
@@ -131,7 +139,8 @@ const fields = Config.all({
   apiKeys: Config.redacted("API_KEYS").pipe(
     Config.option,
     Config.withDescription(
-      "name:secret[:requestsPerMinute[:tokensPerMinute]], separated by commas; unset: open on loopback."
+      "name:secret[:requestsPerMinute[:tokensPerMinute]][:region=LABEL][:trust=LABEL], separated by commas; " +
+        "unset: open on loopback."
     )
   ),
   adminToken: Config.redacted("ADMIN_TOKEN").pipe(
@@ -148,6 +157,14 @@ const fields = Config.all({
   forceSplit: Config.boolean("FORCE_SPLIT").pipe(
     Config.withDefault(defaults.forceSplit),
     Config.withDescription("1: models are split even where a peer could serve them whole.")
+  ),
+  routing: Config.literal(...PolicyName.literals)("ROUTING").pipe(
+    Config.withDefault(defaults.routing),
+    Config.withDescription(`How the peer of an answer is chosen: ${PolicyName.literals.join(", ")}.`)
+  ),
+  trust: Config.string("TRUST").pipe(
+    Config.withDefault(""),
+    Config.withDescription("label=PEERID, separated by commas: who may carry which label of trust.")
   ),
   splitActivations: Config.string("SPLIT_ACTIVATIONS").pipe(
     Config.withDefault(""),
@@ -170,7 +187,7 @@ const invalid = (name: string, reason: string): ConfigError.ConfigError =>
   ConfigError.InvalidData(["WEFT", name], reason)
 
 const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.gen(function* () {
-  const { databaseUrl, apiKeys, splitActivations, tiers, ...rest } = yield* fields
+  const { databaseUrl, apiKeys, splitActivations, tiers, trust, ...rest } = yield* fields
   const databasePath = Option.match(databaseUrl, {
     onNone: () => Either.right(`${rest.dataDir}/entry.sqlite`),
     onSome: databasePathOf
@@ -184,6 +201,7 @@ const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.
       onNone: () => Either.right(defaults.tiers),
       onSome: (text) => Either.mapLeft(Tier.parseList(text), ({ message }) => invalid("TIERS", message))
     }),
+    trust: yield* Either.mapLeft(TrustList.parseList(trust), ({ message }) => invalid("TRUST", message)),
     databasePath: yield* Either.mapLeft(databasePath, (reason) => invalid("DATABASE_URL", reason)),
     apiKeys: yield* Either.mapLeft(
       parseList(Option.match(apiKeys, { onNone: () => "", onSome: Redacted.value })),

@@ -55,9 +55,17 @@ const servedRequests = Effect.gen(function* () {
     ) STRICT, WITHOUT ROWID`
 })
 
+/** Labels that a key requires of the peers that answer it; none of the keys that are there already. */
+const keyLabels = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  yield* sql`ALTER TABLE api_keys ADD COLUMN region TEXT CHECK (length(region) BETWEEN 1 AND 32)`
+  yield* sql`ALTER TABLE api_keys ADD COLUMN trust TEXT CHECK (length(trust) BETWEEN 1 AND 32)`
+})
+
 /** The steps by `number_name`. */
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_api_keys": apiKeys,
   "0002_served_requests": servedRequests,
+  "0003_key_labels": keyLabels,
   "0004_milestones": milestones
 }

@@ -162,7 +162,9 @@ export const fromNoAnswer = (failure: NoAnswer): ApiError => {
     case "ModelNotFound":
       return modelNotFound(failure.model)
     case "NoPeer":
-      return unavailable(503, "no_peer", `${failure.message} Retry later, or choose another model.`, retryAfterMs)
+      return failure.label === undefined
+        ? unavailable(503, "no_peer", `${failure.message} Retry later, or choose another model.`, retryAfterMs)
+        : unavailable(503, "no_peer", `${failure.message} Retry later, or ask for another label.`, retryAfterMs)
     case "NotExact":
       // No 503: clients would send it again and again.
       return invalidRequest(`${failure.message} ${notExactCure}`, "x-weft-profile", "profile_unavailable")

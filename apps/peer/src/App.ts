@@ -34,7 +34,9 @@ export interface AppOptions extends Models.ModelsOptions {
   readonly maxMemory: Option.Option<string>
   readonly name: Option.Option<string>
   readonly port: number
+  readonly region: Option.Option<string>
   readonly speculates: boolean
+  readonly trust: Option.Option<string>
 }
 
 /** Runs a peer until it is interrupted; then it finishes its answers within their bound and leaves the mesh. */
@@ -56,6 +58,7 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
     version,
     memoryBytes,
     ...(Option.isSome(options.address) ? { address: options.address.value } : {}),
+    ...labelsOf(options),
     threads: Option.getOrElse(options.threads, () => Math.max(1, Os.availableParallelism() - 1))
   }
   const entryLink = EntryLink.layer({
@@ -79,6 +82,15 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
 }, Effect.scoped)
 
 // internal
+
+/** What the owner says of the peer beyond what it can do; absent where they say nothing. */
+const labelsOf = ({ region, trust }: Pick<AppOptions, "region" | "trust">): Pick<Self, "labels"> => {
+  const labels = {
+    ...(Option.isSome(region) ? { region: region.value } : {}),
+    ...(Option.isSome(trust) ? { trust: trust.value } : {})
+  }
+  return Object.keys(labels).length === 0 ? {} : { labels }
+}
 
 /** QUIC both ways on one port; where a network lets no UDP through, WebTransport to the entry. */
 const transport = (port: number) =>

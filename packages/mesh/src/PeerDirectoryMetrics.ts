@@ -1,7 +1,6 @@
 /** Peers of the directory and what they serve, in prom-client's global register; read when scraped. */
 import { Counter, Gauge } from "prom-client"
-import { empty, type PeerDirectory, serving } from "./PeerDirectory.ts"
-import { slotsServing } from "./SoloElection.ts"
+import { empty, type PeerDirectory, serving, slotsServing } from "./PeerDirectory.ts"
 
 /** The directory of this process, and what to read it with. */
 const source = { current: (): PeerDirectory => empty }

@@ -1,5 +1,6 @@
 /** What a peer says of itself: capabilities when it registers, load with every heartbeat. */
 import { Schema } from "effect"
+import { Labels } from "./Labels.ts"
 import { ModelDescription } from "./ModelDescription.ts"
 import { PeerId } from "./PeerId.ts"
 import { StageOffer } from "./StageOffer.ts"
@@ -23,6 +24,8 @@ export const PeerInfo = Schema.Struct({
   version: Schema.String.pipe(Schema.maxLength(32)),
   /** Where other peers reach it, as its owner says; where its session comes from, if absent. */
   address: Schema.optionalWith(PeerAddress, { exact: true }),
+  /** As its owner says; a label of trust counts where the entry vouches for it. */
+  labels: Schema.optionalWith(Labels, { exact: true }),
   /** Memory it lends, in bytes. */
   memoryBytes: Schema.NonNegativeInt,
   threads: Schema.Int.pipe(Schema.positive()),

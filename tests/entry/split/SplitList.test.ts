@@ -29,7 +29,14 @@ it.live("without a split the list is empty, and where keys are needed it needs o
   Effect.gen(function* () {
     const plain = yield* open()
     expect((yield* send(`${plain.url}/api/splits`)).json).toEqual({ object: "list", data: [] })
-    const apiKeys = [fromSecret("one", "a-secret-of-sixteen", { requestsPerMinute: null, tokensPerMinute: null })]
+    const apiKeys = [
+      fromSecret("one", "a-secret-of-sixteen", {
+        requestsPerMinute: null,
+        tokensPerMinute: null,
+        region: null,
+        trust: null
+      })
+    ]
     const keyed = yield* open({ config: { apiKeys } })
     expect((yield* send(`${keyed.url}/api/splits`)).status).toBe(401)
   }).pipe(Effect.scoped)

@@ -41,7 +41,15 @@ export const directoryOf = (
 ): StatusInputs["directory"] => {
   const described = [...peers.flatMap(({ info }) => info.models), ...others]
   const known = described.map((description): [string, KnownModel] => [description.id, { description, sinceMs: nowMs }])
-  return { peers: new Map(peers.map((one) => [one.info.id, one])), models: new Map(known.toReversed()) }
+  const holders = Map.groupBy(
+    peers.flatMap(({ info }) => info.models.map((model) => ({ model: model.id, peer: info.id }))),
+    ({ model }) => model
+  )
+  return {
+    peers: new Map(peers.map((one) => [one.info.id, one])),
+    models: new Map(known.toReversed()),
+    holders: new Map([...holders].map(([model, held]) => [model, held.map(({ peer }) => peer)]))
+  }
 }
 
 /** Returns the figures of answers that came at `rate` tokens per second after `ttftMs`. */

@@ -5,7 +5,8 @@
  */
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import type { PeerId } from "@weft/mesh/PeerId"
-import type { AnswerListener, Inference, NoAnswer, Route } from "../Inference.ts"
+import type { AnswerListener, Asker, Inference, NoAnswer, Route } from "../Inference.ts"
+import * as Gate from "../sla/Gate.ts"
 import type { Judged, Sla } from "../sla/Sla.ts"
 import * as SlaMetrics from "../sla/SlaMetrics.ts"
 import type { FallbackStatus } from "./Decision.ts"
@@ -29,8 +30,8 @@ export interface Sources {
 /** Represents what is asked, in the words of either. */
 export interface GatedRequest {
   readonly request: GenerateRequest
-  /** Name of the key it came with. */
-  readonly caller: string
+  /** In whose name it is asked, and which peers may answer. */
+  readonly asker: Pick<Asker, "caller" | "labels">
   readonly elsewhere: Omit<ProviderRequest, "model">
   /** Whether the request means the same elsewhere. */
   readonly isPortable: boolean
@@ -123,9 +124,10 @@ export class GatedAnswer implements AnswerListener {
   }
 
   #askMesh(): void {
-    const { caller, request } = this.#asked
+    const { asker, request } = this.#asked
+    const meetsSla = Gate.keeps(this.#verdict.tier)
     this.#isAsking = true
-    const cancel = this.#sources.inference.generate(request, caller, this)
+    const cancel = this.#sources.inference.generate(request, { ...asker, meetsSla }, this)
     this.#isAsking = false
     const why = this.#refusal
     this.#refusal = undefined

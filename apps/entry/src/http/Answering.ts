@@ -4,6 +4,7 @@
  * mesh and back: what a request costs here is most of what a small answer costs the entry.
  */
 import { type GenerateEvent, Profile } from "@weft/engine/Generation"
+import type { Labels } from "@weft/mesh/Labels"
 import type { PeerId } from "@weft/mesh/PeerId"
 import { Duration, Either, Schema } from "effect"
 import type { Caller } from "../Admission.ts"
@@ -32,6 +33,7 @@ import type { AnswerFormat } from "./AnswerFormat.ts"
 import { AnswerStream } from "./AnswerStream.ts"
 import { AnswerWhole } from "./AnswerWhole.ts"
 import * as Asked from "./Asked.ts"
+import * as AskedLabels from "./AskedLabels.ts"
 import * as CurrentRequest from "./CurrentRequest.ts"
 import type { Ending, Reply, Respond } from "./Reply.ts"
 import * as RequestBody from "./RequestBody.ts"
@@ -160,6 +162,8 @@ class Answering implements GatedListener, Attended, Respond {
     if (Either.isLeft(caller)) return caller.left
     const profile = profileOf(headers.get("x-weft-profile"))
     if (Either.isLeft(profile)) return profile.left
+    const labels = AskedLabels.of(headers, caller.right.labels)
+    if (Either.isLeft(labels)) return labels.left
     const body = readBody(this.#request, RequestBody.declaredBytes(headers), limits.bodyBytesMax)
     this.#dropBody = body.cancel
     ticking.attend(this)
@@ -169,13 +173,13 @@ class Answering implements GatedListener, Attended, Respond {
         this.#dropBody = undefined
         if (this.#isOver) return undefined
         if (bytes === "large") return bodyTooLarge(limits.bodyBytesMax)
-        return bytes === "broken" ? RequestBody.broken() : this.#ask(bytes, caller.right, profile.right)
+        return bytes === "broken" ? RequestBody.broken() : this.#ask(bytes, caller.right, profile.right, labels.right)
       })
     )
     return undefined
   }
 
-  #ask(bytes: Uint8Array, caller: Caller, profile: Profile | undefined): ApiError | undefined {
+  #ask(bytes: Uint8Array, caller: Caller, profile: Profile | undefined, labels: Labels): ApiError | undefined {
     const body = RequestBody.parse(bytes, this.#door.limits.jsonDepthMax)
     if (Either.isLeft(body)) return body.left
     const asked = this.#address.fromBody(body.right)
@@ -206,9 +210,9 @@ class Answering implements GatedListener, Attended, Respond {
       this.#door,
       {
         request: Asked.toRequest(asked.right, this.#info.id, served, profile),
-        caller: caller.name,
+        asker: { caller: caller.name, labels },
         elsewhere: { path: this.#address.path, body: body.right, promptTokens: estimate[0] },
-        isPortable: isPortable(asked.right, profile, this.#request.headers),
+        isPortable: isPortable(asked.right, profile, labels),
         client: this.#client
       },
       this
@@ -299,8 +303,8 @@ const servedByOf = (status: number, route: Route | undefined): ServedBy | undefi
       : route
 
 /** Numbers of tokens, exactness, regions and trust mean something within a mesh alone. */
-const isPortable = ({ prompt }: Asked.Asked, profile: Profile | undefined, headers: Headers): boolean =>
-  prompt._tag !== "Tokens" && profile !== "exact" && !headers.has("x-weft-region") && !headers.has("x-weft-trust")
+const isPortable = ({ prompt }: Asked.Asked, profile: Profile | undefined, { region, trust }: Labels): boolean =>
+  prompt._tag !== "Tokens" && profile !== "exact" && region === undefined && trust === undefined
 
 const isProfile = Schema.is(Profile)
 

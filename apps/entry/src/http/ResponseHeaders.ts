@@ -22,6 +22,8 @@ export const preflight: Readonly<Record<string, string>> = {
     "Idempotency-Key",
     "X-Client-Request-Id",
     "X-Weft-Profile",
+    "X-Weft-Region",
+    "X-Weft-Trust",
     ...[
       "Arch",
       "Async",

@@ -2,6 +2,7 @@
  * Whether the mesh keeps the promise of a model's tier, by what its peers showed within the last hour. Pure; `Sla.ts`
  * gives it the figures, and the verdict goes out with every answer.
  */
+import type { Figures } from "../performance/PerformanceState.ts"
 import { promiseOf, type TierName, type TierPromise } from "./Tier.ts"
 
 /** Whether the promise is kept, or what is short. */
@@ -53,6 +54,12 @@ export const verdict = (tier: TierName, candidates: ReadonlyArray<Measured | und
   )
   return { status: statusOf(promise, candidates.length, best), tier, candidates: candidates.length, best }
 }
+
+/** Returns what tells whether a peer whose last hour was like this keeps the promise of a tier. */
+export const keeps =
+  (tier: TierName) =>
+  ({ tokensPerSecond, ttftMs }: Figures): boolean =>
+    statusOf(promiseOf(tier), 1, { ttftMs: ttftMs.p50, tokensPerSecond: tokensPerSecond?.p50 }) === "meets-sla"
 
 // internal
 
