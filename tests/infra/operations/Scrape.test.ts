@@ -17,8 +17,6 @@ const timeoutMs = 120_000
 const mayHaveNoSeries: ReadonlyArray<string> = [
   "weft_model_efficiency_ratio",
   "weft_model_native_tokens_per_second",
-  "weft_model_tokens_per_second",
-  "weft_model_ttft_seconds",
   "weft_split_bytes_total",
   "weft_split_failures_total",
   "weft_split_frames_total",
