@@ -5,7 +5,7 @@ import { names } from "@weft/entry/sla/VerdictHeaders"
 import { Effect } from "effect"
 import { counted } from "../../mesh/links.ts"
 import { it } from "../../support/effect.ts"
-import { hello, open, post } from "../support.ts"
+import { hello, open, answering as peer, post } from "../support.ts"
 import { answering, gated, slow, tiers, weftHeaders } from "./gated.ts"
 import { streaming, usual } from "./provider.ts"
 
@@ -31,7 +31,7 @@ it.live("with the gate forced to each status every answer says it, streaming or 
         ...(best && { "sla-best-ttft-ms": String(best.ttftMs) }),
         ...(best?.tokensPerSecond && { "sla-best-tps": best.tokensPerSecond.toFixed(1) })
       }
-      const byMesh = { "served-by": "did:key:z6MkTest", route: "mesh:solo" }
+      const byMesh = { "served-by": peer, route: "mesh:solo" }
       const isMet = status === "meets-sla"
       for (const stream of [false, true]) {
         const there = yield* post(chat, { ...hello, stream })
@@ -69,7 +69,7 @@ it.live("errors of the mesh carry the verdict too, and nobody as who served", ()
       const isGone = model === "gone"
       expect(weftHeaders(answer.headers)).toMatchObject({
         "sla-status": isGone ? "no-peer-with-model" : "both-too-low",
-        "served-by": model === "plain" ? "did:key:z6MkTest" : "none",
+        "served-by": model === "plain" ? peer : "none",
         route: model === "plain" ? "mesh:solo" : "none",
         "fallback-status": "fallback-disabled"
       })

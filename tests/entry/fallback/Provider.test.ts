@@ -3,7 +3,7 @@ import { expect } from "bun:test"
 import { Duration, Effect } from "effect"
 import { counted } from "../../mesh/links.ts"
 import { it } from "../../support/effect.ts"
-import { hello, open, post } from "../support.ts"
+import { hello, open, answering as peer, post } from "../support.ts"
 import { answering, gated, slow, tiers, weftHeaders } from "./gated.ts"
 import { type Behaviour, chunk, say, startCutting, streaming, usual } from "./provider.ts"
 
@@ -111,7 +111,7 @@ it.live(
             what,
             expect.objectContaining({
               "fallback-status": "failed",
-              "served-by": "did:key:z6MkTest",
+              "served-by": peer,
               route: "mesh:solo",
               "sla-status": "both-too-low"
             })
@@ -124,6 +124,20 @@ it.live(
       }
     }),
   60_000
+)
+
+it.live("the time that a provider wasted, or took, is never measured of a peer", () =>
+  Effect.gen(function* () {
+    const behaviours = { failed: failing["hang before the first text"], served: answering, tier: answering }
+    for (const [what, behaviour] of Object.entries(behaviours)) {
+      if (behaviour === undefined) throw new Error(`no behaviour for ${what}`)
+      const changes = what === "tier" ? { tiers: new Set() } : {}
+      const { chat, door } = yield* gated(behaviour, { fallbackLimits: hasty }, changes)
+      expect((yield* post(chat, hello)).status).toBe(200)
+      const samples = door.performance.ofModel("plain", "solo")?.samples ?? 0
+      expect([what, samples]).toEqual([what, what === "tier" ? 1 : 0])
+    }
+  })
 )
 
 it.live("an entry whose provider cannot be reached answers from the mesh, or as the mesh does", () =>

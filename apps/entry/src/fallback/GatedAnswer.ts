@@ -67,6 +67,11 @@ export class GatedAnswer implements AnswerListener {
     return this.#provider === "silent"
   }
 
+  /** True where the mesh alone was asked: the time that a provider took is none of a peer's. */
+  get isOfMeshAlone(): boolean {
+    return this.#provider === "unasked"
+  }
+
   /** What the response says of the gate, as far as it is known now. */
   get headers(): Readonly<Record<string, string>> {
     return {

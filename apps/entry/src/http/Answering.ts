@@ -101,7 +101,9 @@ class Answering implements GatedListener, Attended, Respond {
 
   begun(servedBy: PeerId | "fallback", route: Route): void {
     this.#route = route
-    if (servedBy !== "fallback") this.#account?.begun(servedBy, route === "mesh:split" ? "split" : "solo")
+    if (servedBy !== "fallback" && this.#answer?.isOfMeshAlone) {
+      this.#account?.begun(servedBy, route === "mesh:split" ? "split" : "solo")
+    }
     // what the provider computes with is not the file that peers hold; nothing was written yet
     if (route === "fallback" && this.#asked !== undefined) this.#reply = this.#replyTo(this.#asked, null)
   }
