@@ -70,7 +70,6 @@ const make = Effect.gen(function* () {
   const startedAtMs = yield* Clock.currentTimeMillis
   const milestones = yield* Milestones.make
   const hours = yield* MeasuredHours.make(startedAtMs)
-  const models = (): Iterable<string> => directory.unsafeSnapshot().models.keys()
 
   const readHistory = (length: HistoryLength) =>
     Effect.gen(function* () {
@@ -113,12 +112,15 @@ const make = Effect.gen(function* () {
 
   const keep = Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
-    const reached = [...models()].flatMap((model) => reachedBy(performance, model, now))
-    yield* milestones.reach(reached)
-    yield* hours.write(
-      [...models()].flatMap((model) => measuredOf(performance, model, hourOf(now))),
-      now
-    )
+    // Some milliseconds a model that many peers serve: answers under way come in between.
+    const measured = (yield* Effect.forEach(directory.unsafeSnapshot().models.keys(), (model) =>
+      Effect.zipRight(
+        Effect.yieldNow(),
+        Effect.sync(() => measuredOf(performance, model, hourOf(now)))
+      )
+    )).flat()
+    yield* milestones.reach(measured.flatMap((hour) => reachedBy(hour, now)))
+    yield* hours.write(measured, now)
     StatusMetrics.observe((yield* told).document)
   }).pipe(Effect.catchAll((error) => Effect.logWarning("the history cannot be kept; it is tried again", error)))
   yield* Effect.addFinalizer(() => keep)
@@ -150,14 +152,7 @@ const measuredOf = (
   })
 
 /** A measured answer is the proof that a model was served. */
-const reachedBy = (
-  performance: typeof Performance.Service,
-  model: string,
-  nowMs: number
-): ReadonlyArray<Milestones.Milestone> => {
-  const [solo, split] = modes.map((mode) => performance.ofModel(model, mode) !== undefined)
-  return [
-    ...(solo || split ? [{ model, milestone: "mesh" as const, reachedAtMs: nowMs }] : []),
-    ...(split ? [{ model, milestone: "split" as const, reachedAtMs: nowMs }] : [])
-  ]
-}
+const reachedBy = ({ mode, model }: MeasuredHour, reachedAtMs: number): ReadonlyArray<Milestones.Milestone> => [
+  { model, milestone: "mesh", reachedAtMs },
+  ...(mode === "split" ? [{ model, milestone: "split" as const, reachedAtMs }] : [])
+]
