@@ -6,6 +6,7 @@ import { it } from "../support/effect.ts"
 
 const value = FastCheck.double({ min: 1e-3, max: 1e7, noNaN: true })
 const values = FastCheck.array(value, { maxLength: 300 })
+const merge = (...sketches: ReadonlyArray<Sketch.Sketch>) => Sketch.mergeAll(sketches)
 const sketchOf = (numbers: ReadonlyArray<number>) => numbers.reduce(Sketch.add, Sketch.empty)
 
 it.effect("every quantile is within 2 % of the true one, the error the sketch promises", () =>
@@ -31,10 +32,10 @@ it.effect("sketches add up: in any order, in any grouping, and to what all numbe
     FastCheck.assert(
       FastCheck.property(values, values, values, (a, b, c) => {
         const [one, two, three] = [sketchOf(a), sketchOf(b), sketchOf(c)]
-        expect(Sketch.merge(one, two)).toEqual(Sketch.merge(two, one))
-        expect(Sketch.merge(Sketch.merge(one, two), three)).toEqual(Sketch.merge(one, Sketch.merge(two, three)))
-        expect(Sketch.merge(one, two)).toEqual(sketchOf([...b, ...a]))
-        expect(Sketch.count(Sketch.merge(one, two))).toBe(a.length + b.length)
+        expect(merge(one, two)).toEqual(merge(two, one))
+        expect(merge(merge(one, two), three)).toEqual(merge(one, merge(two, three)))
+        expect(merge(one, two)).toEqual(sketchOf([...b, ...a]))
+        expect(Sketch.count(merge(one, two))).toBe(a.length + b.length)
       }),
       { numRuns: 300 }
     )

@@ -12,8 +12,9 @@ const smallest = 1e-3
 const largest = 1e7
 
 const growth = (1 + relativeError) / (1 - relativeError)
+/** The sum leaves no -0, which would be another bin than 0 to who compares. */
 const binOf = (value: number): number =>
-  Math.ceil(Math.log(Math.min(largest, Math.max(smallest, value))) / Math.log(growth))
+  Math.ceil(Math.log(Math.min(largest, Math.max(smallest, value))) / Math.log(growth)) + 0
 const binLeast = binOf(smallest)
 const binMost = binOf(largest)
 
@@ -43,21 +44,19 @@ export const add = (sketch: Sketch, value: number): Sketch => {
     : sketch.toSpliced(index, 0, [bin, 1] as const)
 }
 
-/** Returns the numbers of both, in any order of the two. */
-export const merge = (one: Sketch, other: Sketch): Sketch => {
-  if (one.length === 0) return other
-  if (other.length === 0) return one
-  const merged: Array<Sketch[number]> = []
-  let at = 0
-  for (const entry of one) {
-    for (let next = other[at]; next !== undefined && next[0] < entry[0]; next = other[++at]) merged.push(next)
-    const same = other[at]
-    if (same?.[0] === entry[0]) {
-      merged.push([entry[0], entry[1] + same[1]])
-      at++
-    } else merged.push(entry)
+/** Returns the numbers of all, in whatever order they stand; takes as long as they have bins together. */
+export const mergeAll = (sketches: ReadonlyArray<Sketch>): Sketch => {
+  const [only] = sketches
+  if (only === undefined || sketches.length === 1) return only ?? empty
+  const counts = new Float64Array(binMost - binLeast + 1)
+  for (const sketch of sketches) {
+    for (const [bin, count] of sketch) counts[bin - binLeast] = (counts[bin - binLeast] ?? 0) + count
   }
-  return merged.concat(other.slice(at))
+  const merged: Array<Sketch[number]> = []
+  counts.forEach((count, index) => {
+    if (count > 0) merged.push([index + binLeast, count])
+  })
+  return merged
 }
 
 /** Returns how many numbers there are. */

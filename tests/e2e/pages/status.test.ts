@@ -101,8 +101,8 @@ it.live(
         { concurrency: 2 }
       )
       yield* ask(entry.url)
-      yield* agree(browser, entry.url, ({ mode, peers }, { share }) => {
-        return mode === "solo" && peers.length === 2 && share.day.mesh === 1
+      yield* agree(browser, entry.url, ({ mode, peers, through }, { share }) => {
+        return mode === "solo" && peers.length === 2 && through?.samples === 1 && share.day.mesh === 1
       })
       expect((yield* shown(browser)).headline).toBe("2 peers serve 1 model")
       yield* browser.evaluate(`document.querySelector("summary").focus()`)

@@ -115,7 +115,7 @@ const choices = Effect.fnUntraced(function* (browser: Browser) {
   yield* browser.evaluate(`document.querySelector(".quiet").focus()`)
   yield* browser.press("Enter")
   yield* browser.wait(`document.documentElement.dataset.theme === "dark"`)
-  yield* browser.evaluate("void location.reload()")
+  yield* browser.reload
   yield* live(browser)
   expect(yield* browser.evaluate<string>("getComputedStyle(document.documentElement).colorScheme")).toBe("dark")
 })

@@ -75,7 +75,7 @@ it.effect("what answers measured is shown against the native figures, scraped, a
         const [one] = now.models
         expect(one?.through?.tokensPerSecond?.p50).toBeCloseTo(36, -0.5)
         expect(one?.efficiency.grade).toBe("green")
-        expect(one?.firstServedAt).toEqual({ meshMs: 1_000 * hourMs + 20_000, splitMs: null })
+        expect(one?.firstServedAt).toEqual({ meshMs: 1_000 * hourMs + 10_000, splitMs: null })
         expect(now.share.day).toMatchObject({ mesh: 1, meshSharePct: 100 })
         expect(now.history.models[0]?.mesh.at(-1)).toBe(1)
         const scraped = yield* Effect.promise(() => register.metrics())
@@ -94,12 +94,28 @@ it.effect("what answers measured is shown against the native figures, scraped, a
         yield* TestClock.adjust("1 second")
         const now = yield* document
         expect(now.models[0]?.through).toBeNull()
-        expect(now.models[0]?.firstServedAt.meshMs).toBe(1_000 * hourMs + 20_000)
+        expect(now.models[0]?.firstServedAt.meshMs).toBe(1_000 * hourMs + 10_000)
         const [kept] = now.history.models
         expect(kept?.tokensPerSecond.at(-3)).toBeCloseTo(36, -0.5)
         expect(kept?.tokensPerSecond.slice(-2)).toEqual([null, null])
         const week = yield* Effect.flatMap(Status, ({ history }) => history(168))
         expect(week.models[0]?.ttftMs.at(-3)).toBeCloseTo(200, -1)
+      })
+    )
+  })
+)
+
+it.effect("the last answers of an hour are kept in it, also when the hour is over before they are written", () =>
+  Effect.gen(function* () {
+    yield* TestClock.setTime(1_000 * hourMs - 1_000)
+    yield* life(
+      `${yield* folder}/entry.sqlite`,
+      Effect.gen(function* () {
+        yield* join
+        yield* answer
+        yield* TestClock.adjust("11 seconds")
+        const [kept] = (yield* document).history.models
+        expect(kept?.tokensPerSecond.slice(-2)).toEqual([expect.any(Number), null])
       })
     )
   })

@@ -26,6 +26,7 @@ export interface Violation {
 export interface Browser {
   /** Opens `url` on a new page; returns the status of the response. */
   readonly open: (url: string, look: Look) => Effect.Effect<number>
+  readonly reload: Effect.Effect<void>
   /** Returns what an expression gives on the page, as JSON. */
   readonly evaluate: <A>(expression: string) => Effect.Effect<A>
   /** Waits until an expression is true on the page. */
@@ -96,6 +97,7 @@ export const launch: Effect.Effect<Browser, never, Scope.Scope> = Effect.gen(fun
   return {
     open: (url, { height = 900, script = true, theme, width }) =>
       Effect.zipRight(command("open", { theme, width, height, script }), command<number>("goto", { url })),
+    reload: Effect.asVoid(command("reload")),
     evaluate: (expression) => command("evaluate", { expression }),
     wait: (expression, withinMs = withinMsDefault) => Effect.asVoid(command("wait", { expression, withinMs })),
     press: (key) => Effect.asVoid(command("press", { key })),

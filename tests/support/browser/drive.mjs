@@ -42,6 +42,9 @@ const commands = {
     page.on("pageerror", (error) => errors.push(String(error)))
     if (script) await page.addInitScript(watchShifts)
   },
+  reload: async () => {
+    await page.reload()
+  },
   goto: async ({ url }) => (await page.goto(url)).status(),
   evaluate: ({ expression }) => page.evaluate(expression),
   // Playwright's own wait evaluates in the page, which the content security policy forbids, as it should.
@@ -56,7 +59,7 @@ const commands = {
   errors: async () => errors,
   axe: async () => {
     await page.evaluate(axeSource)
-    const { violations } = await page.evaluate("axe.run()")
+    const { violations } = await page.evaluate('axe.run({ resultTypes: ["violations"] })')
     return violations.map(({ help, id, nodes }) => ({ id, help, at: nodes.map(({ html }) => html.slice(0, 200)) }))
   },
   screenshot: async ({ path }) => {

@@ -40,14 +40,15 @@ export class PerformanceBoard {
     const series = this.#series[mode].get(model)?.get(peer)
     if (series === undefined) return undefined
     const step = Math.floor(nowMs / State.stepMs)
-    if (series.figures?.step !== step) series.figures = { step, value: State.figuresOf(allOf(series, nowMs)) }
+    if (series.figures?.step !== step)
+      series.figures = { step, value: State.figuresOf(State.mergeAll(partsOf(series, nowMs))) }
     return series.figures.value
   }
 
   /** Returns the last hour of all peers of a model by all entries, or of it the steps that began at `fromMs` or later. */
   ofModel(model: string, mode: State.Mode, nowMs: number, fromMs?: number): State.Figures | undefined {
     const peers = this.#series[mode].get(model)?.values() ?? []
-    return State.figuresOf([...peers].map((series) => allOf(series, nowMs, fromMs)).reduce(State.merge, State.nothing))
+    return State.figuresOf(State.mergeAll([...peers].flatMap((series) => partsOf(series, nowMs, fromMs))))
   }
 
   /** Returns what was measured here within the last hour. */
@@ -121,7 +122,7 @@ interface Series {
   figures: { readonly step: number; readonly value: State.Figures | undefined } | undefined
 }
 
-const allOf = ({ others, own }: Series, nowMs: number, fromMs?: number): State.Distribution =>
-  [...(own === undefined ? [] : [own]), ...others.values()]
-    .map((hour) => State.since(State.expire(hour, nowMs), fromMs))
-    .reduce(State.merge, State.nothing)
+const partsOf = ({ others, own }: Series, nowMs: number, fromMs?: number): ReadonlyArray<State.Distribution> =>
+  [...(own === undefined ? [] : [own]), ...others.values()].map((hour) =>
+    State.since(State.expire(hour, nowMs), fromMs)
+  )

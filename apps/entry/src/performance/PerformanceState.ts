@@ -64,12 +64,12 @@ export const nothing: Distribution = { ttftMs: Sketch.empty, tokensPerSecond: Sk
 export const empty: Hour = { steps: [], all: nothing }
 
 /** Returns the hour of these steps, the oldest first. */
-export const fromSteps = (steps: ReadonlyArray<Step>): Hour => ({ steps, all: steps.reduce(merge, nothing) })
+export const fromSteps = (steps: ReadonlyArray<Step>): Hour => ({ steps, all: mergeAll(steps) })
 
 /** Adds what was measured. */
-export const merge = (one: Distribution, other: Distribution): Distribution => ({
-  ttftMs: Sketch.merge(one.ttftMs, other.ttftMs),
-  tokensPerSecond: Sketch.merge(one.tokensPerSecond, other.tokensPerSecond)
+export const mergeAll = (all: ReadonlyArray<Distribution>): Distribution => ({
+  ttftMs: Sketch.mergeAll(all.map(({ ttftMs }) => ttftMs)),
+  tokensPerSecond: Sketch.mergeAll(all.map(({ tokensPerSecond }) => tokensPerSecond))
 })
 
 /** Notes a sample of the step that `nowMs` is in. */
@@ -98,7 +98,7 @@ export const expire = (hour: Hour, nowMs: number): Hour => {
 
 /** Returns the part of an hour whose steps began at `fromMs` or later. */
 export const since = ({ all, steps }: Hour, fromMs: number | undefined): Distribution =>
-  fromMs === undefined ? all : steps.filter(({ step }) => step * stepMs >= fromMs).reduce(merge, nothing)
+  fromMs === undefined ? all : mergeAll(steps.filter(({ step }) => step * stepMs >= fromMs))
 
 /** Returns what people are told; undefined where nothing was measured. */
 export const figuresOf = ({ tokensPerSecond, ttftMs }: Distribution): Figures | undefined => {

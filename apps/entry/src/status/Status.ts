@@ -7,7 +7,7 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import { Clock, Context, Effect, Layer, type ParseResult, Schedule, Schema } from "effect"
+import { Clock, Context, Duration, Effect, Layer, type ParseResult, Schedule, Schema } from "effect"
 import { EntryConfig } from "../EntryConfig.ts"
 import { EntryDescription } from "../EntryDescription.ts"
 import { Links } from "../Links.ts"
@@ -54,7 +54,7 @@ const documentTtl = "1 second"
 /** What an hour measured moves slowly; a look at 35 days of it reads some thousand rows. */
 const historyTtl = "5 seconds"
 /** How much of an hour a killed entry forgets. */
-const keepEvery = "15 seconds"
+const keepEvery = Duration.seconds(5)
 
 // internal
 
@@ -70,7 +70,6 @@ const make = Effect.gen(function* () {
   const startedAtMs = yield* Clock.currentTimeMillis
   const milestones = yield* Milestones.make
   const hours = yield* MeasuredHours.make(startedAtMs)
-  const models = (): Iterable<string> => directory.unsafeSnapshot().models.keys()
 
   const readHistory = (length: HistoryLength) =>
     Effect.gen(function* () {
@@ -111,14 +110,20 @@ const make = Effect.gen(function* () {
     documentTtl
   )
 
+  let lastKept = "[]"
   const keep = Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
-    const reached = [...models()].flatMap((model) => reachedBy(performance, model, now))
-    yield* milestones.reach(reached)
-    yield* hours.write(
-      [...models()].flatMap((model) => measuredOf(performance, model, hourOf(now))),
-      now
-    )
+    // Some milliseconds a model that many peers serve: answers under way come in between.
+    const measured = (yield* Effect.forEach(directory.unsafeSnapshot().models.keys(), (model) =>
+      Effect.zipRight(
+        Effect.yieldNow(),
+        Effect.sync(() => hoursToKeep(now).flatMap((fromMs) => measuredOf(performance, model, fromMs)))
+      )
+    )).flat()
+    yield* milestones.reach(measured.flatMap((hour) => reachedBy(hour, now)))
+    const said = JSON.stringify(measured)
+    if (said !== lastKept) yield* hours.write(measured, now)
+    lastKept = said
     StatusMetrics.observe((yield* told).document)
   }).pipe(Effect.catchAll((error) => Effect.logWarning("the history cannot be kept; it is tried again", error)))
   yield* Effect.addFinalizer(() => keep)
@@ -127,6 +132,11 @@ const make = Effect.gen(function* () {
 }).pipe(Effect.annotateLogs({ module: "Status" }))
 
 const modes = ["solo", "split"] as const
+
+/** The hour that is not over, and for a while the one before it: its last answers came after it was written last. */
+const hoursToKeep = (nowMs: number): ReadonlyArray<number> => [
+  ...new Set([hourOf(nowMs - 2 * Duration.toMillis(keepEvery)), hourOf(nowMs)])
+]
 
 const measuredOf = (
   performance: typeof Performance.Service,
@@ -150,14 +160,7 @@ const measuredOf = (
   })
 
 /** A measured answer is the proof that a model was served. */
-const reachedBy = (
-  performance: typeof Performance.Service,
-  model: string,
-  nowMs: number
-): ReadonlyArray<Milestones.Milestone> => {
-  const [solo, split] = modes.map((mode) => performance.ofModel(model, mode) !== undefined)
-  return [
-    ...(solo || split ? [{ model, milestone: "mesh" as const, reachedAtMs: nowMs }] : []),
-    ...(split ? [{ model, milestone: "split" as const, reachedAtMs: nowMs }] : [])
-  ]
-}
+const reachedBy = ({ mode, model }: MeasuredHour, reachedAtMs: number): ReadonlyArray<Milestones.Milestone> => [
+  { model, milestone: "mesh", reachedAtMs },
+  ...(mode === "split" ? [{ model, milestone: "split" as const, reachedAtMs }] : [])
+]

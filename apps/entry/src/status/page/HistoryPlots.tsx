@@ -33,7 +33,7 @@ export const HistoryPlots = ({ history, only, zone }: HistoryPlotsProps) => {
         label="Requests per hour, by who served them"
         series={served(history, models)}
         format={count}
-        formatAxis={count}
+        formatAxis={wholeOnly}
       />
       <Plot
         {...chart}
@@ -90,6 +90,9 @@ const inTime = (ms: number): string => {
   const { unit, value } = duration(ms)
   return `${value} ${unit}`
 }
+
+/** There are no half requests. */
+const wholeOnly = (value: number): string => (Number.isInteger(value) ? count(value) : "")
 
 /** Milliseconds as an axis names its round steps. */
 const onAxis = (ms: number): string => (ms === 0 ? "0" : ms < 1_000 ? `${ms} ms` : `${ms / 1_000} s`)
