@@ -147,7 +147,7 @@ describe("a group", () => {
     expect([peersOf(late), late.faults]).toEqual([[1, 2, 3].map(peerId), 1])
   })
 
-  test("lets the stage before go where the next tail's tokens cannot be either, as a tail repeats what it is told", () => {
+  test("lets the stage before go where the next tail's tokens cannot be either: a tail repeats what it is told", () => {
     const first = again(take(serving(3)[0], [faulted(1, "tail")])[0])
     expect(peersOf(first).slice(0, 2)).toEqual([1, 2].map(peerId))
     expect(peersOf(first)[2]).not.toBe(peerId(3))
