@@ -102,3 +102,15 @@ it.live("the same seed gives the same run, to the millisecond", () =>
     }
   })
 )
+
+it.live(
+  "groups leave no fiber behind, however they ended",
+  () =>
+    Effect.gen(function* () {
+      for (let seed = 1; seed <= 40; seed++) {
+        const { after, before } = yield* SimulatedGroups.fibers(Scenarios.of(seed))
+        expect([seed, after]).toEqual([seed, before])
+      }
+    }),
+  60_000
+)
