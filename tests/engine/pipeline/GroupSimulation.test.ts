@@ -1,9 +1,9 @@
 /**
- * Split groups while peers, links, children and stages fail: thousands of seeded runs of the real hosts, lenders, edges
+ * Split groups while peers, links, children and stages fail: seeded runs of the real hosts, lenders, edges
  * and jobs over a memory network in virtual time, with a model that is arithmetic. Whatever happens, an answer is the
  * whole model's to the last token, nobody keeps what a group has let go of, and who is blamed is at fault.
  *
- * `WEFT_SIMULATION_SEEDS=1-100000 bun test tests/engine/pipeline/GroupSimulation.test.ts` runs others than the usual.
+ * `WEFT_SIMULATION_SEEDS=1-100000 bun test tests/engine/pipeline/GroupSimulation.test.ts` runs other seeds.
  */
 import { expect } from "bun:test"
 import { Effect } from "effect"
@@ -12,7 +12,7 @@ import * as Arithmetic from "./arithmetic.ts"
 import * as Scenarios from "./scenarios.ts"
 import * as SimulatedGroups from "./simulatedGroups.ts"
 
-const [first = 1, last = 2_000] = process.env.WEFT_SIMULATION_SEEDS?.split("-").map(Number) ?? []
+const [first = 1, last = 1_000] = process.env.WEFT_SIMULATION_SEEDS?.split("-").map(Number) ?? []
 
 /** Fewer say little about how often something happens. */
 const runsToCount = 1_000
@@ -101,4 +101,16 @@ it.live("the same seed gives the same run, to the millisecond", () =>
       expect(yield* SimulatedGroups.play(scenario)).toEqual(yield* SimulatedGroups.play(scenario))
     }
   })
+)
+
+it.live(
+  "groups leave no fiber behind, however they ended",
+  () =>
+    Effect.gen(function* () {
+      for (let seed = 1; seed <= 40; seed++) {
+        const { after, before } = yield* SimulatedGroups.fibers(Scenarios.of(seed))
+        expect([seed, after]).toEqual([seed, before])
+      }
+    }),
+  60_000
 )

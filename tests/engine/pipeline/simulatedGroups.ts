@@ -8,7 +8,20 @@ import { Form, GroupEvent, type PeerPlace, Spares, type StagePlace } from "@weft
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
-import { Deferred, Duration, Effect, Exit, Logger, LogLevel, Option, Scope } from "effect"
+import type { SessionError } from "@weft/mesh/MeshError"
+import {
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Logger,
+  LogLevel,
+  Option,
+  RuntimeFlags,
+  RuntimeFlagsPatch,
+  Scope,
+  Supervisor
+} from "effect"
 import { virtualTime } from "../../support/virtualTime.ts"
 import * as Arithmetic from "./arithmetic.ts"
 import * as Hearing from "./hearing.ts"
@@ -57,16 +70,50 @@ export interface Run {
 
 /** Returns the run of a scenario. */
 export const play = (scenario: Scenarios.Scenario): Effect.Effect<Run> =>
-  Effect.flatMap(make(scenario), (world) => world.run).pipe(
+  simulated(
+    scenario,
+    Effect.flatMap(make(scenario), (world) => world.run)
+  )
+
+/**
+ * Returns how many fibers the peers of a scenario have before their first group, and how many they have when nothing of
+ * the last is under way any more. Peers that die begin anew with as many.
+ */
+export const fibers = (scenario: Scenarios.Scenario) =>
+  Effect.gen(function* () {
+    const tracker = yield* Supervisor.track
+    const count = Effect.map(tracker.value, (living) => living.length)
+    const counted = Effect.gen(function* () {
+      const world = yield* make(scenario)
+      yield* world.begin
+      yield* Effect.sleep("1 second")
+      const before = yield* count
+      yield* world.run
+      yield* Effect.sleep(quiet)
+      return { before, after: yield* count }
+    })
+    return yield* simulated(scenario, Effect.supervised(counted, tracker))
+  })
+
+// internal
+
+/** Longer than a link or an edge lives that nobody uses. */
+const quiet = "90 seconds"
+
+const simulated = <A>(
+  scenario: Scenarios.Scenario,
+  body: Effect.Effect<A, SessionError, MemoryNetwork | Scope.Scope>
+): Effect.Effect<A> =>
+  body.pipe(
     Effect.provide(MemoryNetwork.layer(scenario.network)),
     Effect.scoped,
     Effect.orDie,
     virtualTime,
     Effect.withTracerEnabled(false),
+    // Nobody reads how many fibers there were, and it takes a fifteenth of the time.
+    Effect.withRuntimeFlagsPatch(RuntimeFlagsPatch.disable(RuntimeFlags.RuntimeMetrics)),
     Logger.withMinimumLogLevel(LogLevel.None)
   )
-
-// internal
 
 /** Longer than any answer with all its groups; what takes longer is stuck. */
 const patience = Duration.minutes(10)
@@ -94,6 +141,7 @@ class World {
   readonly #heard: Array<Heard> = []
   readonly #served = Effect.unsafeMakeLatch(false)
   #serving: PipelineEngine | undefined
+  #entry: SimulatedPeers.Peer | undefined
   #groups = 0
   #isOver = false
 
@@ -106,10 +154,16 @@ class World {
     this.#unit = seeded(scenario.seed + 7)
   }
 
+  /** Starts the peers and the entry; `run` does where they are not. */
+  readonly begin = Effect.gen(this, function* () {
+    for (let number = 1; number <= this.scenario.peers; number++) yield* this.#revive(number)
+    this.#entry = yield* SimulatedPeers.start(0, this.#natureOf(0), { serving: () => {}, ended: () => {} })
+    return this.#entry
+  })
+
   readonly run = Effect.gen(this, function* () {
-    const { asked, peers, mishaps } = this.scenario
-    for (let number = 1; number <= peers; number++) yield* this.#revive(number)
-    const entry = yield* SimulatedPeers.start(0, this.#natureOf(0), { serving: () => {}, ended: () => {} })
+    const { asked, mishaps } = this.scenario
+    const entry = this.#entry ?? (yield* this.begin)
     const over = yield* Deferred.make<void>()
     const groups = yield* Effect.fork(this.#groupsOf(entry, over))
     const befalling = yield* Effect.fork(Effect.forEach(mishaps, (mishap) => this.#befall(mishap), { discard: true }))
@@ -117,7 +171,7 @@ class World {
     const endedMs = this.now()
     // What was cancelled is let go on the other side a way later.
     yield* Effect.sleep("300 millis")
-    const answers = this.#serving === undefined ? 0 : yield* this.#openAnswers(this.#serving)
+    const load = yield* this.#serving?.load ?? Effect.succeed({ active: 0, queued: 0 })
     const doubled = this.#doubled()
     this.#isOver = true
     yield* Deferred.succeed(over, undefined)
@@ -127,7 +181,7 @@ class World {
       scenario: this.scenario,
       got,
       heard: this.#heard,
-      left: { ...this.#left(), answers, doubled },
+      left: { ...this.#left(), answers: load.active + load.queued, doubled },
       endedMs
     } satisfies Run
   })
@@ -345,10 +399,6 @@ class World {
   }
 
   // The end
-
-  #openAnswers(engine: PipelineEngine) {
-    return Effect.map(engine.load, ({ active, queued }) => active + queued)
-  }
 
   #doubled(): number {
     const groups = [...this.#alive.values()].map(({ peer }) => peer.lender.status().map(({ group }) => group))

@@ -46,10 +46,11 @@ const text = { vocabularyTokens, endsAnswer: () => false, piece: () => Uint8Arra
 export const run = (world: World, speed: Speed): Result => {
   const { answers, baseMs, count, hopMs, jitter, oracle, promptTokens, right, rowMs, stages, tokenMs } = world
   const agenda = new Agenda()
-  const random = seeded(stages + count)
-  const now = () => agenda.nowMs
+  /** The host's own clock: it runs ahead while the host computes, and all else goes on meanwhile. */
+  let hostMs = 0
+  const now = () => Math.max(hostMs, agenda.nowMs)
   const spend = (ms: number): void => {
-    agenda.nowMs += ms
+    hostMs = now() + ms
   }
   const computesMs = (rows: number): number => baseMs + rowMs * rows
   const contextTokens = promptTokens + count + 1
@@ -64,21 +65,25 @@ export const run = (world: World, speed: Speed): Result => {
   const tails = new Map<number, Tail>()
   const firstMs: Array<number | undefined> = []
   const lastMs: Array<number> = []
-  let isTurning = false
-  const come = (line: number, fromMs: number, happen: () => void): void => {
-    lineMs[line] = Math.max(lineMs[line] ?? 0, fromMs + hopMs * (1 + jitter * random()))
+  const inbox: Array<Tokens> = []
+  let isAwake = false
+  // The same place of an answer takes as long in every run, so that runs differ by what is guessed alone.
+  const hop = (line: number, { job, position }: Window | Tokens): number =>
+    hopMs * (1 + jitter * seeded((job * 1_000 + position) * 10 + line)())
+  const come = (line: number, frame: Window | Tokens, fromMs: number, happen: () => void): void => {
+    lineMs[line] = Math.max(lineMs[line] ?? 0, fromMs + hop(line, frame))
     agenda.at(lineMs[line] ?? 0, happen)
   }
   const answer = (frame: Tokens): void =>
-    come(stages, agenda.nowMs, () => {
-      jobs.receive(frame)
-      turn()
+    come(stages, frame, agenda.nowMs, () => {
+      inbox.push(frame)
+      wake()
     })
   const pass = (window: Window, stage: number): void => {
     const doneMs = Math.max(agenda.nowMs, freeMs[stage] ?? 0) + computesMs(window.tokens.length)
     freeMs[stage] = doneMs
     if (stage < stages - 1) {
-      come(stage, doneMs, () => pass(window, stage + 1))
+      come(stage, window, doneMs, () => pass(window, stage + 1))
       return
     }
     agenda.at(doneMs, () => {
@@ -88,31 +93,34 @@ export const run = (world: World, speed: Speed): Result => {
   }
   const give = (frame: StageFrame): void => {
     if (frame.kind === "open") tails.set(frame.job, tail(oracle, frame.terms, frame.epoch))
-    if (frame.kind === "window") come(0, agenda.nowMs, () => pass(frame, 1))
+    if (frame.kind === "window") come(0, frame, now(), () => pass(frame, 1))
   }
-  /** One turn, and the next behind whatever came in meanwhile. */
+  /** One turn as soon as the host has time, and the next behind whatever came in meanwhile. */
+  const wake = (): void => {
+    if (isAwake) return
+    isAwake = true
+    agenda.at(now(), () => {
+      isAwake = false
+      turn()
+      if (!jobs.idle() || inbox.length > 0) wake()
+    })
+  }
   const turn = (): void => {
-    if (isTurning) return
+    for (const frame of inbox.splice(0)) jobs.receive(frame)
     const { events, frames } = jobs.turn()
     for (const frame of frames) give(frame)
     for (const [key, event] of events) {
-      if (event._tag === "Delta") firstMs[key] ??= agenda.nowMs
-      if (event._tag === "Finished") lastMs[key] = agenda.nowMs
+      if (event._tag === "Delta") firstMs[key] ??= now()
+      if (event._tag === "Finished") lastMs[key] = now()
     }
     jobs.guess()
-    isTurning = !jobs.idle()
-    if (isTurning)
-      agenda.at(agenda.nowMs, () => {
-        isTurning = false
-        turn()
-      })
   }
   jobs.connect(1)
   for (let key = 0; key < answers; key++) {
     const prompt = Array.from({ length: promptTokens }, (_, at) => (at * (key + 3)) % vocabularyTokens)
     jobs.submit(key, { request: ask({ _tag: "Tokens", tokens: prompt }, { maxTokens: count }), prompt, seed: 1 })
   }
-  turn()
+  wake()
   while (lastMs.filter((ms) => ms > 0).length < answers && agenda.step());
   const sum = (values: ReadonlyArray<number | undefined>) => values.reduce<number>((all, one) => all + (one ?? 0), 0)
   const counts = jobs.stats()

@@ -165,10 +165,10 @@ class Turn {
   }
 
   /**
-   * The last stage is to blame for tokens that cannot be; but it repeats what the one before says of a window, which
-   * is to blame where the next tail's cannot be either, and so on. Who refuses, or that nobody is heard of, may be a
-   * matter of a moment, so the first time all stay; then whoever sent the refusing stage what it refuses goes, or that
-   * stage itself where it complains again, and of silent ones the last, the one before it the next time, and so on.
+   * The last stage is to blame for tokens that cannot be; but it repeats what it is told of a window, so where the next
+   * tail's cannot be either the one before it goes, and so on. Who refuses, or that nobody is heard of, may be a matter
+   * of a moment, so the first time all stay; then whoever sent the refusing stage what it refuses goes, or that stage
+   * itself where it complains again, and of silent ones the last, the one before it the next time, and so on.
    */
   #faulted({ epoch, kind, peer, reason }: Extract<GroupHappening, { readonly _tag: "Faulted" }>): void {
     const { phase, suspicion } = this.#state
