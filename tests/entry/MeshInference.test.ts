@@ -3,6 +3,7 @@ import { expect } from "bun:test"
 import * as GenerateReply from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import { EntryConfig } from "@weft/entry/EntryConfig"
+import { Demand } from "@weft/entry/election/Demand"
 import { Inference, type NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshInference from "@weft/entry/MeshInference"
@@ -66,7 +67,7 @@ const mesh = <A, E>(
         Layer.provideMerge(Slots.layer),
         Layer.provideMerge(Links.layer),
         Layer.provideMerge(PeerDirectoryActor.layer()),
-        Layer.provide(EntryConfig.layer({ maxFailovers }))
+        Layer.provide([EntryConfig.layer({ maxFailovers }), Demand.layer])
       )
     ),
     Effect.provide(MemoryNetwork.layer())

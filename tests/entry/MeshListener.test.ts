@@ -1,6 +1,8 @@
 /** The entry's mesh side over a memory network: who enters the directory, over which link, and how they leave it. */
 import { expect } from "bun:test"
 import { calledPerSecond } from "@weft/entry/ControlRate"
+import { Demand } from "@weft/entry/election/Demand"
+import { Elections } from "@weft/entry/election/Elections"
 import type { NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshListener from "@weft/entry/MeshListener"
@@ -28,6 +30,7 @@ const listening = <A, E>(
     Effect.gen(function* () {
       const entry = yield* endpoint("entry")
       const layer = MeshListener.layer.pipe(
+        Layer.provide(Layer.provide(Elections.layer, Demand.layer)),
         Layer.provideMerge(Slots.layer),
         Layer.provideMerge(Links.layer),
         Layer.provideMerge(directory),

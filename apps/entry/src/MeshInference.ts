@@ -11,6 +11,7 @@ import type { PeerId } from "@weft/mesh/PeerId"
 import { Clock, Effect, Either, FiberSet, Layer } from "effect"
 import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
+import { Demand } from "./election/Demand.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
 import { type AnswerListener, Inference, type NoAnswer, type Route, type ServedModel } from "./Inference.ts"
 import type { Seat } from "./Links.ts"
@@ -30,6 +31,7 @@ export const layer = Layer.scoped(
   Effect.gen(function* () {
     const { unsafeSnapshot } = yield* PeerDirectoryActor
     const slots = yield* Slots
+    const demand = yield* Demand
     const { maxFailovers: failoversMax } = yield* EntryConfig
     const run = yield* FiberSet.makeRuntime<never>()
     const surroundings: Surroundings = {
@@ -45,6 +47,7 @@ export const layer = Layer.scoped(
       },
       find: (id) => served(unsafeSnapshot(), id),
       generate: (request, caller, listener) => {
+        demand.asked(request.model)
         const answer = new MeshAnswer(surroundings, request, caller, listener)
         answer.look()
         return () => answer.cancel()
