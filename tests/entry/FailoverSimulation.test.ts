@@ -6,6 +6,7 @@ import { expect } from "bun:test"
 import * as GenerateReply from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import { EntryConfig } from "@weft/entry/EntryConfig"
+import { Demand } from "@weft/entry/election/Demand"
 import { Inference } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshInference from "@weft/entry/MeshInference"
@@ -185,7 +186,7 @@ const surroundings = MeshInference.layer.pipe(
   Layer.provideMerge(Links.layer),
   Layer.provide(Performance.layer),
   Layer.provideMerge(PeerDirectoryActor.layer()),
-  Layer.provide(EntryConfig.layer({ maxFailovers }))
+  Layer.provide([EntryConfig.layer({ maxFailovers }), Demand.layer])
 )
 
 /** Holds what one client got against what it may get. */

@@ -3,6 +3,7 @@ import { expect } from "bun:test"
 import * as GenerateReply from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import { EntryConfig, type EntryConfigShape } from "@weft/entry/EntryConfig"
+import { Demand } from "@weft/entry/election/Demand"
 import { Inference, type NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshInference from "@weft/entry/MeshInference"
@@ -69,7 +70,7 @@ const mesh = <A, E>(
         Layer.provideMerge(Links.layer),
         Layer.provide(Performance.layer),
         Layer.provideMerge(PeerDirectoryActor.layer()),
-        Layer.provide(EntryConfig.layer({ maxFailovers, ...config }))
+        Layer.provide([EntryConfig.layer({ maxFailovers, ...config }), Demand.layer])
       )
     ),
     Effect.provide(MemoryNetwork.layer())

@@ -2,6 +2,8 @@
 import { expect } from "bun:test"
 import { calledPerSecond } from "@weft/entry/ControlRate"
 import { EntryConfig } from "@weft/entry/EntryConfig"
+import { Demand } from "@weft/entry/election/Demand"
+import { Elections } from "@weft/entry/election/Elections"
 import type { NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshListener from "@weft/entry/MeshListener"
@@ -31,6 +33,7 @@ const listening = <A, E>(
     Effect.gen(function* () {
       const entry = yield* endpoint("entry")
       const layer = MeshListener.layer.pipe(
+        Layer.provide(Layer.provide(Elections.layer, Demand.layer)),
         Layer.provideMerge(Slots.layer),
         Layer.provideMerge(Links.layer),
         Layer.provide(Performance.layer),

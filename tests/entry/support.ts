@@ -6,6 +6,7 @@ import { ApiKeyStore } from "@weft/entry/ApiKeyStore"
 import * as Database from "@weft/entry/Database"
 import { EntryConfig, type EntryConfigShape } from "@weft/entry/EntryConfig"
 import { EntryDescription } from "@weft/entry/EntryDescription"
+import { Elections } from "@weft/entry/election/Elections"
 import { Fallback } from "@weft/entry/fallback/Fallback"
 import { FallbackLimits, type FallbackLimitsShape } from "@weft/entry/fallback/FallbackLimits"
 import * as Http from "@weft/entry/Http"
@@ -24,6 +25,7 @@ import { Status } from "@weft/entry/status/Status"
 import type { StatusDocument } from "@weft/entry/status/StatusDocument"
 import * as StatusFeed from "@weft/entry/status/StatusFeed"
 import { statusOf } from "@weft/entry/status/StatusModel"
+import * as ElectionState from "@weft/mesh/election/ElectionState"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { fromPublicKey } from "@weft/mesh/PeerId"
 import { Context, Deferred, Duration, Effect, Exit, FiberId, Layer, Queue, type Scope } from "effect"
@@ -112,6 +114,8 @@ export interface DoorOptions {
   readonly fallbackLimits?: Partial<FallbackLimitsShape>
   /** What is split; nothing where absent. */
   readonly splits?: SplitState.SplitState
+  /** Which peers serve which models; nobody is elected where absent. */
+  readonly elections?: ElectionState.ElectionState
   /** How the mesh stands; `status` where absent. */
   readonly status?: Effect.Effect<StatusDocument>
 }
@@ -221,6 +225,9 @@ const sla = (measured: NonNullable<DoorOptions["measured"]>) =>
     })
   )
 
+const elections = (state: ElectionState.ElectionState) =>
+  Layer.succeed(Elections, { ask: () => Effect.succeed(null), unsafeSnapshot: () => state })
+
 const unmeasured = (model: string) => (refusalOf(model)?.reason === "ModelNotFound" ? [] : [undefined])
 
 /** Opens a door for the time of the scope. */
@@ -241,6 +248,7 @@ export const open = (options: DoorOptions = {}): Effect.Effect<Door, unknown, Sc
       Layer.provide(inference(options.answers ?? "rule", turns)),
       Layer.provideMerge(Performance.layer),
       Layer.provide(Layer.succeed(Splits, { unsafeSnapshot: () => options.splits ?? SplitState.empty })),
+      Layer.provide(elections(options.elections ?? ElectionState.empty)),
       Layer.provide(statusLayer(options.status ?? Effect.succeed(status))),
       Layer.provide(EntryConfig.layer({ httpHost: "127.0.0.1", httpPort: 0, ...options.config })),
       Layer.provide(Layer.succeed(EntryDescription, description)),

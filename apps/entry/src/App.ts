@@ -15,6 +15,8 @@ import { ApiKeyStore } from "./ApiKeyStore.ts"
 import * as Database from "./Database.ts"
 import { EntryConfig } from "./EntryConfig.ts"
 import { EntryDescription } from "./EntryDescription.ts"
+import { Demand } from "./election/Demand.ts"
+import { Elections } from "./election/Elections.ts"
 import { Fallback } from "./fallback/Fallback.ts"
 import * as Http from "./Http.ts"
 import { HttpAddress } from "./http/HttpAddress.ts"
@@ -63,9 +65,9 @@ const description = Layer.effect(
 
 const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
   Layer.provide(MeshInference.layer),
-  Layer.provide(Splits.layer),
+  Layer.provide([Splits.layer, Elections.layer]),
   Layer.provide(Status.layer),
-  Layer.provide(Slots.layer),
+  Layer.provide([Slots.layer, Demand.layer]),
   Layer.provide(Links.layer),
   Layer.provide([Sla.layer, Fallback.layer]),
   Layer.provide(Performance.layer),

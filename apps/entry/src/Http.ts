@@ -9,6 +9,7 @@ import { Admission, type OpenDoorError } from "./Admission.ts"
 import type { ApiKeyStore, ApiKeyStoreError } from "./ApiKeyStore.ts"
 import { EntryConfig } from "./EntryConfig.ts"
 import type { EntryDescription } from "./EntryDescription.ts"
+import type { Elections } from "./election/Elections.ts"
 import type { Fallback } from "./fallback/Fallback.ts"
 import * as AnswerDoor from "./http/AnswerDoor.ts"
 import * as Answering from "./http/Answering.ts"
@@ -16,6 +17,7 @@ import * as ChatCompletions from "./http/ChatCompletions.ts"
 import * as Completions from "./http/Completions.ts"
 import * as CurrentRequest from "./http/CurrentRequest.ts"
 import * as DefaultModel from "./http/DefaultModel.ts"
+import * as ElectionList from "./http/ElectionList.ts"
 import * as Health from "./http/Health.ts"
 import { HttpAddress } from "./http/HttpAddress.ts"
 import * as Metrics from "./http/Metrics.ts"
@@ -41,6 +43,7 @@ const makeRoutes = Effect.map(StatusRoutes.make, (status) =>
     ...answering.map(({ path }) => Resource.makePosted(path)),
     Models.routes,
     DefaultModel.routes,
+    ElectionList.routes,
     Health.routes,
     Metrics.routes,
     SplitList.routes,
@@ -78,7 +81,17 @@ const makeApp = Effect.map(Effect.map(makeRoutes, answered), (answer) =>
 export const layer: Layer.Layer<
   HttpAddress,
   OpenDoorError | ApiKeyStoreError,
-  ApiKeyStore | EntryConfig | EntryDescription | Fallback | Inference | Performance | Share | Sla | Splits | Status
+  | ApiKeyStore
+  | Elections
+  | EntryConfig
+  | EntryDescription
+  | Fallback
+  | Inference
+  | Performance
+  | Share
+  | Sla
+  | Splits
+  | Status
 > = Layer.scoped(
   HttpAddress,
   Effect.suspend(() => make)
@@ -94,6 +107,7 @@ const make: Effect.Effect<
   typeof HttpAddress.Service,
   never,
   | Admission
+  | Elections
   | EntryConfig
   | EntryDescription
   | Fallback
@@ -107,7 +121,7 @@ const make: Effect.Effect<
 > = Effect.gen(function* () {
   const { httpHost, httpPort } = yield* EntryConfig
   const door = yield* AnswerDoor.make
-  const runtime = yield* Effect.runtime<Admission | EntryDescription | Inference | Sla | Splits | Status>()
+  const runtime = yield* Effect.runtime<Admission | Elections | EntryDescription | Inference | Sla | Splits | Status>()
   const route = HttpApp.toWebHandlerRuntime(runtime)(yield* makeApp)
   const { feed } = yield* Status
   const addresses = new Map<string, Answering.AnswerAddress>(answering.map((address) => [address.path, address]))

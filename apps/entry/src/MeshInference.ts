@@ -10,6 +10,7 @@ import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import { Clock, Effect, Either, FiberSet, Layer } from "effect"
 import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
+import { Demand } from "./election/Demand.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
 import { type AnswerListener, type Asker, Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
 import type { Suits } from "./routing/Eligible.ts"
@@ -32,6 +33,7 @@ export const layer = Layer.scoped(
   Effect.gen(function* () {
     const { unsafeSnapshot } = yield* PeerDirectoryActor
     const slots = yield* Slots
+    const demand = yield* Demand
     const { maxFailovers: failoversMax, splitActivations } = yield* EntryConfig
     const run = yield* FiberSet.makeRuntime<never>()
     const surroundings: Surroundings = {
@@ -47,6 +49,7 @@ export const layer = Layer.scoped(
       },
       find: (id) => served(unsafeSnapshot(), id),
       generate: (request, asker, listener) => {
+        demand.asked(request.model)
         const answer = new MeshAnswer(surroundings, request, asker, listener)
         answer.look()
         return () => answer.cancel()

@@ -17,6 +17,8 @@ import { Clock, Effect, Layer, Option } from "effect"
 import { Answers } from "./Answers.ts"
 import { Engines, make as makeEngines } from "./Engines.ts"
 import { EntryLink, type Self } from "./EntryLink.ts"
+import { Solo } from "./election/Solo.ts"
+import * as SoloShare from "./election/SoloShare.ts"
 import * as LocalHttp from "./LocalHttp.ts"
 import * as Memory from "./Memory.ts"
 import * as Models from "./Models.ts"
@@ -46,12 +48,10 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
   yield* observeProcess
   yield* RunningPeer.assertNone(options.dataDirectory)
   const identity = yield* loadIdentity(options.dataDirectory)
-  const memoryBytes = yield* Option.match(options.maxMemory, {
-    onNone: () => Effect.sync(() => process.availableMemory()),
-    onSome: Memory.parse
-  })
-  const { engines: whole, stock } = yield* Models.start(options, memoryBytes, progress)
-  const engines = yield* makeEngines(whole)
+  const lentBytes = yield* Effect.transposeMapOption(options.maxMemory, Memory.parse)
+  const memoryBytes = SoloShare.usable(process.availableMemory(), Os.totalmem(), Option.getOrUndefined(lentBytes))
+  const { solo, stock } = yield* Models.start(options, memoryBytes, progress)
+  const engines = yield* makeEngines(solo.held.map(({ engine }) => engine))
   const info: Self = {
     id: identity.id,
     name: Option.getOrElse(options.name, () => Os.hostname()).slice(0, 64),
@@ -70,7 +70,7 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
   })
   const layer = Layer.scopedDiscard(serve(options, info, progress)).pipe(
     Layer.provide(entryLink),
-    Layer.provide(Splits.layer(stock, options)),
+    Layer.provide([Solo.layer(solo), Splits.layer(stock, options)]),
     Layer.provide(PeerLinks.layer),
     Layer.provide(Answers.layer),
     Layer.provide(Layer.succeed(Engines, engines)),
@@ -105,6 +105,7 @@ const serve = Effect.fnUntraced(function* (options: AppOptions, info: Self, prog
   const engines = yield* Engines
   const entryLink = yield* EntryLink
   const splits = yield* Splits
+  const solo = yield* Solo
   const startedMs = yield* Clock.currentTimeMillis
   const status = Effect.gen(function* () {
     const registered = Option.getOrUndefined(yield* entryLink.current)
@@ -125,6 +126,7 @@ const serve = Effect.fnUntraced(function* (options: AppOptions, info: Self, prog
       leases: splits.leases(),
       groups: splits.groups(),
       answers: yield* answers.counts,
+      election: yield* solo.status,
       upSeconds: ((yield* Clock.currentTimeMillis) - startedMs) / 1_000
     } satisfies PeerStatus
   })

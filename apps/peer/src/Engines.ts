@@ -1,5 +1,5 @@
 /**
- * The models this peer answers for, each with an engine: those it holds whole, from start to stop, and those of the
+ * The models this peer answers for, each with an engine: those it holds whole, while they are elected, and those of the
  * pipelines it hosts, while they serve. Closing what made an engine stops it.
  */
 import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
@@ -17,6 +17,12 @@ export class Engines extends Context.Tag("@weft/peer/Engines")<
     readonly models: () => ReadonlyArray<ModelDescription>
     /** Waits until `models` is another than when this was awaited last; for one who waits. */
     readonly changed: Effect.Effect<void>
+    /** Adds the engine of a whole model, in place of a pipeline of the same. */
+    readonly hold: (engine: SupervisedEngine) => void
+    /** Takes such an engine out: nobody finds it from now on, and what it answers goes on. */
+    readonly release: (engine: SupervisedEngine) => void
+    /** Has what the peer says of itself said again. */
+    readonly announce: () => void
     /** Adds the engine of a pipeline, or says anew what its model is; nothing happens where the peer holds it whole. */
     readonly serve: (engine: SupervisedEngine, model: ModelDescription) => void
     /** Takes such an engine out; nothing happens where it is not in. */
@@ -36,18 +42,31 @@ export const make = (whole: ReadonlyArray<SupervisedEngine>): Effect.Effect<type
     const served = new Map<string, Served>(whole.map((engine) => [engine.model.id, { engine, model: engine.model }]))
     const wholeIds = new Set(served.keys())
     const status = Effect.suspend(() => Effect.forEach([...served.values()], statusOf))
+    const announce = (): void => void changes.unsafeOffer(undefined)
     return {
+      hold: (engine) => {
+        wholeIds.add(engine.model.id)
+        served.set(engine.model.id, { engine, model: engine.model })
+        announce()
+      },
+      release: (engine) => {
+        if (served.get(engine.model.id)?.engine !== engine) return
+        wholeIds.delete(engine.model.id)
+        served.delete(engine.model.id)
+        announce()
+      },
+      announce,
       models: () => [...served.values()].map(({ model }) => model),
       changed: Queue.take(changes),
       serve: (engine, model) => {
         if (wholeIds.has(model.id)) return
         served.set(model.id, { engine, model })
-        changes.unsafeOffer(undefined)
+        announce()
       },
       withdraw: (engine) => {
         if (served.get(engine.model.id)?.engine !== engine) return
         served.delete(engine.model.id)
-        changes.unsafeOffer(undefined)
+        announce()
       },
       find: (model) => Either.fromNullable(served.get(model)?.engine, () => notHeld),
       status,

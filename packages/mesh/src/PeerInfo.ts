@@ -1,5 +1,6 @@
 /** What a peer says of itself: capabilities when it registers, load with every heartbeat. */
 import { Schema } from "effect"
+import { SoloOffer } from "./election/ElectionProtocol.ts"
 import { Labels } from "./Labels.ts"
 import { ModelDescription } from "./ModelDescription.ts"
 import { PeerId } from "./PeerId.ts"
@@ -31,7 +32,9 @@ export const PeerInfo = Schema.Struct({
   threads: Schema.Int.pipe(Schema.positive()),
   models: Schema.Array(ModelDescription).pipe(Schema.maxItems(modelsMax)),
   /** Models of which it lends layers instead of serving them alone. */
-  stages: Schema.optionalWith(Schema.Array(StageOffer).pipe(Schema.maxItems(stageOffersMax)), { exact: true })
+  stages: Schema.optionalWith(Schema.Array(StageOffer).pipe(Schema.maxItems(stageOffersMax)), { exact: true }),
+  /** Models that the entry may have it serve alone; absent where it serves all that it could anyway. */
+  solo: Schema.optionalWith(SoloOffer, { exact: true })
 })
 export type PeerInfo = typeof PeerInfo.Type
 

@@ -43,6 +43,7 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
       String(model.restarts)
     ])
   ]),
+  ...describeElection(status.election),
   ...describeLends(status.lends),
   ...describeLeases(status.leases),
   ...describeGroups(status.groups),
@@ -50,6 +51,33 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
     tuning === undefined ? [] : ["", `${Terminal.printable(id)}: ${describeTuning(tuning)}`]
   )
 ]
+
+const describeElection = (election: PeerStatus["election"]): ReadonlyArray<string> =>
+  election === undefined
+    ? []
+    : [
+        "",
+        ...Terminal.table([
+          ["ELECTION", "ROLE", "LOADED", "WHY"],
+          ...election.models.map(({ isLoaded, model, role, why }) => [
+            Terminal.printable(model),
+            role,
+            isLoaded ? "yes" : "no",
+            Terminal.printable(why)
+          ])
+        ]),
+        describeLease(election)
+      ]
+
+const describeLease = ({ lease, refused }: NonNullable<PeerStatus["election"]>): string => {
+  const held =
+    lease === undefined
+      ? "no entry ordered anything yet"
+      : `ordered by ${toShort(lease.entry)}, epoch ${lease.epoch}, ${
+          lease.leftMs === 0 ? "lease ended" : `lease for ${Math.ceil(lease.leftMs / 1_000)} s`
+        }`
+  return refused === undefined ? held : `${held}; refused another order: ${refused}`
+}
 
 const describeLends = (lends: PeerStatus["lends"]): ReadonlyArray<string> =>
   lends.length === 0

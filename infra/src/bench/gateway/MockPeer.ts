@@ -13,6 +13,7 @@ import { version } from "@weft/mesh/Version"
 import { Answers } from "@weft/peer/Answers"
 import * as Engines from "@weft/peer/Engines"
 import { EntryLink } from "@weft/peer/EntryLink"
+import { Solo } from "@weft/peer/election/Solo"
 import { Splits } from "@weft/peer/Splits"
 import { Console, Effect, Layer } from "effect"
 import { answerText, mockModelName } from "./Answer.ts"
@@ -62,7 +63,7 @@ const run = Effect.gen(function* () {
     entryLink.pipe(
       Layer.provide(Answers.layer),
       Layer.provide(Layer.effect(Engines.Engines, Engines.make([engine]))),
-      Layer.provide(Splits.layerNone)
+      Layer.provide([Solo.layerNone, Splits.layerNone])
     )
   )
 })
