@@ -16,8 +16,19 @@ import { routing } from "./bench/Routing.ts"
 import { solo } from "./bench/Solo.ts"
 import { split } from "./bench/Split.ts"
 import { splitFailover } from "./bench/SplitFailover.ts"
+import { splitRpc } from "./bench/SplitRpc.ts"
 
-const benchmarks: ReadonlyArray<Benchmark> = [solo, gateway, failover, load, split, splitFailover, activations, routing]
+const benchmarks: ReadonlyArray<Benchmark> = [
+  solo,
+  gateway,
+  failover,
+  load,
+  split,
+  splitRpc,
+  splitFailover,
+  activations,
+  routing
+]
 
 const exitCodeOfUsage = 2
 

@@ -1,9 +1,10 @@
 /** A model that fits none of three real peers: they serve it together, token for token as one would. */
 import { expect } from "bun:test"
-import { Deferred, type Duration, Effect, Fiber, Schedule } from "effect"
+import { Deferred, Effect, Fiber } from "effect"
 import OpenAI from "openai"
 import { it } from "../support/effect.ts"
 import { run, startEntry, startPeer } from "../support/processes.ts"
+import { until } from "./rings.ts"
 
 const model = "tiny-small-f16"
 /** Room for five or six of the model's eight layers, and not for all of it. */
@@ -40,21 +41,9 @@ const stagesShown = (url: string) =>
     ({ data }) => data[0]?.meta.stages
   )
 
-/** Looks every 50 ms until `holds`, for at most `within`. */
-const until = <A, E>(
-  look: Effect.Effect<A, E>,
-  holds: (value: A) => boolean,
-  within: Duration.DurationInput = "60 seconds"
-) =>
-  look.pipe(
-    Effect.filterOrFail(holds, (value) => new Error(`still ${JSON.stringify(value)}`)),
-    Effect.retry(Schedule.spaced("50 millis")),
-    Effect.timeout(within)
-  )
-
 /** An entry and `count` peers that lend layers, when the model is served. */
-const ring = Effect.fnUntraced(function* (count: number) {
-  const entry = yield* startEntry()
+const ring = Effect.fnUntraced(function* (count: number, environment: Record<string, string> = {}) {
+  const entry = yield* startEntry(environment)
   const peers = yield* Effect.all(
     Array.from({ length: count }, () => startPeer(entry.url, { args: lent })),
     { concurrency: count }
@@ -131,6 +120,35 @@ it.live(
       expect(yield* Fiber.join(streaming)).toBe(expected)
       const healed = yield* until(split(entry.url), (shown) => (shown?.group?.epoch ?? 0) > group.epoch)
       expect(healed?.group?.stages.map(({ peer }) => peer)).not.toContain(tail?.id)
+    }),
+  120_000
+)
+
+it.live(
+  "a split that rounds refuses exact answers, with what to do, until a peer has the whole model",
+  () =>
+    Effect.gen(function* () {
+      const { entry } = yield* ring(2, { WEFT_SPLIT_ACTIVATIONS: "llama:q8" })
+      const exactly = Effect.promise(async () => {
+        const body = JSON.stringify({
+          model,
+          messages: [{ role: "user", content: "What is 7 plus 5?" }],
+          temperature: 0
+        })
+        const headers = { "content-type": "application/json", "x-weft-profile": "exact" }
+        const response = await fetch(`${entry.url}/v1/chat/completions`, { method: "POST", headers, body })
+        return { status: response.status, text: await response.text() }
+      })
+      expect(yield* answer(entry.url, "What is 7 plus 5?")).not.toBe("")
+      const refused = yield* exactly
+      expect(refused.status).toBe(400)
+      expect(JSON.parse(refused.text)).toMatchObject({
+        error: { code: "profile_unavailable", param: "x-weft-profile", message: expect.stringContaining("header") }
+      })
+      yield* startPeer(entry.url)
+      const answered = yield* exactly
+      expect(answered.status).toBe(200)
+      expect(answered.text).toContain("7 plus 5 is 12.")
     }),
   120_000
 )

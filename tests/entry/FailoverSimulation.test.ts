@@ -122,6 +122,7 @@ const ask = (asked: Asked, random: Random.Random) =>
         { caller: "test", labels: {} },
         {
           begun: () => {},
+          moved: () => {},
           refused: ({ reason }) => {
             refused = reason
             resume(Effect.void)

@@ -2,7 +2,7 @@
 import { expect } from "bun:test"
 import * as GenerateReply from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
-import { EntryConfig } from "@weft/entry/EntryConfig"
+import { EntryConfig, type EntryConfigShape } from "@weft/entry/EntryConfig"
 import { Inference, type NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshInference from "@weft/entry/MeshInference"
@@ -55,7 +55,8 @@ const mesh = <A, E>(
   engines: ReadonlyArray<Scripted>,
   body: (
     peers: ReadonlyArray<Effect.Effect.Success<ReturnType<typeof join>>>
-  ) => Effect.Effect<A, E, Inference | Links | PeerDirectoryActor | Slots | Scope.Scope>
+  ) => Effect.Effect<A, E, Inference | Links | PeerDirectoryActor | Slots | Scope.Scope>,
+  config: Partial<EntryConfigShape> = {}
 ) =>
   Effect.gen(function* () {
     const entry = yield* endpoint("entry")
@@ -68,7 +69,7 @@ const mesh = <A, E>(
         Layer.provideMerge(Links.layer),
         Layer.provide(Performance.layer),
         Layer.provideMerge(PeerDirectoryActor.layer()),
-        Layer.provide(EntryConfig.layer({ maxFailovers }))
+        Layer.provide(EntryConfig.layer({ maxFailovers, ...config }))
       )
     ),
     Effect.provide(MemoryNetwork.layer())
@@ -80,6 +81,7 @@ const generate = (changes: Parameters<typeof request>[0] = {}) =>
     const inference = yield* Inference
     const events = yield* Mailbox.make<GenerateEvent>()
     const begun = yield* Deferred.make<string, NoAnswer>()
+    let moved = 0
     yield* Effect.acquireRelease(
       Effect.sync(() =>
         inference.generate(
@@ -87,6 +89,7 @@ const generate = (changes: Parameters<typeof request>[0] = {}) =>
           { caller: "test", labels: {} },
           {
             begun: (servedBy) => Deferred.unsafeDone(begun, Effect.succeed(servedBy)),
+            moved: () => void moved++,
             refused: (why) => Deferred.unsafeDone(begun, why),
             events: (told) => {
               events.unsafeOfferAll(told)
@@ -97,29 +100,70 @@ const generate = (changes: Parameters<typeof request>[0] = {}) =>
       ),
       (cancel) => Effect.sync(cancel)
     )
-    return { servedBy: yield* Deferred.await(begun), events }
+    return { servedBy: yield* Deferred.await(begun), events, moved: () => moved }
   })
 const whole = Effect.scoped(
-  Effect.flatMap(generate(), (given) => Effect.map(gather(given.events), (told) => ({ ...told, by: given.servedBy })))
+  Effect.flatMap(generate(), (given) =>
+    Effect.map(gather(given.events), (told) => ({ ...told, by: given.servedBy, moved: given.moved() }))
+  )
 )
 const inFlight = Effect.map(Links, (links) => [...links.attachments().values()].map((held) => held.inFlight))
 const begun = (engines: ReadonlyArray<Scripted>) => engines.map((engine) => engine.begun())
 
 it.effect("a peer that fails before it begins is passed over for another, once each, and the retry is counted", () => {
   const engines = [scripted(saying([failed("overloaded")])), scripted(saying(good("hello")))]
+  let told = 0
   return mesh(engines, () =>
     Effect.gen(function* () {
       const retries = yield* rise(
         "weft_route_failovers_total",
         { kind: "retry" },
-        Effect.forEach([1, 2], () => Effect.map(whole, ({ text }) => expect(text).toBe("hello")))
+        Effect.forEach([1, 2], () =>
+          Effect.map(whole, ({ moved, text }) => {
+            expect(text).toBe("hello")
+            told += moved
+          })
+        )
       )
       expect(engines[1]?.begun()).toBe(2)
       expect(retries).toBe(engines[0]?.begun() ?? -1)
+      // one that no peer failed is told to be of one peer
+      expect(told).toBe(retries)
       expect(yield* inFlight).toEqual([0, 0])
     })
   )
 })
+
+for (const [type, isExact] of [
+  ["q8", false],
+  ["f32", true]
+] as const)
+  it.effect(`an exact request is ${isExact ? "" : "not "}answered by a split whose edges are ${type}`, () => {
+    const engines = [scripted(saying(good("whole"))), scripted(saying(good("split")))]
+    const splitActivations = new Map([["llama", type]])
+    return mesh(
+      engines,
+      ([solo, host]) =>
+        Effect.gen(function* () {
+          if (solo === undefined || host === undefined) throw new Error("two peers")
+          const { ref } = yield* PeerDirectoryActor
+          const info = peerInfo(host.id, ["tiny"], slots)
+          const stages = [solo, host].map(({ id }, index) => ({ peer: id, from: index, to: index + 1 }))
+          yield* ref.Register({
+            info: { ...info, models: info.models.map((model) => ({ ...model, stages })) },
+            link: host.far.number
+          })
+          const exact = Effect.scoped(Effect.map(generate({ profile: "exact" }), ({ servedBy }) => servedBy))
+          expect(yield* exact).toBe(solo.id)
+          yield* ref.Leave({ peer: solo.id, link: solo.far.number })
+          expect((yield* whole).by).toBe(host.id)
+          const alone = yield* Effect.either(exact)
+          if (isExact) expect(alone).toEqual(Either.right(host.id))
+          else expect(Either.getOrThrow(Either.flip(alone)).reason).toBe("NotExact")
+        }),
+      { splitActivations }
+    )
+  })
 
 const words = ["Once ", "upon ", "a ", "time ", "there ", "was"]
 /** Says the next two words behind what was said elsewhere and is lost then; at the last one it finishes. */
@@ -143,7 +187,8 @@ it.effect(
           "weft_route_failovers_total",
           { kind: "failover" },
           Effect.gen(function* () {
-            const { by, events } = yield* whole
+            const { by, events, moved } = yield* whole
+            expect(moved).toBe(1)
             expect(events).toEqual([started, ...words.map((word, token) => delta(word, token)), finished(words.length)])
             const first = engines.findIndex(({ requests }) => requests.some(({ resume }) => resume === undefined))
             expect(by).toBe(peers[first]?.id ?? "nobody")

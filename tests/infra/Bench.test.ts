@@ -94,7 +94,33 @@ it.live(
         ...["split", "--small", "1", "--stages-max", "2", "--rtt-max", "0", "--tokens", "8", "--answers", "1"]
       )
       expect(figures).toMatchObject({ cells: [{ stages: 2, rttMs: 0, computeMs: expect.any(Number) }] })
-      expect(reach.map(({ what }) => what)).toEqual(["protocol cost of a hop on loopback, ms, the dearest"])
+      expect(figures).toMatchObject({ leastHopMs: expect.any(Number) })
+      expect(reach.map(({ what }) => what)).toEqual([
+        "protocol cost of a hop on loopback, ms, the dearest",
+        "of 2 answers, those that the whole model gives otherwise"
+      ])
+      expect(reach.at(-1)?.met).toBe(true)
+    }),
+  deadlineMs
+)
+
+it.live(
+  "split over bad lines, with a stage held up, holds every answer against the whole model's and has no other goal",
+  () =>
+    Effect.gen(function* () {
+      const { figures, reach } = yield* reportOf(
+        ...["split", "--small", "1", "--stages-max", "2", "--rtt-max", "0", "--tokens", "24", "--answers", "2"],
+        ...["--jitter", "5", "--loss", "2", "--rate", "20", "--throttle", "3"]
+      )
+      expect(figures).toMatchObject({
+        options: { jitter: 5, loss: 2, rate: 20, throttle: 3 },
+        cells: [{ stages: 2, msPerToken: expect.any(Number) }],
+        answers: { compared: 3, different: 0 },
+        datagrams: { forwarded: expect.any(Number), overflowed: 0 }
+      })
+      expect(reach).toEqual([
+        { what: "of 3 answers, those that the whole model gives otherwise", value: 0, goal: "≤ 0", met: true }
+      ])
     }),
   deadlineMs
 )

@@ -81,6 +81,20 @@ describe("MemoryTransport", () => {
     )
   )
 
+  it.effect("a stream that is written to after one that was opened later arrives too", () =>
+    onNetwork({ delayMs: 10 }, (near, far) =>
+      Effect.gen(function* () {
+        const [first, second] = [yield* near.open, yield* near.open]
+        yield* second.write(Uint8Array.of(2))
+        yield* first.write(Uint8Array.of(1))
+        yield* pass(50)
+        const reads = [yield* far.accept, yield* far.accept].map(({ read }) => read)
+        const [one, other] = yield* Effect.all(reads, { concurrency: 2 })
+        expect([one, other]).toEqual([Option.some(Uint8Array.of(2)), Option.some(Uint8Array.of(1))])
+      })
+    )
+  )
+
   it.effect("a partition that heals within a second delays what was sent and loses nothing", () =>
     onNetwork({ delayMs: 5 }, (near, far, network) =>
       Effect.gen(function* () {

@@ -3,10 +3,13 @@
  * takes registrations, asks for a pipeline, and asks the pipeline for an answer.
  */
 import { expect } from "bun:test"
+import { statSync } from "node:fs"
+import { join } from "node:path"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import * as GenerateCall from "@weft/engine/GenerateCall"
 import { type GenerateEvent, isLast } from "@weft/engine/Generation"
 import { Form, GroupEvent } from "@weft/engine/pipeline/PipelineProtocol"
+import * as StagePermit from "@weft/engine/pipeline/StagePermit"
 import * as Announcement from "@weft/mesh/Announcement"
 import { Certificate } from "@weft/mesh/Certificate"
 import * as ControlPlane from "@weft/mesh/ControlPlane"
@@ -22,6 +25,7 @@ import { PeerStatus } from "@weft/peer/PeerStatus"
 import { Clock, Effect, Either, Layer, Option, Schema } from "effect"
 import { answer, answerOf, ask } from "../engine/asking.ts"
 import { it } from "../support/effect.ts"
+import * as Gguf from "../support/gguf.ts"
 import { directory, modelPath, run, startPeer } from "../support/processes.ts"
 
 /** What the entry knows of a peer. */
@@ -71,7 +75,7 @@ const startEntry = Effect.gen(function* () {
     Effect.sync(() => Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => Response.json(description) })),
     (server) => Effect.promise(() => server.stop(true))
   )
-  return { url: `http://127.0.0.1:${door.port}`, known }
+  return { url: `http://127.0.0.1:${door.port}`, known, identity }
 })
 
 const mesh = Layer.merge(
@@ -83,10 +87,11 @@ it.live(
   "two peers that each hold half of a model answer together as one that holds it all, and say so while they do",
   () =>
     Effect.gen(function* () {
-      const { known, url } = yield* startEntry
-      const args = ["--max-memory", "9MB", "--threads", "1"]
+      const { identity, known, url } = yield* startEntry
+      const args = ["--max-memory", "16MB", "--threads", "1", "--context", "1024"]
+      const draft = modelPath("tiny-nano-f16")
       const [host, other] = yield* Effect.all([
-        startPeer(url, { args: [...args, "--layers", "0-4"] }),
+        startPeer(url, { args: [...args, "--layers", "0-4", "--draft-model", draft] }),
         startPeer(url, { args: [...args, "--layers", "4-8"] })
       ])
       const first = yield* until(() => known.get(host.id))
@@ -104,7 +109,9 @@ it.live(
         to: index * 4 + 4
       }))
       const split = yield* Link.open(first.link, "split")
-      const wish = Form.make({ group: "12".repeat(16), model: offer.model, layers: 8, stages, spares: [] })
+      const permitted = { group: "12".repeat(16), host: first.link.peer, model: offer.model, peer: second.link.peer }
+      const permits = [StagePermit.sign(identity, permitted, 4, yield* Clock.currentTimeMillis)]
+      const wish = Form.make({ group: permitted.group, model: offer.model, layers: 8, stages, spares: [], permits })
       yield* split.write(Frames.encode(Form)(wish))
       const frames = Frames.reader(split)
       const serving = yield* Effect.repeat(frames.read(GroupEvent), {
@@ -113,6 +120,10 @@ it.live(
       expect(Option.getOrThrow(serving)).toMatchObject({ _tag: "Serving", epoch: 1 })
       const served = yield* until(() => first.said.at(-1)?.models[0])
       expect(served.stages).toEqual(stages.map(({ from, peer, to }) => ({ peer, from, to })))
+
+      // The first decodes of the start give a figure, which the entry hears of without asking.
+      const times = yield* Effect.forEach([first, second], ({ said }) => until(() => said.at(-1)?.stages?.[0]?.layerMs))
+      for (const layerMs of times) expect(layerMs).toBeGreaterThan(0)
 
       const request = ask("Tell me of a fox.", { model: offer.model.id, maxTokens: 12 })
       const events: Array<GenerateEvent> = []
@@ -132,18 +143,44 @@ it.live(
       ])
       expect(mine).toMatchObject({
         models: [{ id: offer.model.id, state: "ready" }],
-        lends: [{ layers: 8, from: 0, to: 4 }],
-        groups: [{ group: wish.group, phase: "serving", stages: [{ isReady: true }, { isReady: true }] }]
+        lends: [{ layers: 8, from: 0, to: 4, draft }],
+        groups: [{ group: wish.group, phase: "serving", draft, stages: [{ isReady: true }, { isReady: true }] }]
       })
       expect(theirs).toMatchObject({ models: [], leases: [{ from: 4, to: 8, state: "ready", epoch: 1, jobs: 0 }] })
       expect((yield* status(other.dataDirectory)).stdout).toMatch(/LENT TO .*\n12121212 .* 4-8 .* ready/)
-      expect((yield* status(host.dataDirectory)).stdout).toContain("hosting 12121212: tiny-small-f16, serving, epoch 1")
+      const shown = (yield* status(host.dataDirectory)).stdout
+      expect(shown).toContain("hosting 12121212: tiny-small-f16, serving, epoch 1")
+      expect(shown).toMatch(/guesses: lookup \d+ of \d+ right, .*tiny-nano-f16.gguf \d+ of \d+ right/)
+      expect(mine.groups[0]?.stats?.model?.tokenMs).toBeGreaterThan(0)
+      // The room of the draft model is not offered.
+      const [less, all] = [first, second].map(({ said }) => said[0]?.stages?.[0]?.memoryBytes ?? 0)
+      expect(all).toBe(16e6)
+      expect((all ?? 0) - (less ?? 0)).toBeGreaterThan(statSync(draft).size)
 
       yield* split.end
       yield* until(() => (first.said.at(-1)?.models.length === 0 ? true : undefined))
       expect(first.said.at(-1)?.stages?.[0]?.held).toEqual([{ from: 0, to: 4 }])
+
+      // A peer that comes back says at once what it measured before.
+      yield* Effect.orDie(other.process.kill("SIGTERM"))
+      const { dataDirectory } = other
+      yield* startPeer(url, { dataDirectory, args: [...args, "--layers", "4-8"] })
+      const back = yield* until(() => (known.get(other.id) === second ? undefined : known.get(other.id)))
+      expect(back.said[0]?.stages?.[0]?.layerMs).toBeGreaterThan(0)
     }).pipe(Effect.provide(mesh)),
   120_000
+)
+
+it.live("a draft model that cannot guess for a model is refused with the reason, and the model is lent without", () =>
+  Effect.gen(function* () {
+    const { known, url } = yield* startEntry
+    const other = join(yield* directory, "other.gguf")
+    yield* Effect.promise(() => Bun.write(other, Gguf.write(Gguf.model)))
+    const peer = yield* startPeer(url, { args: ["--split", "--draft-model", `tiny-small-f16=${other}`] })
+    expect((yield* peer.event("refused")).why).toMatch(/has 8 tokens, not \d+; take a small model of the same family/)
+    const said = yield* until(() => known.get(peer.id)?.said[0])
+    expect(said.stages?.map(({ model }) => model.id)).toEqual(["tiny-small-f16"])
+  }).pipe(Effect.provide(mesh))
 )
 
 it.live("layers that cannot be lent are refused when the peer starts, with those that can", () =>

@@ -30,12 +30,17 @@ export const virtualTime = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effec
           })
         })
     }
-    const idle = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-    const pass = Effect.map(idle, () => {
-      const next = sleepers.shift()
-      if (next === undefined) return
-      nowMs = Math.max(nowMs, next.atMs)
-      next.wake()
+    // A macrotask comes when nothing else is to do.
+    const pass = Effect.async<never>(() => {
+      let next = setImmediate(function step() {
+        const sleeper = sleepers.shift()
+        if (sleeper !== undefined) {
+          nowMs = Math.max(nowMs, sleeper.atMs)
+          sleeper.wake()
+        }
+        next = setImmediate(step)
+      })
+      return Effect.sync(() => clearImmediate(next))
     })
-    return Effect.raceFirst(Effect.withClock(body, clock), Effect.forever(pass))
+    return Effect.raceFirst(Effect.withClock(body, clock), pass)
   })

@@ -1,8 +1,10 @@
 /** The entry's configuration: every `WEFT_…` name it reads, its default, and what may be written there. */
 import { Config, ConfigError, Context, Effect, Either, Layer, Option, Redacted } from "effect"
 import { type ApiKey, parseList } from "./ApiKeys.ts"
+import * as FallbackConfig from "./fallback/FallbackConfig.ts"
 import { PolicyName } from "./routing/Policies.ts"
 import * as TrustList from "./routing/TrustList.ts"
+import * as Tier from "./sla/Tier.ts"
 import * as SplitActivations from "./split/SplitActivations.ts"
 
 /** Represents the configuration of one entry. */
@@ -29,6 +31,12 @@ export interface EntryConfigShape {
   readonly forceSplit: boolean
   /** How stages hand hidden states on; those of architectures that are not there are exact. */
   readonly splitActivations: SplitActivations.SplitActivations
+  /** What models are expected to be good for. */
+  readonly tiers: Tier.Tiers
+  /** Who answers where the mesh is too slow; none: the mesh alone. */
+  readonly fallback: Option.Option<FallbackConfig.FallbackConfig>
+  /** Whether every request comes through a proxy that adds to `X-Forwarded-For` who asked. */
+  readonly trustedProxy: boolean
   /** How the peer of an answer is chosen. */
   readonly routing: PolicyName
   /** Who may carry which label of trust. */
@@ -53,6 +61,9 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     maxFailovers: 2,
     forceSplit: false,
     splitActivations: new Map(),
+    tiers: Tier.tiersDefault,
+    fallback: Option.none(),
+    trustedProxy: false,
     routing: "predicted-ttft",
     trust: TrustList.empty
   }
@@ -160,6 +171,15 @@ const fields = Config.all({
     Config.withDescription(
       "architecture:type, separated by commas: stages hand hidden states on as f32 (exact, by default), f16 or q8."
     )
+  ),
+  tiers: Config.nonEmptyString("TIERS").pipe(
+    Config.option,
+    Config.withDescription("tier=pattern|pattern, separated by commas: what models are good for; unset: by their size.")
+  ),
+  fallback: FallbackConfig.config,
+  trustedProxy: Config.boolean("TRUSTED_PROXY").pipe(
+    Config.withDefault(defaults.trustedProxy),
+    Config.withDescription("1: a proxy in front says in X-Forwarded-For who asked; without one anybody could.")
   )
 }).pipe(Config.nested("WEFT"))
 
@@ -167,7 +187,7 @@ const invalid = (name: string, reason: string): ConfigError.ConfigError =>
   ConfigError.InvalidData(["WEFT", name], reason)
 
 const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.gen(function* () {
-  const { databaseUrl, apiKeys, splitActivations, trust, ...rest } = yield* fields
+  const { databaseUrl, apiKeys, splitActivations, tiers, trust, ...rest } = yield* fields
   const databasePath = Option.match(databaseUrl, {
     onNone: () => Either.right(`${rest.dataDir}/entry.sqlite`),
     onSome: databasePathOf
@@ -177,6 +197,10 @@ const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.
     splitActivations: yield* Either.mapLeft(SplitActivations.parseList(splitActivations), ({ message }) =>
       invalid("SPLIT_ACTIVATIONS", message)
     ),
+    tiers: yield* Option.match(tiers, {
+      onNone: () => Either.right(defaults.tiers),
+      onSome: (text) => Either.mapLeft(Tier.parseList(text), ({ message }) => invalid("TIERS", message))
+    }),
     trust: yield* Either.mapLeft(TrustList.parseList(trust), ({ message }) => invalid("TRUST", message)),
     databasePath: yield* Either.mapLeft(databasePath, (reason) => invalid("DATABASE_URL", reason)),
     apiKeys: yield* Either.mapLeft(

@@ -2,8 +2,9 @@
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
 import type { Labels } from "@weft/mesh/Labels"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
+import type { PeerId } from "@weft/mesh/PeerId"
 import { Context, Data } from "effect"
-import type { Figures, Mode } from "./performance/PerformanceState.ts"
+import type { Figures } from "./performance/PerformanceState.ts"
 
 /** Represents a model that at least one peer serves now. */
 export interface ServedModel {
@@ -15,13 +16,18 @@ export interface ServedModel {
   readonly stages: () => ModelDescription["stages"]
 }
 
+/** Who answers: one peer with the whole model, several with a part each, or a provider outside of the mesh. */
+export type Route = "mesh:solo" | "mesh:split" | "fallback"
+
 /**
  * Is told what becomes of one request, in order and at once; nothing is told after a cancel. Its functions are called
  * as its methods, and throw nothing.
  */
 export interface AnswerListener {
   /** A peer, named by its id, took the request and gave its first event; told once, before that event. */
-  readonly begun: (servedBy: string, mode: Mode) => void
+  readonly begun: (servedBy: PeerId | "fallback", route: Route) => void
+  /** The answer is not all of the peer that is named: another one failed it before or after it had begun. */
+  readonly moved: () => void
   /**
    * Events that came together, at least one; the last event of all is `Finished` or `Failed`, a lost peer is a `Failed`
    * with `engine_lost`.
@@ -36,7 +42,7 @@ export interface AnswerListener {
 
 /** Represents why no answer was begun. */
 export class NoAnswer extends Data.TaggedError("NoAnswer")<{
-  readonly reason: "ModelNotFound" | "NoPeer" | "Overloaded"
+  readonly reason: "ModelNotFound" | "NoPeer" | "NotExact" | "Overloaded"
   readonly model: string
   /** Seconds after which a retry makes sense, where that is known. */
   readonly retryAfterSeconds?: number
@@ -51,6 +57,8 @@ export class NoAnswer extends Data.TaggedError("NoAnswer")<{
         return this.label === undefined
           ? `No peer that serves '${this.model}' can be reached now.`
           : `No peer that serves '${this.model}' and can be reached now carries the ${this.label}.`
+      case "NotExact":
+        return `The model '${this.model}' is split now among peers that round what they hand on to each other.`
       case "Overloaded":
         return `Every peer that serves '${this.model}' is busy.`
     }

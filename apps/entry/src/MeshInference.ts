@@ -12,9 +12,11 @@ import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
 import { type AnswerListener, type Asker, Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
+import type { Suits } from "./routing/Eligible.ts"
 import type { Outcome } from "./routing/Errand.ts"
 import type { PromptBlocks } from "./routing/PromptBlocks.ts"
 import { type SlotSeat, Slots } from "./Slots.ts"
+import * as SplitActivations from "./split/SplitActivations.ts"
 
 /** Peers asked for an answer before it has begun: a fourth machine would hardly fare better than three. */
 const triesMax = 3
@@ -30,11 +32,12 @@ export const layer = Layer.scoped(
   Effect.gen(function* () {
     const { unsafeSnapshot } = yield* PeerDirectoryActor
     const slots = yield* Slots
-    const { maxFailovers: failoversMax } = yield* EntryConfig
+    const { maxFailovers: failoversMax, splitActivations } = yield* EntryConfig
     const run = yield* FiberSet.makeRuntime<never>()
     const surroundings: Surroundings = {
       slots,
       failoversMax,
+      suitsExact: (served) => SplitActivations.isExact(splitActivations, served),
       later: (act) => void run(Effect.zipRight(Clock.sleep(lookEveryMs), Effect.sync(act)))
     }
     return {
@@ -65,6 +68,8 @@ const served = (directory: PeerDirectory.PeerDirectory, id: string): ServedModel
 interface Surroundings {
   readonly slots: typeof Slots.Service
   readonly failoversMax: number
+  /** What requests for exact answers want. */
+  readonly suitsExact: Suits
   /** Calls back after `lookEveryMs`. */
   readonly later: (act: () => void) => void
 }
@@ -76,8 +81,10 @@ class MeshAnswer {
   readonly #listener: AnswerListener
   readonly #failover: Failover
   readonly #model: string
+  readonly #suits: Suits | undefined
   readonly #prompt: PromptBlocks
   #hasPeer = false
+  #hasMoved = false
   #isOver = false
   /** Looks without success since the last peer failed. */
   #looks = 0
@@ -88,6 +95,7 @@ class MeshAnswer {
   constructor(surroundings: Surroundings, request: GenerateRequest, asker: Asker, listener: AnswerListener) {
     this.#surroundings = surroundings
     this.#model = request.model
+    this.#suits = request.profile === "exact" ? surroundings.suitsExact : undefined
     this.#asker = asker
     this.#prompt = surroundings.slots.readPrompt(request.model, asker.caller, request.prompt)
     this.#listener = listener
@@ -99,7 +107,7 @@ class MeshAnswer {
     if (this.#isOver) return
     const { hasBegun, tried } = this.#failover
     const letGo = this.#surroundings.slots.take(
-      { ...this.#asker, model: this.#model, prompt: this.#prompt, excluded: tried, hasBegun },
+      { ...this.#asker, model: this.#model, prompt: this.#prompt, excluded: tried, hasBegun, suits: this.#suits },
       (seat) => (Either.isLeft(seat) ? this.#refused(seat.left) : this.#ask(seat.right))
     )
     // Where the slot was there at once, `#ask` has set what is to be let go.
@@ -173,7 +181,11 @@ class MeshAnswer {
     if (this.#isOver || events.length === 0) return
     if (!this.#hasPeer) {
       this.#hasPeer = true
-      this.#listener.begun(link.peer, mode)
+      this.#listener.begun(link.peer, `mesh:${mode}`)
+    }
+    if (this.#failed !== undefined && !this.#hasMoved) {
+      this.#hasMoved = true
+      this.#listener.moved()
     }
     this.#listener.events(events)
   }

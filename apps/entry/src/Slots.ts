@@ -16,7 +16,7 @@ import { Links, type Seat } from "./Links.ts"
 import * as ModelQueue from "./ModelQueue.ts"
 import { Performance } from "./performance/Performance.ts"
 import type { Mode } from "./performance/PerformanceState.ts"
-import type { Nobody, View, Wanted } from "./routing/Eligible.ts"
+import type { Nobody, Suits, View, Wanted } from "./routing/Eligible.ts"
 import type { Outcome } from "./routing/Errand.ts"
 import { policies } from "./routing/Policies.ts"
 import type { PromptBlocks } from "./routing/PromptBlocks.ts"
@@ -31,6 +31,8 @@ export interface SlotRequest extends Asker {
   readonly excluded: ReadonlySet<PeerId>
   /** An answer that has begun does not wait behind those that have not; the peer's own queue takes it. */
   readonly hasBegun: boolean
+  /** Tells which ways to serve the model are exact enough; all are where absent. */
+  readonly suits?: Suits | undefined
 }
 
 /** Represents a slot of a peer that an answer has. */
@@ -261,8 +263,8 @@ type Chosen = Either.Either<Route, Nobody>
 const nobody: ReadonlySet<PeerId> = new Set()
 
 /** Whether some peers are not good enough, so that one may be free and the request wait still. */
-const isChoosy = ({ excluded, labels }: SlotRequest): boolean =>
-  excluded.size > 0 || labels.region !== undefined || labels.trust !== undefined
+const isChoosy = ({ excluded, labels, suits }: SlotRequest): boolean =>
+  excluded.size > 0 || suits !== undefined || labels.region !== undefined || labels.trust !== undefined
 
 const wantedOf = <R extends Omit<Wanted, "perSlotMax"> & Pick<SlotRequest, "hasBegun">>(request: R): Wanted => ({
   ...request,
@@ -284,6 +286,8 @@ const noAnswer = (model: string, nobody: Nobody): NoAnswer => {
       const label = nobody.label === undefined ? {} : { label: nobody.label }
       return new NoAnswer({ reason: "NoPeer", model, retryAfterSeconds: retryAfterSecondsNoPeer, ...label })
     }
+    case "NoneSuits":
+      return new NoAnswer({ reason: "NotExact", model })
     case "AllBusy":
       return new NoAnswer({ reason: "Overloaded", model, retryAfterSeconds: 1 })
   }

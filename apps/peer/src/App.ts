@@ -8,6 +8,7 @@ import { observeBuild } from "@weft/mesh/BuildMetrics"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity, load as loadIdentity } from "@weft/mesh/Identity"
 import { PeerLinks } from "@weft/mesh/PeerLinks"
+import { observeProcess } from "@weft/mesh/ProcessMetrics"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
 import * as Transports from "@weft/mesh/Transports"
 import { version } from "@weft/mesh/Version"
@@ -42,6 +43,7 @@ export interface AppOptions extends Models.ModelsOptions {
 export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
   const progress = Progress.make(options.json)
   yield* observeBuild
+  yield* observeProcess
   yield* RunningPeer.assertNone(options.dataDirectory)
   const identity = yield* loadIdentity(options.dataDirectory)
   const memoryBytes = yield* Option.match(options.maxMemory, {

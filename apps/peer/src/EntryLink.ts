@@ -143,6 +143,8 @@ const stayRegistered = Effect.fnUntraced(function* (
   const beat = yield* makeHeartbeat
   const { description } = yield* EntryDiscovery.discover(options.url)
   const link = yield* dial(options.url, description)
+  const splits = yield* Splits
+  splits.trust(link.peer)
   const control = yield* ControlPlane.client(link)
   const register = yield* makeRegister(options.info, description, control)
   const heartbeatEveryMs = yield* register
@@ -158,13 +160,14 @@ const stayRegistered = Effect.fnUntraced(function* (
   const heartbeats = beat
     .whenDue(registered)
     .pipe(Effect.repeat(Schedule.spaced(heartbeatEveryMs)), Effect.zipRight(Effect.never))
-  const splits = yield* Splits
   const streams = Link.serve(link, ({ kind, stream }) => {
     if (kind === "split") return splits.serve(stream)
     return kind === "generate" ? answers.serve(stream) : stream.unsafeReset(Link.ResetCode.unknownKind)
   })
   const engines = yield* Engines
-  const changes = Effect.forever(Effect.zipRight(engines.changed, register))
+  const changed = Effect.raceFirst(engines.changed, splits.offersChanged)
+  // A registration says nothing of the load, so that is said behind it.
+  const changes = Effect.forever(changed.pipe(Effect.zipRight(register), Effect.zipRight(beat.now(registered))))
   const said = Effect.raceFirst(heartbeats, changes)
   return yield* Effect.raceFirst(said, Effect.flatMap(streams, Effect.fail))
 })

@@ -4,15 +4,19 @@
  */
 import { basename, join } from "node:path"
 import { FileSystem } from "@effect/platform"
+import { threadsMost } from "@weft/engine/EngineConfig"
 import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import type { Profile } from "@weft/engine/Generation"
 import * as ModelFile from "@weft/engine/ModelFile"
+import * as DraftFile from "@weft/engine/pipeline/DraftFile"
+import * as LayerTimes from "@weft/engine/pipeline/LayerTimes"
 import * as StageStock from "@weft/engine/pipeline/StageStock"
 import type { StageRange } from "@weft/engine/stage/StageKeys"
 import * as StageRules from "@weft/engine/stage/StageRules"
 import * as StageShelf from "@weft/engine/stage/StageShelf"
 import { Effect, Option } from "effect"
 import { memoryFactor } from "./Doctor.ts"
+import * as DraftOption from "./DraftOption.ts"
 import * as LayersOption from "./LayersOption.ts"
 import * as Memory from "./Memory.ts"
 import type * as Progress from "./Progress.ts"
@@ -21,6 +25,7 @@ import type * as Progress from "./Progress.ts"
 export interface ModelsOptions {
   readonly contextTokens: Option.Option<number>
   readonly dataDirectory: string
+  readonly draftModels: ReadonlyArray<string>
   readonly layers: ReadonlyArray<string>
   readonly models: ReadonlyArray<string>
   readonly profile: Profile
@@ -37,6 +42,7 @@ export const start = Effect.fn("Models.start")(function* (
   progress: Progress.Progress
 ) {
   const fs = yield* FileSystem.FileSystem
+  const drafts = yield* DraftOption.parse(options.draftModels, options.models.map(nameOf))
   const ranges = yield* LayersOption.parse(options.layers, options.models.map(nameOf))
   const files = yield* Effect.forEach(options.models, (path) =>
     Effect.map(
@@ -57,8 +63,12 @@ export const start = Effect.fn("Models.start")(function* (
   const first = refused[0] ?? refusedToo[0]
   if (engines.length + lent.length === 0 && first !== undefined) return yield* first
   const stock = StageStock.make({
-    models: lent,
+    models: yield* Effect.forEach(lent, (model) => withDraft(model, drafts, lentBytes, progress)),
     shelf: yield* StageShelf.make(join(options.dataDirectory, "stages")),
+    times: yield* LayerTimes.make({
+      path: join(options.dataDirectory, "layer-times.json"),
+      threadsMax: threadsMost({ threads: Option.getOrUndefined(options.threads) })
+    }),
     memoryBytes: lentBytes,
     config: engineOptions(options)
   })
@@ -126,3 +136,24 @@ const lend = (
     yield* progress.lent(model.description, model.rules.layers, only)
     return model
   }).pipe(Effect.tapError((error) => progress.refused(path, error.message)))
+
+/** Returns the model with its draft model; one that cannot guess for it is reported and left out. */
+const withDraft = (
+  model: StageStock.LentModel,
+  drafts: ReadonlyMap<string, string>,
+  memoryBytes: number,
+  progress: Progress.Progress
+): Effect.Effect<StageStock.LentModel> => {
+  const { description, file } = model
+  const path = drafts.get(description.id)
+  if (path === undefined) return Effect.succeed(model)
+  return Effect.gen(function* () {
+    const tell = progress.loading(path)
+    const draft = yield* ModelFile.open(path, { onProgress: (hashed, size) => tell(hashed / size) })
+    yield* DraftFile.check(draft, file)
+    const needed = StageStock.draftBytes({ description, draft })
+    if (StageStock.leastBytes(model) + needed > memoryBytes) return yield* Memory.tooLittle([needed], memoryBytes)
+    yield* progress.drafting(description, path)
+    return { ...model, draft }
+  }).pipe(Effect.catchAll(({ message }) => Effect.as(progress.refused(path, message), model)))
+}

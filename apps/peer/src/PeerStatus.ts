@@ -28,7 +28,9 @@ export const LentModelStatus = Schema.Struct({
   layers: Layer,
   /** Layers `from` up to, and without, `to`; they may be all. */
   from: Layer,
-  to: Layer
+  to: Layer,
+  /** Path of the draft model that guesses where this peer hosts it. */
+  draft: Schema.optional(Schema.String)
 })
 export type LentModelStatus = typeof LentModelStatus.Type
 
@@ -57,6 +59,8 @@ export const GroupStatus = Schema.Struct({
   phase: Schema.Literal("forming", "serving", "healing", "disbanded"),
   epoch: Schema.NonNegativeInt,
   stats: Schema.optional(PipelineStats),
+  /** Path of the draft model that guesses; absent where none does. */
+  draft: Schema.optional(Schema.String),
   stages: Schema.Array(Schema.Struct({ peer: PeerId, from: Layer, to: Layer, isReady: Schema.Boolean }))
 })
 export type GroupStatus = typeof GroupStatus.Type

@@ -12,6 +12,8 @@ export interface Progress {
   readonly loaded: (model: ModelDescription) => Effect.Effect<void>
   /** Its layers are lent, those of `only` where that is there. */
   readonly lent: (model: ModelDescription, layers: number, only: StageRange | undefined) => Effect.Effect<void>
+  /** The model of that file guesses where this peer hosts `model`. */
+  readonly drafting: (model: ModelDescription, path: string) => Effect.Effect<void>
   readonly refused: (path: string, why: string) => Effect.Effect<void>
   readonly listening: (url: string) => Effect.Effect<void>
   readonly registered: (to: {
@@ -57,6 +59,7 @@ export const make = (json: boolean): Progress => {
           only === undefined ? `all ${layers}` : `${only.from} up to ${only.to} of ${layers}`
         }, context ${model.contextTokens}, ${model.slots} slots)`
       ),
+    drafting: ({ id }, path) => tell("drafting", { model: id, path }, `guessing for ${id} with ${path}`),
     refused: (path, why) => tell("refused", { path, why }, `refused ${path}: ${why}`),
     listening: (url) => tell("listening", { url }, `status  ${url}/status  metrics ${url}/metrics`),
     registered: (to) =>

@@ -8,6 +8,7 @@ import * as StageLender from "@weft/engine/pipeline/StageLender"
 import type { StageStock } from "@weft/engine/pipeline/StageStock"
 import { Identity } from "@weft/mesh/Identity"
 import * as Link from "@weft/mesh/Link"
+import type { PeerId } from "@weft/mesh/PeerId"
 import { PeerLinks } from "@weft/mesh/PeerLinks"
 import type { StageOffer } from "@weft/mesh/StageOffer"
 import type { MeshStream } from "@weft/mesh/Transport"
@@ -19,10 +20,14 @@ import type { GroupStatus, LeaseStatus, LentModelStatus } from "./PeerStatus.ts"
 export class Splits extends Context.Tag("@weft/peer/Splits")<
   Splits,
   {
+    /** Takes note of who the entry is: stages are lent to hosts that it permits. */
+    readonly trust: (entry: PeerId) => void
     /** Serves a `split` stream of the entry to its end. */
     readonly serve: (stream: MeshStream) => Effect.Effect<void>
     /** What the peer says of the models whose layers it lends. */
     readonly offers: Effect.Effect<ReadonlyArray<StageOffer>>
+    /** Waits until `offers` are worth saying again, which is so at most once a minute. */
+    readonly offersChanged: Effect.Effect<void>
     readonly lends: ReadonlyArray<LentModelStatus>
     readonly leases: () => ReadonlyArray<LeaseStatus>
     readonly groups: () => ReadonlyArray<GroupStatus>
@@ -35,8 +40,10 @@ export class Splits extends Context.Tag("@weft/peer/Splits")<
 
   /** A peer that takes no part in pipelines. */
   static readonly layerNone: Layer.Layer<Splits> = Layer.succeed(Splits, {
+    trust: () => {},
     serve: (stream) => stream.reset(Link.ResetCode.unknownKind),
     offers: Effect.succeed([]),
+    offersChanged: Effect.never,
     lends: [],
     leases: () => [],
     groups: () => []
@@ -49,7 +56,8 @@ const make = Effect.fnUntraced(function* (stock: StageStock, options: { readonly
   const engines = yield* Engines
   const links = yield* PeerLinks
   const { id } = yield* Identity
-  const lender = yield* StageLender.make({ stock, links })
+  let trusted: PeerId | undefined
+  const lender = yield* StageLender.make({ stock, links, self: id, entry: () => trusted })
   const host = GroupHost.make({
     ...options,
     self: id,
@@ -71,12 +79,17 @@ const make = Effect.fnUntraced(function* (stock: StageStock, options: { readonly
     }
   })
   return Splits.of({
+    trust: (entry) => {
+      trusted = entry
+    },
     serve: host.serve,
     offers: stock.offers,
-    lends: stock.models.map(({ description, only, rules: { layers } }) => ({
+    offersChanged: stock.offersChanged,
+    lends: stock.models.map(({ description, draft, only, rules: { layers } }) => ({
       model: description.id,
       layers,
-      ...(only ?? { from: 0, to: layers })
+      ...(only ?? { from: 0, to: layers }),
+      ...(draft === undefined ? {} : { draft: draft.path })
     })),
     leases: () =>
       lender.status().map(({ msPerLayer, processId, ...lease }) => ({

@@ -81,7 +81,12 @@ export interface PeerStatus {
     readonly processId?: number
   }>
   /** Stages that it lends, and pipelines that it hosts. */
-  readonly leases: ReadonlyArray<{ readonly from: number; readonly to: number; readonly msPerLayer?: number }>
+  readonly leases: ReadonlyArray<{
+    readonly from: number
+    readonly to: number
+    readonly msPerLayer?: number
+    readonly processId?: number
+  }>
   readonly groups: ReadonlyArray<{ readonly stats?: { readonly ownMs: number } }>
 }
 

@@ -117,6 +117,44 @@ export const serve = <Question, Reply>(answer: (question: Question) => Promise<R
   process.on("disconnect", () => process.exit(0))
 }
 
+/** Runs a command to its end and returns its standard output; rejects with its last lines where it fails. */
+export const run = async (command: ReadonlyArray<string>): Promise<string> => {
+  const child = Bun.spawn([...command], { cwd: root, stdio: ["ignore", "pipe", "pipe"] })
+  live.add(child)
+  const lines: Array<string> = []
+  const keep = (line: string): void => {
+    lines.push(line)
+    lines.splice(0, lines.length - linesKept)
+  }
+  const [code, output] = await Promise.all([
+    child.exited,
+    new Response(child.stdout).text(),
+    eachLine(child.stderr, keep)
+  ])
+  live.delete(child)
+  if (code === 0) return output
+  const last = [...output.split("\n").slice(-linesKept), ...lines]
+  throw new Error(`${command.join(" ")} ended with ${code}:\n${last.join("\n")}`)
+}
+
+/** Represents a program that is not ours; what it prints is thrown away. */
+export interface Command {
+  readonly stop: () => Promise<void>
+  readonly exited: Promise<number>
+}
+
+/** Starts a command that runs until it is stopped. */
+export const startCommand = (command: ReadonlyArray<string>): Command => {
+  const child = Bun.spawn([...command], { cwd: root, stdio: ["ignore", "ignore", "ignore"] })
+  live.add(child)
+  const exited = child.exited.finally(() => live.delete(child))
+  const stop = async (): Promise<void> => {
+    child.kill("SIGKILL")
+    await exited
+  }
+  return { stop, exited }
+}
+
 /** Returns a directory that is removed when the benchmark ends. */
 export const directory = (): string => {
   const path = mkdtempSync(join(tmpdir(), "weft-bench-"))

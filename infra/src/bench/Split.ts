@@ -1,7 +1,8 @@
 /**
  * `split`: what it costs that a model is split among peers some way apart, over real QUIC between real processes. The
- * law is `ms per token = compute of all stages + one loop`. Beside it stand llama.cpp's RPC, which pays a round trip
- * for each remote machine, answers guessed ahead, answers side by side, and long prompts.
+ * law is `ms per token = compute of all stages + one loop`. Beside it stand the least that a hop can cost here, answers
+ * guessed ahead, answers side by side, and long prompts. Every answer is held against that of one peer with the whole
+ * model; with bad lines or a busy stage nothing else is a goal.
  */
 import { availableParallelism } from "node:os"
 import { basename, join } from "node:path"
@@ -14,7 +15,11 @@ import * as Programs from "./Programs.ts"
 import * as Report from "./Report.ts"
 import * as Seeded from "./Seeded.ts"
 import * as Asking from "./split/Asking.ts"
+import * as LeastHop from "./split/LeastHop.ts"
+import * as Lines from "./split/Lines.ts"
 import * as Ring from "./split/Ring.ts"
+import { Texts } from "./split/Texts.ts"
+import * as Trouble from "./split/Trouble.ts"
 
 /** Streams at once; stages have as many slots. */
 const streamsMax = 4
@@ -22,19 +27,10 @@ const streamsMax = 4
 const contextTokens = 2304
 /** Round trips between peers, ms: one room, a city, a country, a continent, an ocean. */
 const roundTripsMs = [0, 10, 50, 100, 200]
-/** Where answers side by side, prompts and RPC are compared. */
+/** Where answers side by side and prompts are measured. */
 const middleRttMs = 50
 /** Where guesses are worth most of what people have. */
 const farRttMs = 100
-
-/**
- * Tokens per second of llama.cpp's RPC with the same library on two processors: a model of 0.25 billion parameters in
- * Q4_K_M, one thread each, by the machines and the round trip in ms.
- */
-const rpcPerSecond: Readonly<Record<number, Readonly<Record<number, number>>>> = {
-  2: { 0: 129, 10: 52.4, 50: 16.9 },
-  3: { 0: 113, 10: 34.4, 50: 9.06 }
-}
 
 const options = {
   tokens: { byDefault: 32, about: "tokens of an answer" },
@@ -42,7 +38,8 @@ const options = {
   small: { byDefault: 0, about: "1: a model of 0.06 instead of 0.29 billion parameters" },
   "stages-max": { byDefault: 4, about: "most stages" },
   "rtt-max": { byDefault: 200, about: "longest round trip, ms" },
-  seed: { byDefault: 1, about: "seed of model and prompts" }
+  seed: { byDefault: 1, about: "seed of model and prompts" },
+  ...Trouble.options
 } as const satisfies Record<string, Benchmark.Option>
 
 type Options = Readonly<Record<keyof typeof options, number>>
@@ -52,19 +49,28 @@ export const split: Benchmark.Benchmark<keyof typeof options> = {
   name: "split",
   about: "ms per token of a model split among peers some way apart ÷ compute + one loop",
   options,
-  minutesMax: (given) => 15 + (given.tokens * given.answers) / 6,
+  minutesMax: (given) => (15 + (given.tokens * given.answers) / 6) * (Trouble.isNone(given) ? 1 : troubleTakes),
   run: async (given, tell) => {
     const shape = given.small === 1 ? Shape.small : Shape.medium
     const path = await RandomModel.make(join(Programs.root, ".weft/bench/models"), shape, given.seed, Mesh.tinyModel)
     const bench = new Bench(given, tell, path, shape.layers)
-    const whole = await bench.whole()
-    const plain = await bench.plain()
     const isFarWanted = given["stages-max"] >= 3 && given["rtt-max"] >= farRttMs
+    const whole = await bench.whole(isFarWanted)
+    tell("the least hop")
+    const leastHopMs = await LeastHop.measure({
+      // A token's hidden state, in single precision.
+      frameBytes: 4 * shape.embedding,
+      memoryBytes: Bun.file(path).size / 2
+    })
+    const plain = await bench.plain()
     const far = isFarWanted ? await bench.far() : nothing
     const middle = isFarWanted ? await bench.middle(whole) : nothing
+    const texts = await bench.texts()
+    const times = { whole: whole.figures, ...plain.figures, ...far.figures, ...middle.figures }
+    const isTimeGoal = Trouble.isNone(given)
     return {
-      figures: { model: shape.name, whole: whole.figures, ...plain.figures, ...far.figures, ...middle.figures },
-      reach: [...plain.reach, ...far.reach, ...middle.reach]
+      figures: { model: shape.name, leastHopMs, ...times, ...texts.figures },
+      reach: [...(isTimeGoal ? [...plain.reach, ...far.reach, ...middle.reach] : []), ...texts.reach]
     }
   }
 }
@@ -74,6 +80,9 @@ export const split: Benchmark.Benchmark<keyof typeof options> = {
 type Part = Pick<Report.Report, "figures" | "reach">
 
 const nothing: Part = { figures: {}, reach: [] }
+
+/** Times as long as without trouble: a stage that runs for a fifth of the time, while the others wait for it. */
+const troubleTakes = 4
 
 interface Whole {
   readonly figures: Readonly<Record<string, unknown>>
@@ -88,6 +97,8 @@ interface Cell {
   readonly msPerToken: number
   readonly computeMs: number
   readonly loopMs: number
+  /** Of an answer's time per token, what is neither compute nor distance, by stages. */
+  readonly hopMs: number
 }
 
 /** Tokens of the prompts whose time is measured. */
@@ -97,7 +108,9 @@ const promptsEach = 2
 
 class Bench {
   readonly #model: string
-  readonly #chance: Seeded.Seeded
+  readonly #texts = new Texts()
+  readonly #trouble: Trouble.Trouble
+  #datagrams = Lines.noDatagrams
 
   constructor(
     private readonly given: Options,
@@ -106,21 +119,39 @@ class Bench {
     private readonly layers: number
   ) {
     this.#model = basename(path, ".gguf")
-    this.#chance = Seeded.make(given.seed)
+    this.#trouble = Trouble.from(given)
   }
 
-  /** One peer with all of the model, in the same profile. */
-  async whole(): Promise<Whole> {
+  /** One peer with all of the model, in the same profile; long prompts take minutes, so only where they are wanted. */
+  async whole(arePromptsWanted: boolean): Promise<Whole> {
     this.tell("one peer alone")
-    const entry = await Mesh.startEntry()
-    const more = ["--profile", "exact"]
-    const peer = await Mesh.startPeer({ url: entry.url, model: this.path, slots: 1, threads: 1, contextTokens, more })
-    const asking = Asking.make({ entry }, this.#model, this.#chance)
-    const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
-    const first = await this.#prompts(asking)
-    await Mesh.stop(peer)
-    entry.program.signal("SIGKILL")
-    return { figures: { msPerToken, firstMs: first.map(({ ms }) => ms) }, firstMs: first.at(-1)?.ms ?? Number.NaN }
+    return this.#withWhole(async (entry) => {
+      const asking = this.#askingWhole(entry)
+      // As a cell begins: its questions are these.
+      await asking.msPerToken({ maxTokens: 8 })
+      const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
+      const first = arePromptsWanted ? await this.#prompts(this.#askingWhole(entry)) : []
+      return { figures: { msPerToken, firstMs: first.map(({ ms }) => ms) }, firstMs: first.at(-1)?.ms ?? Number.NaN }
+    })
+  }
+
+  /** All answers so far beside those of the whole model; it is asked what it was not asked yet. */
+  async texts(): Promise<Part> {
+    const unanswered = this.#texts.unanswered()
+    if (unanswered.length > 0) {
+      this.tell(`${unanswered.length} more questions to one peer alone`)
+      await this.#withWhole(async (entry) => {
+        const asking = this.#askingWhole(entry)
+        for (const posed of unanswered) await asking.again(posed)
+      })
+    }
+    const texts = this.#texts.compare()
+    return {
+      figures: { answers: texts, datagrams: this.#datagrams },
+      reach: [
+        Report.atMost(`of ${texts.compared} answers, those that the whole model gives otherwise`, texts.different, 0)
+      ]
+    }
   }
 
   /** Every number of stages at every distance, one stream. */
@@ -136,27 +167,13 @@ class Bench {
       some.length === 0
         ? []
         : [Report.atMost(`ms per token ÷ (compute + loop), worst ${what}`, Math.max(...some.map(ratio)), bound)]
-    const hops = cells
-      .filter(({ rttMs }) => rttMs === 0)
-      .map((cell) => (cell.msPerToken - cell.computeMs) / cell.stages)
-    const rpc = cells.flatMap(({ msPerToken, rttMs, stages }) => {
-      const perSecond = rpcPerSecond[stages]?.[rttMs]
-      return perSecond === undefined ? [] : [{ stages, rttMs, ratio: 1000 / msPerToken / perSecond }]
-    })
-    const compared = rpc.filter(({ rttMs }) => rttMs === middleRttMs)
+    const hops = cells.filter(({ rttMs }) => rttMs === 0).map(({ hopMs }) => hopMs)
     return {
-      figures: { cells: cells.map((cell) => ({ ...cell, loopRatio: ratio(cell) })), hopMs: hops, overRpc: rpc },
+      figures: { cells: cells.map((cell) => ({ ...cell, loopRatio: ratio(cell) })), hopMs: hops },
       reach: [
         Report.atMost("protocol cost of a hop on loopback, ms, the dearest", Math.max(...hops), 0.5),
         ...worst("at 50 ms and above", cells.filter(isFar), 1.1),
-        ...worst("at 10 ms", cells.filter(isNear), 1.2),
-        ...compared.map(({ ratio, stages }) =>
-          Report.atLeast(
-            `tokens per second ÷ llama.cpp RPC, ${stages} machines at ${middleRttMs} ms`,
-            ratio,
-            stages === 2 ? 1 : 1.3
-          )
-        )
+        ...worst("at 10 ms", cells.filter(isNear), 1.2)
       ]
     }
   }
@@ -164,35 +181,24 @@ class Bench {
   /** Answers guessed ahead, beside the same ones that are not. */
   async far(): Promise<Part> {
     const rows: Array<{ readonly stages: number; readonly words: string; readonly ratio: number }> = []
-    const overRpc: Array<{ readonly stages: number; readonly ratio: number }> = []
     for (const stages of [2, 3]) {
-      const rtts = [farRttMs, middleRttMs]
-      for (const rttMs of rtts) {
-        const place = { stages, rttMs }
-        await this.#with({ ...place, speculates: true }, (guessing) =>
-          this.#with({ ...place, speculates: false }, async (plain) => {
-            if (rttMs === farRttMs) rows.push(...(await this.#gains(stages, guessing, plain)))
-            const msPerToken = await this.#median(() => this.#asking(guessing).msPerToken({ words: 1, ...this.#long }))
-            const perSecond = rpcPerSecond[stages]?.[rttMs]
-            if (perSecond !== undefined) overRpc.push({ stages, ratio: 1000 / msPerToken / perSecond })
-          })
-        )
-      }
+      const place = { stages, rttMs: farRttMs }
+      await this.#with({ ...place, speculates: true }, (guessing) =>
+        this.#with({ ...place, speculates: false }, async (plain) => {
+          rows.push(...(await this.#gains(stages, this.#asking(guessing), this.#asking(plain))))
+        })
+      )
     }
     const draftable = rows.filter(({ words }) => words === "1").map(({ ratio }) => ratio)
     const all = rows.map(({ ratio }) => ratio)
     return {
       figures: {
         speculation: rows,
-        speculationMean: all.reduce((sum, one) => sum + one, 0) / all.length,
-        guessedOverRpc: overRpc
+        speculationMean: all.reduce((sum, one) => sum + one, 0) / all.length
       },
       reach: [
         Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, draftable text, the worse`, Math.min(...draftable), 2),
-        Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, the worst of a mixed set`, Math.min(...all), 0.98),
-        ...overRpc.map(({ ratio, stages }) =>
-          Report.atLeast(`guessed ÷ llama.cpp RPC, draftable text, ${stages} machines at ${middleRttMs} ms`, ratio, 2)
-        )
+        Report.atLeast(`guessed ÷ plain at ${farRttMs} ms, the worst of a mixed set`, Math.min(...all), 0.98)
       ]
     }
   }
@@ -210,7 +216,7 @@ class Bench {
         streams.push({ direct, through: await asking.perSecond(streamsMax, question) })
       }
       this.tell("long prompts on 3 stages")
-      const first = await this.#prompts(asking)
+      const first = await this.#prompts(this.#asking(ring))
       const ms = first.at(-1)?.ms ?? Number.NaN
       // Each of three has a third of the layers, which is a third of the time that one peer takes for all.
       const share = (whole.firstMs * Math.ceil(this.layers / 3)) / this.layers
@@ -235,26 +241,47 @@ class Bench {
     return { maxTokens: this.given.tokens * 2 }
   }
 
+  /** Asks a ring; every ring the same questions in the same order. */
   #asking(ring: Ring.Ring): Asking.Asking {
-    return Asking.make(ring, this.#model, this.#chance)
+    const hear = (posed: Asking.Posed, text: string): void => this.#texts.hear(posed, text)
+    return Asking.make(ring, this.#model, Seeded.make(this.given.seed), hear)
+  }
+
+  /** Asks the whole model, likewise. */
+  #askingWhole(entry: Mesh.Entry): Asking.Asking {
+    const learn = (posed: Asking.Posed, text: string): void => this.#texts.learn(posed, text)
+    return Asking.make({ entry }, this.#model, Seeded.make(this.given.seed), learn)
   }
 
   async #cell(ring: Ring.Ring, stages: number, rttMs: number): Promise<Cell> {
     const asking = this.#asking(ring)
     await asking.msPerToken({ maxTokens: 8 })
-    const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
-    return { stages, rttMs, msPerToken, computeMs: await Ring.computeMs(ring), loopMs: loopMsOf(stages, rttMs) }
+    const answers: Array<{ readonly ms: number; readonly computeMs: number }> = []
+    for (let answer = 0; answer < this.given.answers; answer++) {
+      const before = await Ring.computed(ring)
+      const ms = await asking.msPerToken({ maxTokens: this.given.tokens })
+      answers.push({ ms, computeMs: Ring.computeMs(before, await Ring.computed(ring)) })
+    }
+    const loopMs = loopMsOf(stages, rttMs)
+    return {
+      stages,
+      rttMs,
+      msPerToken: Figures.median(answers.map(({ ms }) => ms)),
+      computeMs: Figures.median(answers.map(({ computeMs }) => computeMs)),
+      loopMs,
+      hopMs: Figures.median(answers.map(({ computeMs, ms }) => (ms - computeMs - loopMs) / stages))
+    }
   }
 
   /** Pairs of the same kind of text, guessed and plain, for text of more and more words. */
-  async #gains(stages: number, guessing: Ring.Ring, plain: Ring.Ring) {
+  async #gains(stages: number, guessing: Asking.Asking, plain: Asking.Asking) {
     const rows: Array<{ readonly stages: number; readonly words: string; readonly ratio: number }> = []
     for (const words of [1, 2, 4, 16, undefined]) {
       const question = { ...this.#long, ...(words === undefined ? {} : { words }) }
       const measured: Array<Figures.Pair> = []
       for (let answer = 0; answer < this.given.answers; answer++) {
-        const direct = await this.#asking(plain).msPerToken(question)
-        measured.push({ direct, through: await this.#asking(guessing).msPerToken(question) })
+        const direct = await plain.msPerToken(question)
+        measured.push({ direct, through: await guessing.msPerToken(question) })
       }
       rows.push({ stages, words: String(words ?? "all"), ratio: 1 / Figures.ratio(measured) })
     }
@@ -280,6 +307,19 @@ class Bench {
     return Figures.median(values)
   }
 
+  /** Runs `use` with a peer that has the whole model and is gone afterwards. */
+  async #withWhole<A>(use: (entry: Mesh.Entry) => Promise<A>): Promise<A> {
+    const entry = await Mesh.startEntry()
+    const more = ["--profile", "exact"]
+    const peer = await Mesh.startPeer({ url: entry.url, model: this.path, slots: 1, threads: 1, contextTokens, more })
+    try {
+      return await use(entry)
+    } finally {
+      await Mesh.stop(peer)
+      entry.program.signal("SIGKILL")
+    }
+  }
+
   /** Runs `use` with a ring that is gone afterwards. */
   async #with<A>(
     place: Pick<Ring.RingOptions, "rttMs" | "speculates" | "stages">,
@@ -293,11 +333,13 @@ class Bench {
       layers: this.layers,
       slots: streamsMax,
       contextTokens,
-      spares: 0
+      spares: 0,
+      trouble: this.#trouble
     })
     try {
       return await use(ring)
     } finally {
+      this.#datagrams = Lines.sum(this.#datagrams, await ring.datagrams())
       await ring.stop()
     }
   }

@@ -46,15 +46,11 @@ export class ProxyFailed extends Data.TaggedError("ProxyFailed")<{ readonly mess
 /** Many home routers forget a UDP flow as early; who sends on then comes from another port. */
 export const idleByDefault = Duration.seconds(60)
 
-const loopback = /^(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1)$/
-
 /** Makes a proxy that runs until its scope closes; what `options` leaves out is as on a perfect link. */
 export const make = Effect.fn("UdpProxy.make")(function* (
   options: Pick<UdpProxyOptions, "to"> & Partial<UdpProxyOptions>
 ): Effect.fn.Return<UdpProxy, ProxyFailed, Scope.Scope> {
-  for (const address of [options.to, options.listen])
-    if (address !== undefined && !loopback.test(address.hostname))
-      return yield* new ProxyFailed({ message: `${address.hostname} is not loopback: use 127.0.0.1` })
+  yield* requireLoopback(options)
   const relay = yield* Effect.acquireRelease(
     Effect.tryPromise({
       try: () => open({ ...Impairment.none, ...options }),
@@ -70,3 +66,17 @@ export const make = Effect.fn("UdpProxy.make")(function* (
   const counts = Effect.sync(() => ({ up: relay.up, down: relay.down, clients: relay.clients }))
   return { port: relay.port, counts }
 })
+
+/** Fails where a proxy would listen or send anywhere else than on this machine. */
+export const requireLoopback = ({
+  listen,
+  to
+}: Pick<UdpProxyOptions, "listen" | "to">): Effect.Effect<void, ProxyFailed> => {
+  const far = [to, listen].find((address) => address !== undefined && !loopback.test(address.hostname))
+  if (far === undefined) return Effect.void
+  return new ProxyFailed({ message: `${far.hostname} is not loopback: use 127.0.0.1` })
+}
+
+// internal
+
+const loopback = /^(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1)$/

@@ -56,6 +56,14 @@ export const write = Effect.fn("CalibrationFile.write")(function* (
   )
 })
 
+/** Returns what stands for a subject on this kind of computer with this library. */
+export const keyOf = ({ prefillTokens, profile, sha256, threadsMax }: CalibrationSubject): string => {
+  const processors = cpus()
+  const machine = `${process.platform} ${process.arch} ${processors[0]?.model} ${processors.length}`
+  const subject = [machine, sha256, libraryVersion, profile, threadsMax, prefillTokens]
+  return createHash("sha256").update(JSON.stringify(subject)).digest("hex")
+}
+
 // internal
 
 const entriesOf = (path: string | undefined) =>
@@ -66,10 +74,3 @@ const entriesOf = (path: string | undefined) =>
         Effect.map(({ entries }) => entries),
         Effect.orElseSucceed(() => [])
       )
-
-const keyOf = ({ prefillTokens, profile, sha256, threadsMax }: CalibrationSubject): string => {
-  const processors = cpus()
-  const machine = `${process.platform} ${process.arch} ${processors[0]?.model} ${processors.length}`
-  const subject = [machine, sha256, libraryVersion, profile, threadsMax, prefillTokens]
-  return createHash("sha256").update(JSON.stringify(subject)).digest("hex")
-}

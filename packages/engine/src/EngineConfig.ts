@@ -50,4 +50,5 @@ export const EngineConfig = Schema.Struct({
 export type EngineConfig = typeof EngineConfig.Type
 
 /** Returns the most threads of a host with these settings. */
-export const threadsMost = ({ threads }: EngineConfig): number => threads ?? Math.max(1, availableParallelism() - 1)
+export const threadsMost = ({ threads }: Pick<EngineConfig, "threads">): number =>
+  threads ?? Math.max(1, availableParallelism() - 1)

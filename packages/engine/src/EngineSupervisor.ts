@@ -50,6 +50,11 @@ export const make = Effect.fn("EngineSupervisor.make")(function* (options: Engin
   const startHost = (profile: Profile, onProgress: (fraction: number) => void) =>
     SupervisedHost.make({ path, identity, config, model, profile, onProgress, onCounts: counts.setter(profile) })
   const main = yield* startHost(config.profile, options.onProgress ?? (() => {}))
+  yield* EngineMetrics.observeEngine({
+    model: model.id,
+    slots: model.slots,
+    isReady: () => main.state() === "ready"
+  })
   const exact = yield* RcRef.make({
     acquire: Effect.zipRight(
       assertMemory(file.sizeBytes),

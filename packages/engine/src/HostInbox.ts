@@ -49,19 +49,21 @@ export class HostInbox {
   })
 
   /**
-   * Works until the channel closes. Between two turns the process looks at its descriptors; without work nothing is
-   * scheduled. This loop is the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all
-   * else in it. What throws in it is a defect, and so ends the process: Bun would go on after it.
+   * Works until the channel closes. What comes is worked on as soon as all of it that came at once is here; between
+   * two turns without anything new the process looks at its descriptors, and without work nothing is scheduled. This
+   * loop is the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all else in it. What
+   * throws in it is a defect, and so ends the process: Bun would go on after it.
    */
   serve(work: HostWork): Effect.Effect<void, EngineError> {
     return Effect.async((resume) => {
-      let scheduled = false
-      const schedule = (): void => {
-        if (!scheduled) setImmediate(tick)
-        scheduled = true
+      let isScheduled = false
+      const afterArrival = (): void => {
+        if (isScheduled) return
+        isScheduled = true
+        queueMicrotask(tick)
       }
       const tick = (): void => {
-        scheduled = false
+        isScheduled = false
         if (this.closed) {
           resume(Effect.void)
           return
@@ -69,10 +71,13 @@ export class HostInbox {
         const stepped = Either.try(() => work.step(this.takeAll()))
         if (Either.isLeft(stepped)) resume(Effect.die(stepped.left))
         else if (stepped.right !== undefined) resume(Effect.fail(stepped.right))
-        else if (work.busy()) schedule()
+        else if (work.busy() && !isScheduled) {
+          isScheduled = true
+          setImmediate(tick)
+        }
       }
-      this.onArrival = schedule
-      schedule()
+      this.onArrival = afterArrival
+      afterArrival()
     })
   }
 }

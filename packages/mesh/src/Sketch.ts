@@ -12,28 +12,51 @@ const smallest = 1e-3
 const largest = 1e7
 
 const growth = (1 + relativeError) / (1 - relativeError)
+/** The sum leaves no -0, which would be another bin than 0 to who compares. */
 const binOf = (value: number): number =>
-  Math.ceil(Math.log(Math.min(largest, Math.max(smallest, value))) / Math.log(growth))
+  Math.ceil(Math.log(Math.min(largest, Math.max(smallest, value))) / Math.log(growth)) + 0
 const binLeast = binOf(smallest)
 const binMost = binOf(largest)
 
-/** Represents how many numbers fell into each bin, the smallest bins first. */
-export const Sketch = Schema.Array(
-  Schema.Tuple(Schema.Int.pipe(Schema.between(binLeast, binMost)), Schema.Int.pipe(Schema.between(1, 1e9)))
-).pipe(Schema.maxItems(binMost - binLeast + 1))
+/** A bin and how many numbers fell into it. */
+const Bin = Schema.Tuple(Schema.Int.pipe(Schema.between(binLeast, binMost)), Schema.Int.pipe(Schema.between(1, 1e9)))
+
+/** Represents how many numbers fell into each bin, the smallest bins first and none twice. */
+export const Sketch = Schema.Array(Bin).pipe(
+  Schema.maxItems(binMost - binLeast + 1),
+  Schema.filter((bins) => bins.every(([bin], index) => index === 0 || bin > (bins[index - 1]?.[0] ?? bin)), {
+    message: () => "the bins of a sketch are in order"
+  })
+)
 export type Sketch = typeof Sketch.Type
 
 /** No numbers. */
 export const empty: Sketch = []
 
 /** Returns the sketch with one more number, which is finite and positive. */
-export const add = (sketch: Sketch, value: number): Sketch => merge(sketch, [[binOf(value), 1]])
+export const add = (sketch: Sketch, value: number): Sketch => {
+  const bin = binOf(value)
+  let index = sketch.length
+  while (index > 0 && (sketch[index - 1]?.[0] ?? bin) > bin) index--
+  const before = sketch[index - 1]
+  return before?.[0] === bin
+    ? sketch.with(index - 1, [bin, before[1] + 1])
+    : sketch.toSpliced(index, 0, [bin, 1] as const)
+}
 
-/** Returns the numbers of both, in any order of the two. */
-export const merge = (one: Sketch, other: Sketch): Sketch => {
-  const counts = new Map(one)
-  for (const [bin, count] of other) counts.set(bin, (counts.get(bin) ?? 0) + count)
-  return [...counts].toSorted(([a], [b]) => a - b)
+/** Returns the numbers of all, in whatever order they stand; takes as long as they have bins together. */
+export const mergeAll = (sketches: ReadonlyArray<Sketch>): Sketch => {
+  const [only] = sketches
+  if (only === undefined || sketches.length === 1) return only ?? empty
+  const counts = new Float64Array(binMost - binLeast + 1)
+  for (const sketch of sketches) {
+    for (const [bin, count] of sketch) counts[bin - binLeast] = (counts[bin - binLeast] ?? 0) + count
+  }
+  const merged: Array<Sketch[number]> = []
+  counts.forEach((count, index) => {
+    if (count > 0) merged.push([index + binLeast, count])
+  })
+  return merged
 }
 
 /** Returns how many numbers there are. */

@@ -51,7 +51,7 @@ const run = (
   const agenda = new Agenda()
   const random = seeded(stages + count)
   const job = JobState.make({ prompt, resumed: [], tokensMax: count, vocabularyTokens })
-  const plan = DraftPlan.make(drafter)
+  const plan = DraftPlan.make({ lookup: drafter })
   const terms = { seed: 1, sampling: greedy, promptTokens: prompt.length, contextTokens: prompt.length + count }
   const end = tail(oracle, terms, 1)
   const freeMs = Array.from({ length: stages }, () => 0)
@@ -91,7 +91,7 @@ const run = (
   }
   const send = (): void => {
     const draft: JobState.DraftOf = (history, most) => drafter.draft(history, most)?.tokens ?? []
-    const pace = plan.pace(job.known(), { loop, others: 0 })
+    const pace = plan.decide(job.known(), { loop, others: 0 })
     const next = () => job.next(agenda.nowMs, pace, draft)
     for (let window = next(); window !== undefined; window = next()) pass(window, 0)
   }
@@ -149,21 +149,23 @@ describe("the plan of drafts", () => {
   /** Returns how far it goes where a row takes `rowMs` of a loop of 100 ms. */
   const paceOf = (rowMs: number, others: number): JobState.Pace => {
     const samples = [1, 2, 4, 32].map((rows) => ({ rows, ms: 100 + rowMs * (rows - 1) }))
-    return DraftPlan.make(Draft.lookup).pace(known, { loop: { samples, ownMs: rowMs }, others })
+    return DraftPlan.make({ lookup: Draft.lookup }).decide(known, { loop: { samples, ownMs: rowMs }, others })
   }
 
   test("goes less far where others wait for the stages", () => {
     expect(paceOf(1, 0).rows * paceOf(1, 0).windows).toBeGreaterThan(4)
     expect(paceOf(1, 3).rows * paceOf(1, 3).windows).toBeGreaterThan(2)
     expect(paceOf(40, 0).rows * paceOf(40, 0).windows).toBeGreaterThan(1)
-    expect(paceOf(40, 3)).toEqual(JobState.still)
+    expect(paceOf(40, 3)).toMatchObject(JobState.still)
   })
 
   test("goes nowhere without a measured row, nor without a guess", () => {
     const loop = { samples: [{ rows: 30, ms: 100 }], ownMs: 1 }
-    expect(DraftPlan.make(Draft.lookup).pace(known, { loop, others: 0 })).toEqual(JobState.still)
+    expect(DraftPlan.make({ lookup: Draft.lookup }).decide(known, { loop, others: 0 })).toMatchObject(JobState.still)
     const measured = LoopTime.observe(loop, 1, 90)
-    expect(DraftPlan.make(Draft.none).pace(known, { loop: measured, others: 0 })).toEqual(JobState.still)
+    expect(DraftPlan.make({ lookup: Draft.none }).decide(known, { loop: measured, others: 0 })).toMatchObject(
+      JobState.still
+    )
   })
 
   test("learns from what was decided whether it was guessed or not", () => {
@@ -171,10 +173,10 @@ describe("the plan of drafts", () => {
     const traffic = { loop: { samples, ownMs: 20 }, others: 0 }
     // What follows is never what followed before.
     const wild = Int32Array.from({ length: 59 }, (_, at) => (at % 3 === 2 ? at : at % 3))
-    expect(DraftPlan.make(Draft.lookup).pace(wild, traffic)).not.toEqual(JobState.still)
-    const plan = DraftPlan.make(Draft.lookup)
+    expect(DraftPlan.make({ lookup: Draft.lookup }).decide(wild, traffic)).not.toMatchObject(JobState.still)
+    const plan = DraftPlan.make({ lookup: Draft.lookup })
     plan.learn(wild, 3)
-    expect(plan.pace(wild, traffic)).toEqual(JobState.still)
+    expect(plan.decide(wild, traffic)).toMatchObject(JobState.still)
   })
 })
 

@@ -10,7 +10,7 @@ import * as SplitMetrics from "@weft/engine/pipeline/SplitMetrics"
 import { Effect, Fiber } from "effect"
 import { it } from "../../support/effect.ts"
 import { answer, gather, generate, ask as request } from "../asking.ts"
-import { ask, type Peer, prepare, startPeer, until } from "./peering.ts"
+import { ask, type Peer, permit, prepare, startPeer, until } from "./peering.ts"
 import { contextTokens, task } from "./staging.ts"
 
 const asked = (promptTokens: number, seed: number, maxTokens = 40): GenerateRequest => {
@@ -131,6 +131,9 @@ describe("a pipeline of peers", () => {
         const answers = yield* Effect.forEach(requests, (one) => answer(engine, one))
         expect(answers.map(({ tokens }) => tokens)).toEqual([...wanted])
         expect(large.lender.status()[0]?.msPerLayer).toBeGreaterThan(0)
+        // Who computed, and who only loaded, says how long a layer takes; nobody else does.
+        for (const peer of [host, tail, large]) expect((yield* peer.offers)[0]?.layerMs).toBeGreaterThan(0)
+        expect((yield* small.offers)[0]?.layerMs).toBeUndefined()
         yield* wish.end
         yield* wish.until("Disbanded")
         yield* until(() => [host, tail, large].every((peer) => peer.lender.status().length === 0))
@@ -163,6 +166,14 @@ describe("a pipeline of peers", () => {
         const another = { ...file, sha256: "f".repeat(64) }
         const unknown = yield* (yield* ask(entry, [host, front], another, [3])).until("Disbanded")
         expect(unknown.reason).toContain("SHA-256")
+        // What nobody permits, and what another permits than the entry that they have.
+        for (const permits of [
+          [],
+          yield* permit(host, { group: "ab".repeat(16), host: host.place.peer, model: file }, [front])
+        ]) {
+          const alone = yield* (yield* ask(entry, [host, front], file, [3], [], { permits })).until("Disbanded")
+          expect([alone.peer, alone.reason]).toEqual([front.place.peer, expect.stringContaining("permit")])
+        }
         yield* until(() => [host, small, front].every((peer) => peer.lender.status().length === 0))
       }),
     120_000

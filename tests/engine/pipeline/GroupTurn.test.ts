@@ -112,6 +112,9 @@ describe("a group", () => {
     // A complaint about who is seen to be lost does not count.
     const [seen] = take(serving(3)[0], [parted(1, 1, 3), { _tag: "Lost", lease: 2, reason: "died" }])
     expect([seen.suspicion, [...seen.accusers]]).toEqual([undefined, []])
+    // Silence that follows a complaint is the matter of those two.
+    const [silent] = take(serving(2)[0], [parted(0, 1, 3), faulted(1, "silence")])
+    expect(silent.members.map(({ place }) => place.peer)).toEqual([peerId(1), peerId(2), peerId(101)])
   })
 
   const faulted = (epoch: number, kind: "tail" | "refusal" | "silence", peer?: number): GroupHappening => ({
@@ -145,6 +148,18 @@ describe("a group", () => {
     expect(take(first, [faulted(1, "silence")])[1]).toEqual([])
     const late = take(first, [faulted(2, "silence")], now + 301_000)[0]
     expect([peersOf(late), late.faults]).toEqual([[1, 2, 3].map(peerId), 1])
+  })
+
+  test("lets the stage before go where the next tail's tokens cannot be either: a tail repeats what it is told", () => {
+    const first = again(take(serving(3)[0], [faulted(1, "tail")])[0])
+    expect(peersOf(first).slice(0, 2)).toEqual([1, 2].map(peerId))
+    expect(peersOf(first)[2]).not.toBe(peerId(3))
+    const second = again(take(first, [faulted(2, "tail")])[0])
+    expect([peersOf(second)[0], peersOf(second)[2]]).toEqual([peersOf(first)[0], peersOf(first)[2]])
+    expect(peersOf(second)[1]).not.toBe(peerId(2))
+    // What is long ago is forgotten.
+    const late = take(first, [faulted(2, "tail")], now + 301_000)[0]
+    expect(peersOf(late).slice(0, 2)).toEqual([1, 2].map(peerId))
   })
 
   test("bears one refusal, then lets go who sent what is refused, then who refuses again", () => {

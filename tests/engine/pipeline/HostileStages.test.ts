@@ -13,7 +13,7 @@ import * as StageFile from "@weft/engine/stage/StageFile"
 import * as StageLayout from "@weft/engine/stage/StageLayout"
 import * as Frames from "@weft/mesh/Frames"
 import type * as Link from "@weft/mesh/Link"
-import { Effect, Either, Fiber } from "effect"
+import { Clock, Effect, Either, Fiber } from "effect"
 import { it } from "../../support/effect.ts"
 import { answer, ask as request } from "../asking.ts"
 import { sourceOf } from "../stage/cutting.ts"
@@ -151,6 +151,33 @@ describe("a last stage that lies", () => {
         }),
       60_000
     )
+})
+
+describe("a last stage that says nothing", () => {
+  it.live(
+    "is let go at its second silence, within seconds, and the answer is that of the whole model",
+    () =>
+      Effect.gen(function* () {
+        const file = yield* prepare
+        const wanted = yield* solo(file)
+        const [entry, host, spare] = yield* Effect.all([startPeer(file), startPeer(file), startPeer(file)])
+        const liar = yield* startLiar(file, 3, 6, {})
+        const wish = yield* ask(entry, [host, liar], file, [3], [spare])
+        yield* wish.until("Serving")
+        const serving = host.serving()
+        if (serving === undefined) throw new Error("no pipeline serves")
+        const sinceMs = yield* Clock.currentTimeMillis
+        const asked = yield* Effect.fork(answer(serving[0], question))
+        const first = yield* wish.until("Broken")
+        expect([first.peer, first.reason]).toEqual([undefined, expect.stringContaining("no stage was heard of")])
+        const second = yield* wish.until("Broken")
+        expect(second.peer).toBe(liar.place.peer)
+        // Twice two seconds, and what a machine that does much else adds.
+        expect((yield* Clock.currentTimeMillis) - sinceMs).toBeLessThan(10_000)
+        expect((yield* Fiber.join(asked)).tokens).toEqual([...wanted])
+      }),
+    60_000
+  )
 })
 
 describe("a middle stage that lies", () => {

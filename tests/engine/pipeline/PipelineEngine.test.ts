@@ -5,22 +5,14 @@
 import { describe, expect } from "bun:test"
 import { join } from "node:path"
 import type { EngineConfig } from "@weft/engine/EngineConfig"
-import * as EngineSupervisor from "@weft/engine/EngineSupervisor"
 import type { GenerateRequest } from "@weft/engine/Generation"
-import type * as ModelFile from "@weft/engine/ModelFile"
-import type * as PipelineEngine from "@weft/engine/pipeline/PipelineEngine"
 import * as StageFrame from "@weft/engine/pipeline/StageFrame"
 import { Duration, Effect, Either, Fiber } from "effect"
 import { it } from "../../support/effect.ts"
 import { type Answer, answer, ask, generate, greedy } from "../asking.ts"
+import { request, seen, solo, together } from "./comparing.ts"
 import { pipeline, settings, slots, until } from "./piping.ts"
-import { contextTokens, cut, type Task, task, warm } from "./staging.ts"
-
-const request = (
-  { maxTokens, prompt, sampling, seed }: Task,
-  changes: Partial<GenerateRequest> = {}
-): GenerateRequest =>
-  ask({ _tag: "Tokens", tokens: prompt }, { sampling: { ...sampling, seed }, maxTokens, ...changes })
+import { contextTokens, cut, task, warm } from "./staging.ts"
 
 const requests = [task(300, 1), task(130, 2), task(129, 3), task(7, 4)].map((one) => request(one))
 
@@ -34,24 +26,6 @@ const draftable = (changes: Partial<GenerateRequest> = {}): GenerateRequest =>
       ...changes
     }
   )
-
-/** Returns what one host of the whole model answers. */
-const solo = (whole: ModelFile.ModelFile, asked: ReadonlyArray<GenerateRequest>) =>
-  Effect.scoped(
-    Effect.flatMap(
-      EngineSupervisor.make({ path: whole.path, modelId: "m", profile: "exact", contextTokens, threads: 1 }),
-      (engine) => Effect.forEach(asked, (one) => answer(engine, one))
-    )
-  )
-
-const together = (engine: PipelineEngine.PipelineEngine, asked: ReadonlyArray<GenerateRequest>) =>
-  Effect.forEach(asked, (one) => answer(engine, one), { concurrency: "unbounded" })
-
-/** What a client sees of an answer; how its tokens are grouped, and cells that were there, are not part of it. */
-const seen = ({ events, last, text, tokens }: Answer) => {
-  const end = last?._tag === "Finished" ? { ...last, usage: { ...last.usage, cachedTokens: 0 } } : last
-  return { text, tokens, last: end, first: events[0] }
-}
 
 const lines = { delayMs: 10, jitterMs: 10 }
 
@@ -97,8 +71,9 @@ describe("a pipeline", () => {
         const { engine } = yield* pipeline(whole, stages, { delayMs: 20 })
         const got = yield* Effect.forEach(asked, (one) => answer(engine, one))
         expect(got.map(seen)).toEqual(wanted.map(seen))
-        yield* until(() => engine.stats().accepted > 20)
-        expect(engine.stats().drafted).toBeGreaterThan(engine.stats().accepted)
+        yield* until(() => engine.stats().lookup.accepted > 20)
+        const { lookup } = engine.stats()
+        expect(lookup.drafted).toBeGreaterThan(lookup.accepted)
         expect(engine.stats().loopMs).toBeGreaterThan(39)
       }),
     60_000

@@ -6,12 +6,13 @@
 import { describe, expect, test } from "bun:test"
 import type { PreparedRequest } from "@weft/engine/BatchLoop"
 import type { GenerateEvent, GenerateRequest } from "@weft/engine/Generation"
-import * as Draft from "@weft/engine/pipeline/Draft"
+import type { Guessing } from "@weft/engine/pipeline/JobDrafts"
 import * as PipelineJobs from "@weft/engine/pipeline/PipelineJobs"
 import type { Close, Failed, Open, StageFrame, Tokens, Window } from "@weft/engine/pipeline/StageFrame"
 import type { StageLoop } from "@weft/engine/pipeline/StageLoop"
 import { answerOf, ask } from "../asking.ts"
-import { Agenda, hashing, repeating, seeded, type Tail, tail, told, vocabularyTokens } from "./tailing.ts"
+import { agreeing, guessing } from "./drafting.ts"
+import { Agenda, hashing, type Oracle, repeating, seeded, type Tail, tail, told, vocabularyTokens } from "./tailing.ts"
 
 const contextTokens = 300
 const slots = 3
@@ -77,18 +78,46 @@ const wantedOf = (oracle: ReturnType<typeof hashing>, prompt: ReadonlyArray<numb
   return { text: whole, tokens, finishReason: end === -1 ? "length" : "stop" }
 }
 
+/** Some guess, some do not, and half of those that do have a model, good or bad, with less context or as much. */
+const guessingOf = (seed: number, agenda: Agenda, oracle: Oracle): Guessing => {
+  const random = seeded(seed + 77)
+  if (random() < 0.3) return { speculates: false }
+  if (random() < 0.4) return { speculates: true }
+  const one = {
+    oracle: agreeing(oracle, random()),
+    slots,
+    contextTokens: random() < 0.3 ? 40 : contextTokens,
+    tokenMs: random() * 8
+  }
+  return guessing(
+    one,
+    () => agenda.nowMs,
+    (ms) => {
+      agenda.nowMs += ms
+    }
+  )
+}
+
 /** Runs a world of requests to their ends; returns how much of what happened. */
 const run = (seed: number) => {
   const random = seeded(seed)
   const agenda = new Agenda()
   const oracle = random() < 0.5 ? hashing(vocabularyTokens) : repeating(5, 40)
   const now = () => agenda.nowMs
-  const drafter = random() < 0.5 ? Draft.lookup : Draft.none
-  const jobs = PipelineJobs.make({ loop: firstStage(), text, slots, contextTokens, stallMs: 1e9, drafter, now })
+  const guesses = guessingOf(seed, agenda, oracle)
+  const jobs = PipelineJobs.make({
+    loop: firstStage(),
+    text,
+    slots,
+    contextTokens,
+    stallMs: 1e9,
+    guessing: guesses,
+    now
+  })
   const asked: ReadonlyArray<Asked> = Array.from({ length: 8 }, () => {
     return { prepared: randomRequest(random), events: [], isCancelled: false }
   })
-  const seen = { epochs: 0, refusals: 0, cancels: 0, accepted: 0, failed: 0 }
+  const seen = { epochs: 0, refusals: 0, cancels: 0, looked: 0, made: 0, failed: 0 }
   let stages = laterStages(oracle, 0)
   let isUp = false
   const back = (frame: Tokens | Failed): void => {
@@ -118,6 +147,7 @@ const run = (seed: number) => {
         asked[key].events.push(event)
       }
       if (faults.length > 0) agenda.at(agenda.nowMs + 10, connect)
+      jobs.guess()
     } while (!jobs.idle())
   }
   const connect = (): void => {
@@ -159,13 +189,15 @@ const run = (seed: number) => {
     expect(events[0]?._tag).toBe("Started")
   }
   if (isUp && stages.jobs.size > 0) throw new Error(`${stages.jobs.size} jobs are left`)
-  seen.accepted += jobs.stats().accepted
+  const { lookup, model } = jobs.stats()
+  seen.looked += lookup.accepted
+  seen.made += model?.accepted ?? 0
   return seen
 }
 
 describe("the answers of a pipeline", () => {
   test("are what their oracle says, whatever is cancelled, refused or made again", () => {
-    const sum = { epochs: 0, refusals: 0, cancels: 0, accepted: 0, failed: 0 }
+    const sum = { epochs: 0, refusals: 0, cancels: 0, looked: 0, made: 0, failed: 0 }
     const seeds = 1000
     for (let seed = 0; seed < seeds; seed++) {
       const seen = tryRun(seed)
@@ -174,31 +206,40 @@ describe("the answers of a pipeline", () => {
     expect(sum.epochs).toBeGreaterThan(2 * seeds)
     expect(sum.refusals).toBeGreaterThan(seeds / 5)
     expect(sum.cancels).toBeGreaterThan(seeds / 2)
-    expect(sum.accepted).toBeGreaterThan(seeds)
+    expect(sum.looked).toBeGreaterThan(seeds)
+    expect(sum.made).toBeGreaterThan(seeds / 2)
     // Only who is refused again and again without a token in between is given up.
     expect(sum.failed).toBeLessThan(seeds / 100)
   }, 120_000)
 
-  test("that nothing is heard of are told of once, and only where something is under way", () => {
+  test("that nothing is heard of are told of once, where something is under way and no stage says it works", () => {
     const agenda = new Agenda()
-    const options = { loop: firstStage(), text, slots, contextTokens, drafter: Draft.none, now: () => agenda.nowMs }
+    const options = {
+      loop: firstStage(),
+      text,
+      slots,
+      contextTokens,
+      guessing: { speculates: false },
+      now: () => agenda.nowMs
+    }
     const jobs = PipelineJobs.make({ ...options, stallMs: 500 })
-    const faultsAt = (nowMs: number) => {
+    const faultsAt = (nowMs: number, isWorking = false) => {
       agenda.nowMs = nowMs
-      jobs.look()
+      jobs.look(isWorking)
       return jobs.turn().faults.length
     }
     jobs.connect(1)
     expect(faultsAt(1e6)).toBe(0)
     jobs.submit(0, { request: ask({ _tag: "Tokens", tokens: [1, 2] }), prompt: [1, 2], seed: 1 })
     expect(jobs.turn().frames.map(({ kind }) => kind)).toEqual(["open", "window"])
-    // Nothing was measured yet: the stages may be slow.
-    expect(faultsAt(1e6 + 10_000)).toBe(0)
-    expect(faultsAt(1e6 + 100_000)).toBe(1)
+    // Nothing was measured yet: the stages may be slow, and say so.
+    for (let atMs = 400; atMs <= 100_000; atMs += 400) expect(faultsAt(1e6 + atMs, true)).toBe(0)
+    expect(faultsAt(1e6 + 100_400)).toBe(0)
+    expect(faultsAt(1e6 + 100_600)).toBe(1)
     expect(faultsAt(1e6 + 900_000)).toBe(0)
     jobs.connect(2)
-    expect(faultsAt(1e6 + 901_000)).toBe(0)
-    expect(faultsAt(1e6 + 999_000)).toBe(1)
+    expect(faultsAt(1e6 + 900_400)).toBe(0)
+    expect(faultsAt(1e6 + 901_000)).toBe(1)
     jobs.cancel(0)
     jobs.connect(3)
     expect(faultsAt(1e9)).toBe(0)
@@ -209,7 +250,42 @@ describe("the answers of a pipeline", () => {
     const place = { epoch: 3, job: 2, round: 0, window: 0, position: 0 }
     jobs.receive({ kind: "tokens", ...place, drawn: 1, tokens: Int32Array.of(5) })
     expect(faultsAt(2e9)).toBe(0)
-    expect(faultsAt(2e9 + 100_000)).toBe(1)
+    expect(faultsAt(2e9 + 600)).toBe(1)
+  })
+
+  test("that a stage claims to work on are not waited for without end, and less long where such were measured", () => {
+    const agenda = new Agenda()
+    const options = {
+      loop: firstStage(),
+      text,
+      slots,
+      contextTokens,
+      guessing: { speculates: false },
+      now: () => agenda.nowMs
+    }
+    const jobs = PipelineJobs.make({ ...options, stallMs: 500 })
+    /** Returns after how long a window is given up that one stage claims for ever to work on. */
+    const givenUpAfterMs = () => {
+      const beginMs = agenda.nowMs
+      while (jobs.turn().faults.length === 0) {
+        agenda.nowMs += 250
+        jobs.look(true)
+      }
+      return agenda.nowMs - beginMs
+    }
+    jobs.connect(1)
+    jobs.submit(0, { request: ask({ _tag: "Tokens", tokens: [1] }), prompt: [1], seed: 1 })
+    jobs.turn()
+    const unmeasuredMs = givenUpAfterMs()
+    expect(unmeasuredMs).toBeLessThan(300_000)
+    jobs.connect(2)
+    jobs.turn()
+    agenda.nowMs += 40
+    const place = { epoch: 2, job: 1, round: 0, window: 0, position: 0 }
+    jobs.receive({ kind: "tokens", ...place, drawn: 1, tokens: Int32Array.of(5) })
+    jobs.turn()
+    const measuredMs = givenUpAfterMs()
+    expect(measuredMs).toBeLessThan(unmeasuredMs / 2)
   })
 })
 

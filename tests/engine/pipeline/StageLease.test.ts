@@ -4,18 +4,22 @@ import type * as ModelFile from "@weft/engine/ModelFile"
 import { StageReply, StageRequest } from "@weft/engine/pipeline/PipelineProtocol"
 import * as StageEdge from "@weft/engine/pipeline/StageEdge"
 import * as StageFrame from "@weft/engine/pipeline/StageFrame"
+import * as StagePermit from "@weft/engine/pipeline/StagePermit"
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
-import { Effect, Mailbox, Option } from "effect"
+import { Clock, Effect, Mailbox, Option } from "effect"
 import { it } from "../../support/effect.ts"
 import { greedy } from "../asking.ts"
-import { type Peer, prepare, startPeer, until } from "./peering.ts"
+import { type Peer, permit, prepare, startPeer, until } from "./peering.ts"
 import { contextTokens } from "./staging.ts"
 
 const group = "cd".repeat(16)
 const encode = Frames.encode(StageRequest)
 
-const reserveOf = (file: ModelFile.ModelFile, host: Peer): Extract<StageRequest, { readonly _tag: "Reserve" }> => ({
+type Reserve = Extract<StageRequest, { readonly _tag: "Reserve" }>
+
+/** A reservation that the host would have from its entry, but for the permit. */
+const reserveOf = (file: ModelFile.ModelFile, host: Peer): Omit<Reserve, "permit"> => ({
   _tag: "Reserve",
   group,
   epoch: 1,
@@ -29,6 +33,14 @@ const reserveOf = (file: ModelFile.ModelFile, host: Peer): Extract<StageRequest,
   previous: host.place.peer,
   next: null
 })
+
+/** Returns a reservation with a permit of the host itself, which the lender takes for its entry. */
+const permitted = (request: Omit<Reserve, "permit">, host: Peer, lender: Peer) =>
+  Effect.map(permit(host, { ...request, host: host.place.peer }, [lender]), ([permit]): Reserve => {
+    if (permit === undefined) throw new Error("no permit")
+    lender.trust(host.identity.id)
+    return { ...request, permit }
+  })
 
 /** Opens a lease by hand; edges to the host are taken and what comes over them is counted. */
 const lease = (host: Peer, lender: Peer, request: StageRequest) =>
@@ -87,7 +99,7 @@ describe("a lease", () => {
       Effect.gen(function* () {
         const file = yield* prepare
         const [host, lender, stranger] = yield* Effect.all([startPeer(file), startPeer(file), startPeer(file)])
-        const { edges, next, say } = yield* lease(host, lender, reserveOf(file, host))
+        const { edges, next, say } = yield* lease(host, lender, yield* permitted(reserveOf(file, host), host, lender))
         expect(yield* next).toEqual(
           reply({ _tag: "Ready", epoch: 1, width: file.header.embeddingLength, msPerLayer: null })
         )
@@ -126,7 +138,8 @@ describe("a lease", () => {
         const file = yield* prepare
         const [host, lender, third] = yield* Effect.all([startPeer(file), startPeer(file), startPeer(file)])
         const nowhere = { peer: third.place.peer, address: "127.0.0.1:9" }
-        const { next, say } = yield* lease(host, lender, { ...reserveOf(file, host), from: 2, to: 4, next: nowhere })
+        const reserve = { ...reserveOf(file, host), from: 2, to: 4, next: nowhere }
+        const { next, say } = yield* lease(host, lender, yield* permitted(reserve, host, lender))
         expect(yield* next).toEqual(reply({ _tag: "Parted", epoch: 1, peer: third.place.peer }))
         expect(lender.lender.status()[0]?.state).toBe("ready")
         yield* say({ _tag: "Rewire", epoch: 4, previous: host.place.peer, next: third.place })
@@ -147,7 +160,7 @@ describe("a lease", () => {
       Effect.gen(function* () {
         const file = yield* prepare
         const [host, lender] = yield* Effect.all([startPeer(file), startPeer(file, { memoryBytes: 5e6 })])
-        const reserve = reserveOf(file, host)
+        const reserve = yield* permitted(reserveOf(file, host), host, lender)
         const rewire: StageRequest = { _tag: "Rewire", epoch: 1, previous: host.place.peer, next: null }
         for (const first of [{ ...reserve, host: lender.place.peer }, rewire])
           expect(yield* (yield* lease(host, lender, first)).next).toEqual(Option.none())
@@ -160,8 +173,50 @@ describe("a lease", () => {
         yield* until(() => lender.lender.status().length === 0)
         const held = yield* lease(host, lender, reserve)
         expect(yield* held.next).toEqual(reply({ _tag: "Ready" }))
-        const beside = yield* lease(host, lender, { ...reserve, group: "ef".repeat(16) })
+        const other = yield* permitted({ ...reserve, group: "ef".repeat(16) }, host, lender)
+        const beside = yield* lease(host, lender, other)
         expect(yield* beside.next).toEqual(reply({ _tag: "Refused", reason: expect.stringContaining("MiB") }))
+      }),
+    60_000
+  )
+
+  it.live(
+    "is refused without the permit of the lender's entry for this very group, host, peer and time",
+    () =>
+      Effect.gen(function* () {
+        const file = yield* prepare
+        const [entry, host, lender, other] = yield* Effect.all([
+          startPeer(file),
+          startPeer(file),
+          startPeer(file),
+          startPeer(file)
+        ])
+        const bare = reserveOf(file, host)
+        const of = { group, host: host.place.peer, model: bare.model }
+        const signed = (by: Peer, permitted: typeof of, peer: Peer, atMs: number): Reserve => ({
+          ...bare,
+          permit: StagePermit.sign(by.identity, { ...permitted, peer: peer.place.peer }, 8, atMs)
+        })
+        const now = yield* Clock.currentTimeMillis
+        const good = signed(entry, of, lender, now)
+        const refused = (request: Reserve, reason: string) =>
+          Effect.gen(function* () {
+            const { next } = yield* lease(host, lender, request)
+            expect(yield* next).toEqual(reply({ _tag: "Refused", reason: expect.stringContaining(reason) }))
+          })
+        yield* refused(good, "not permitted")
+        lender.trust(entry.identity.id)
+        yield* refused(signed(host, of, lender, now), "not permitted")
+        yield* refused(signed(entry, of, other, now), "not permitted")
+        yield* refused(signed(entry, { ...of, group: "ef".repeat(16) }, lender, now), "not permitted")
+        yield* refused(signed(entry, { ...of, host: other.place.peer }, lender, now), "not permitted")
+        yield* refused(signed(entry, of, lender, now - StagePermit.validityMs - 60_000), "not permitted any more")
+        // Nor is it good for one stage after the other: a second may begin while the first one ends.
+        for (const _ of [1, 2]) {
+          const { next } = yield* lease(host, lender, good)
+          expect(yield* next).toEqual(reply({ _tag: "Ready" }))
+        }
+        yield* refused(good, "enough")
       }),
     60_000
   )

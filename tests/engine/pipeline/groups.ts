@@ -30,7 +30,8 @@ export const form = (layers: number, cuts: ReadonlyArray<number>, spares: number
     },
     layers,
     stages,
-    spares: Array.from({ length: spares }, (_, index) => placeOf(100 + index))
+    spares: Array.from({ length: spares }, (_, index) => placeOf(100 + index)),
+    permits: []
   }
 }
 

@@ -5,10 +5,12 @@
 import { join } from "node:path"
 import * as ModelFile from "@weft/engine/ModelFile"
 import * as GroupHost from "@weft/engine/pipeline/GroupHost"
+import * as LayerTimes from "@weft/engine/pipeline/LayerTimes"
 import type { PipelineEngine } from "@weft/engine/pipeline/PipelineEngine"
 import { Form, GroupEvent, type PeerPlace } from "@weft/engine/pipeline/PipelineProtocol"
 import * as StageEdge from "@weft/engine/pipeline/StageEdge"
 import * as StageLender from "@weft/engine/pipeline/StageLender"
+import * as StagePermit from "@weft/engine/pipeline/StagePermit"
 import * as StageStock from "@weft/engine/pipeline/StageStock"
 import type { StageRange } from "@weft/engine/stage/StageKeys"
 import * as StageShelf from "@weft/engine/stage/StageShelf"
@@ -17,10 +19,11 @@ import * as Frames from "@weft/mesh/Frames"
 import { Identity } from "@weft/mesh/Identity"
 import * as Link from "@weft/mesh/Link"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
+import type { PeerId } from "@weft/mesh/PeerId"
 import { PeerLinks } from "@weft/mesh/PeerLinks"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
 import { Transport } from "@weft/mesh/Transport"
-import { Context, Effect, Exit, Layer, Mailbox, Option, Schedule, Scope } from "effect"
+import { Clock, Context, Effect, Exit, Layer, Mailbox, Option, Schedule, Scope } from "effect"
 import { directory } from "../../support/processes.ts"
 import { writeModel } from "../looping.ts"
 import { contextTokens, shape } from "./staging.ts"
@@ -28,9 +31,13 @@ import { contextTokens, shape } from "./staging.ts"
 /** Represents a peer of a test. */
 export interface Peer {
   readonly place: PeerPlace
+  readonly identity: Identity["Type"]
   readonly links: PeerLinks["Type"]
+  /** Has it take this peer for its entry. */
+  readonly trust: (entry: PeerId) => void
   readonly lender: StageLender.StageLender
   readonly host: GroupHost.GroupHost
+  readonly offers: StageStock.StageStock["offers"]
   /** The engine of the pipeline that it hosts and that serves. */
   readonly serving: () => readonly [PipelineEngine, ModelDescription] | undefined
   /** Ends it as a process that is killed ends. */
@@ -43,6 +50,8 @@ export interface PeerOptions {
   readonly only?: StageRange
   /** What it waits for before it takes a stage. */
   readonly gate?: Effect.Effect<unknown>
+  /** Of its engines, beside one thread. */
+  readonly config?: StageStock.StageStockOptions["config"]
 }
 
 /** Writes the model of the tests. */
@@ -77,17 +86,20 @@ const makePeer = (file: ModelFile.ModelFile, options: PeerOptions, scope: Scope.
     const base = yield* Layer.build(Layer.merge(transport, Identity.layerEphemeral))
     const mesh = yield* Effect.provide(Layer.build(PeerLinks.layer), base)
     const links = Context.get(mesh, PeerLinks)
-    const { id } = Context.get(base, Identity)
+    const identity = Context.get(base, Identity)
+    const { id } = identity
     const whole = StageStock.make({
       models: [yield* StageStock.lend(file, describe(file), options.only)],
       shelf: yield* StageShelf.make(join(yield* directory, "stages")),
+      times: yield* LayerTimes.make({ path: undefined, threadsMax: 1 }),
       memoryBytes: options.memoryBytes ?? 1e9,
-      config: { threads: 1 }
+      config: { threads: 1, ...options.config }
     })
     const take: typeof whole.take = (...asked) => Effect.zipRight(options.gate ?? Effect.void, whole.take(...asked))
     const stock = { ...whole, take }
     let serving: readonly [PipelineEngine, ModelDescription] | undefined
-    const lender = yield* StageLender.make({ stock, links })
+    let trusted: PeerId | undefined
+    const lender = yield* StageLender.make({ stock, links, self: id, entry: () => trusted })
     const host = GroupHost.make({
       self: id,
       speculates: true,
@@ -109,9 +121,14 @@ const makePeer = (file: ModelFile.ModelFile, options: PeerOptions, scope: Scope.
     const address = Context.get(base, Transport).address.replace("quic://", "")
     return {
       place: { peer: id, address },
+      identity,
       links,
+      trust: (entry) => {
+        trusted = entry
+      },
       lender,
       host,
+      offers: stock.offers,
       serving: () => serving,
       vanish: Scope.close(scope, Exit.void)
     } satisfies Peer
@@ -146,14 +163,27 @@ export interface Wish {
 
 const encodeForm = Frames.encode(Form)
 
-/** Asks the first of `peers` for a pipeline through them, cut at `cuts`, with these spares and these edges. */
+/** Returns the permits of an entry for a stage of up to eight layers in each of these peers. */
+export const permit = (
+  entry: Peer,
+  permitted: Omit<StagePermit.Permitted, "peer">,
+  peers: ReadonlyArray<Pick<Peer, "place">>
+) =>
+  Effect.map(Clock.currentTimeMillis, (now) =>
+    peers.map(({ place: { peer } }) => StagePermit.sign(entry.identity, { ...permitted, peer }, 8, now))
+  )
+
+/**
+ * Asks the first of `peers` for a pipeline through them, cut at `cuts`, with these spares and these edges; all of them
+ * take `entry` for theirs.
+ */
 export const ask = (
   entry: Peer,
-  peers: readonly [Peer, ...ReadonlyArray<Pick<Peer, "place">>],
+  peers: readonly [Peer, ...ReadonlyArray<Pick<Peer, "place"> & Partial<Pick<Peer, "trust">>>],
   file: ModelFile.ModelFile,
   cuts: ReadonlyArray<number>,
   spares: ReadonlyArray<Peer> = [],
-  edges: Pick<Form, "activations"> = {}
+  edges: Partial<Pick<Form, "activations" | "permits">> = {}
 ) =>
   Effect.gen(function* () {
     const { layers } = file.header
@@ -164,12 +194,16 @@ export const ask = (
       to: bounds[index + 1] ?? layers
     }))
     const stream = yield* Link.open(yield* entry.links.get(peers[0].place), "split")
+    const group = "ab".repeat(16)
+    for (const peer of [...peers, ...spares]) peer.trust?.(entry.identity.id)
+    const permitted = { group, host: peers[0].place.peer, model: file }
     const form = {
-      group: "ab".repeat(16),
+      group,
       model: describe(file),
       layers,
       stages,
       spares: spares.map((one) => one.place),
+      permits: yield* permit(entry, permitted, [...peers.slice(1), ...spares]),
       ...edges
     }
     yield* stream.write(encodeForm({ _tag: "Form", ...form }))

@@ -96,6 +96,8 @@ export const pipeline = (
       model: describe(whole),
       config: settings({}),
       memoryBytesMax: 1e9,
+      // No lease says here that a stage works.
+      stall: Duration.seconds(30),
       onFrame: (frame, about) => {
         sent.push(about)
         out[0]?.(frame)

@@ -70,6 +70,14 @@ export const cut = (quantization: Shape["quantization"], cuts: ReadonlyArray<num
     return { whole, stages }
   })
 
+/** Writes a model of the same shape and vocabulary as `cut` does; with seed 11 and the same quantisation the same. */
+export const written = (quantization: Shape["quantization"], seed: number) =>
+  Effect.gen(function* () {
+    const folder = yield* directory
+    const path = yield* Effect.promise(() => writeModel(folder, shape(quantization), seed))
+    return yield* ModelFile.open(path)
+  })
+
 /** Returns the tokens that the whole model in the exact profile gives each task, alone. */
 export const truth = (whole: ModelFile.ModelFile, tasks: ReadonlyArray<Task>) =>
   Effect.promise(async () => {

@@ -1,12 +1,20 @@
 /** Which models the entry splits: by example, and in a thousand seeded lives of peers that come, go and lie. */
 import { expect } from "bun:test"
 import type { GroupEvent } from "@weft/engine/pipeline/PipelineProtocol"
+import * as StagePermit from "@weft/engine/pipeline/StagePermit"
 import * as SplitState from "@weft/entry/split/SplitState"
-import { Effect } from "effect"
+import { Effect, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
 import { layers, model, peer } from "./lending.ts"
 
 const named = (group: string) => ({ forceSplit: false, group })
+
+/** What is offered, by group. */
+const spared = (actions: ReadonlyArray<SplitState.SplitAction>) =>
+  actions.map((action) => {
+    if (action._tag !== "Offer") throw new Error(`no offer but ${action._tag}`)
+    return [action.group.group, action.group.spares] as const
+  })
 
 /** Looks once at `models` with nothing known before; the action must be a new group. */
 const formed = (models: ReadonlyArray<SplitState.SplitModel>, now = 0) => {
@@ -92,10 +100,29 @@ it.effect("who comes later is offered as a spare, and who goes is one no more", 
   Effect.sync(() => {
     const { state } = formed([model("big", [1, 2])])
     const [offers, offered] = SplitState.look(state, [model("big", [1, 2, 3])], named("g2"), 1)
-    expect(offers).toEqual([{ _tag: "Offer", group: "g1", spares: [{ peer: peer(3), address: "127.0.0.1:3" }] }])
+    expect(spared(offers)).toEqual([["g1", [{ peer: peer(3), address: "127.0.0.1:3" }]]])
     expect(SplitState.look(offered, [model("big", [1, 2, 3])], named("g2"), 2)[0]).toEqual([])
     const [gone] = SplitState.look(offered, [model("big", [1, 2])], named("g2"), 3)
-    expect(gone).toEqual([{ _tag: "Offer", group: "g1", spares: [] }])
+    expect(spared(gone)).toEqual([["g1", []]])
+  })
+)
+
+it.effect("spares are offered again before their permits expire, and nobody is where there are none", () =>
+  Effect.sync(() => {
+    const models = [model("big", [1, 2, 3])]
+    let { state } = formed(models)
+    const offeredMs: Array<number> = []
+    for (let now = 0; now <= 2 * StagePermit.validityMs; now += 500) {
+      const [actions, next] = SplitState.look(state, models, named("g2"), now)
+      if (actions.length > 0) offeredMs.push(now)
+      for (const [, spares] of spared(actions)) expect(spares).toHaveLength(1)
+      state = next
+    }
+    expect(offeredMs.length).toBeGreaterThanOrEqual(4)
+    for (const [index, atMs] of offeredMs.entries())
+      expect(atMs - (offeredMs[index - 1] ?? 0)).toBeLessThan(StagePermit.validityMs / 2)
+    const alone = [model("big", [1, 2])]
+    expect(SplitState.look(formed(alone).state, alone, named("g2"), StagePermit.validityMs)[0]).toEqual([])
   })
 )
 
@@ -109,6 +136,41 @@ it.effect("a host can accuse neither itself nor strangers, and words of a group 
     expect(SplitState.told(state, "g9", { _tag: "Broken", reason: "who?" }, 1)).toBe(state)
     expect(SplitState.ended(state, "g9", 1)).toBe(state)
   })
+)
+
+it.prop(
+  "a group that runs stays as it is, whatever its peers and others say of their speed",
+  FastCheck.array(
+    FastCheck.tuple(
+      FastCheck.array(FastCheck.oneof(FastCheck.constant(undefined), FastCheck.double({ min: 1e-3, max: 1e6 })), {
+        minLength: 4,
+        maxLength: 4
+      }),
+      FastCheck.nat(60_000)
+    ),
+    { minLength: 1, maxLength: 20 }
+  ),
+  (said) =>
+    Effect.sync(() => {
+      const big = model("big", [1, 2, 3, 4])
+      const { group, state: formedState } = formed([big])
+      let state = SplitState.told(formedState, "g1", { _tag: "Serving", epoch: 1, stages: [] }, 0)
+      let now = 0
+      for (const [index, [times, passedMs]] of said.entries()) {
+        now += passedMs
+        const candidates = big.candidates.map((one, at) => ({ ...one, layerMs: times[at] }))
+        const [actions, next] = SplitState.look(
+          state,
+          [{ ...big, candidates, fingerprint: JSON.stringify(times) }],
+          named(`g${index + 2}`),
+          now
+        )
+        // Permits are renewed as ever.
+        expect(actions.filter(({ _tag }) => _tag !== "Offer")).toEqual([])
+        expect(next.groups.get("big")?.stages).toEqual(group.stages)
+        state = next
+      }
+    })
 )
 
 /** Numbers from a seed (https://en.wikipedia.org/wiki/Xorshift). */
@@ -163,9 +225,9 @@ const live = (seed: number): string | undefined => {
         continue
       }
       if (action._tag === "Offer") {
-        const group = [...next.groups.values()].find(({ group }) => group === action.group)
+        const group = [...next.groups.values()].find(({ group }) => group === action.group.group)
         const lent = models.find(({ model }) => model.id === group?.model.id)?.candidates ?? []
-        for (const { peer } of action.spares) {
+        for (const { peer } of action.group.spares) {
           if (group?.stages.some((stage) => stage.peer === peer) !== false) return "a spare that has a stage"
           if (!lent.some(({ id }) => id === peer)) return "a spare that lends nothing"
           if ((before.struckOff.get(peer)?.untilMs ?? 0) > now) return "a spare that is struck off"

@@ -1,4 +1,5 @@
 /** The headers that every response carries whatever it says. */
+import * as VerdictHeaders from "../sla/VerdictHeaders.ts"
 import type { RequestInfo } from "./CurrentRequest.ts"
 
 /** Returns the headers of a response that is sent now, those of what it says aside. */
@@ -63,7 +64,6 @@ const headersOfAll = {
       `x-ratelimit-${kind}-requests`,
       `x-ratelimit-${kind}-tokens`
     ]),
-    "x-weft-route",
-    "x-weft-served-by"
+    ...VerdictHeaders.names
   ].join(", ")
 }

@@ -1,17 +1,18 @@
-/** What this entry measured of its peers' answers. Written at the end of each answer, read by who chooses and who shows. */
+/** How fast peers serve. Written at the end of each answer, read by who chooses and who shows. */
 import { Context, Duration, Effect, Layer, Schedule } from "effect"
 import type { AnswerSample } from "../http/AnswerSample.ts"
-import * as State from "./PerformanceState.ts"
+import { PerformanceBoard } from "./PerformanceBoard.ts"
+import type { Figures, Mode, Served } from "./PerformanceState.ts"
 
 /** Remembers the last hour of answers. */
 export class Performance extends Context.Tag("@weft/entry/Performance")<
   Performance,
   {
-    readonly record: (served: State.Served, sample: AnswerSample) => void
+    readonly record: (served: Served, sample: AnswerSample) => void
     /** Returns the last hour of one peer, model and mode; undefined where nothing was measured. */
-    readonly of: (served: State.Served) => State.Figures | undefined
-    /** Returns the last hour of all peers that served a model in this mode. */
-    readonly ofModel: (model: string, mode: State.Mode) => State.Figures | undefined
+    readonly of: (served: Served) => Figures | undefined
+    /** Returns the last hour of all peers that served a model in this mode, or of it what is not older than `fromMs`. */
+    readonly ofModel: (model: string, mode: Mode, fromMs?: number) => Figures | undefined
   }
 >() {
   static readonly layer: Layer.Layer<Performance> = Layer.scoped(
@@ -28,17 +29,12 @@ const expireEvery = Duration.minutes(1)
 const make = Effect.gen(function* () {
   const clock = yield* Effect.clock
   const now = () => clock.unsafeCurrentTimeMillis()
-  let state = State.empty
-  const expire = Effect.sync(() => {
-    state = State.expire(state, now())
-  })
+  const board = new PerformanceBoard()
+  const expire = Effect.sync(() => board.expire(now()))
   yield* Effect.forkScoped(Effect.repeat(expire, Schedule.spaced(expireEvery)))
   return Performance.of({
-    record: (served, sample) => {
-      state = State.record(state, served, sample, now())
-    },
-    of: ({ mode, model, peer }) =>
-      State.figuresOf(state, (one) => one.peer === peer && one.model === model && one.mode === mode, now()),
-    ofModel: (model, mode) => State.figuresOf(state, (one) => one.model === model && one.mode === mode, now())
+    record: (served, sample) => board.record(served, sample, now()),
+    of: (served) => board.of(served, now()),
+    ofModel: (model, mode, fromMs) => board.ofModel(model, mode, now(), fromMs)
   })
 })

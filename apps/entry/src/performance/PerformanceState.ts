@@ -1,6 +1,6 @@
 /**
- * How fast peers served their models within the last hour, as answers showed: a sketch per minute, peer, model and mode.
- * Pure; `Performance.ts` owns the one of an entry.
+ * How fast one peer served a model within the last hour, as answers showed: sketches of steps of five minutes, and of
+ * all steps together. Pure, and the same in whatever order samples came; `PerformanceBoard.ts` keeps one for each peer.
  */
 import type { PeerId } from "@weft/mesh/PeerId"
 import * as Sketch from "@weft/mesh/Sketch"
@@ -30,89 +30,92 @@ export interface Figures {
   readonly tokensPerSecond: Quantiles | undefined
 }
 
-/** Represents what an entry remembers. */
-export interface PerformanceState {
-  readonly series: ReadonlyMap<string, Series>
-}
-
-/** What counts, and in how many steps it is forgotten. */
-const hourMs = 3_600_000
-const minuteMs = 60_000
-
-/** Peers × models × modes at once; with as many, new ones wait until old ones are an hour old. */
-export const seriesMax = 4_096
-
-/** Nothing was measured. */
-export const empty: PerformanceState = { series: new Map() }
-
-/** Notes the sample of an answer. */
-export const record = (
-  state: PerformanceState,
-  served: Served,
-  sample: AnswerSample,
-  nowMs: number
-): PerformanceState => {
-  const key = keyOf(served)
-  const known = state.series.get(key)
-  if (known === undefined && state.series.size >= seriesMax) return state
-  const minute = Math.floor(nowMs / minuteMs)
-  const minutes = (known?.minutes ?? []).filter(({ minute: at }) => isWithin(at, nowMs))
-  const last = minutes.at(-1)
-  const before = last?.minute === minute ? last : { minute, ttftMs: Sketch.empty, tokensPerSecond: Sketch.empty }
-  const { tokensPerSecond, ttftMs } = sample
-  const after = {
-    minute,
-    ttftMs: Sketch.add(before.ttftMs, ttftMs),
-    tokensPerSecond:
-      tokensPerSecond === undefined ? before.tokensPerSecond : Sketch.add(before.tokensPerSecond, tokensPerSecond)
-  }
-  const kept = last?.minute === minute ? minutes.slice(0, -1) : minutes
-  return { series: new Map(state.series).set(key, { served, minutes: [...kept, after] }) }
-}
-
-/** Forgets what is older than an hour. */
-export const expire = (state: PerformanceState, nowMs: number): PerformanceState => ({
-  series: new Map([...state.series].filter(([, { minutes }]) => minutes.some(({ minute }) => isWithin(minute, nowMs))))
-})
-
-/** Returns the last hour of those that `matches`, all together; undefined where nothing was measured. */
-export const figuresOf = (
-  state: PerformanceState,
-  matches: (served: Served) => boolean,
-  nowMs: number
-): Figures | undefined => {
-  let ttftMs = Sketch.empty
-  let rates = Sketch.empty
-  for (const { minutes, served } of state.series.values()) {
-    if (!matches(served)) continue
-    for (const { minute, tokensPerSecond, ttftMs: some } of minutes) {
-      if (!isWithin(minute, nowMs)) continue
-      ttftMs = Sketch.merge(ttftMs, some)
-      rates = Sketch.merge(rates, tokensPerSecond)
-    }
-  }
-  const first = quantiles(ttftMs, 0.95)
-  return first && { samples: Sketch.count(ttftMs), ttftMs: first, tokensPerSecond: quantiles(rates, 0.05) }
-}
-
-// internal
-
-interface Minute {
-  /** Minutes since 1970. */
-  readonly minute: number
+/** Represents what was measured, without when. */
+export interface Distribution {
   readonly ttftMs: Sketch.Sketch
   readonly tokensPerSecond: Sketch.Sketch
 }
 
-interface Series {
-  readonly served: Served
-  /** The oldest first; at most 61. */
-  readonly minutes: ReadonlyArray<Minute>
+/** Represents the answers of one step. */
+export interface Step extends Distribution {
+  /** Steps since 1970. */
+  readonly step: number
 }
 
-const keyOf = ({ mode, model, peer }: Served): string => `${peer} ${mode} ${model}`
+/** Represents what is remembered of one series. */
+export interface Hour {
+  /** The oldest first, none twice; 15 at most where old ones are forgotten. */
+  readonly steps: ReadonlyArray<Step>
+  /** All steps together. */
+  readonly all: Distribution
+}
 
-const isWithin = (minute: number, nowMs: number): boolean => minute * minuteMs > nowMs - hourMs - minuteMs
+/** What counts. */
+export const hourMs = 3_600_000
+/** In such steps it is forgotten; an hour of the clock begins with one. Finer ones take room in proportion. */
+export const stepMs = 300_000
+/** What is from further ahead was written by another clock, and is left out. */
+export const skewMsMax = 600_000
+
+/** Nothing. */
+export const nothing: Distribution = { ttftMs: Sketch.empty, tokensPerSecond: Sketch.empty }
+
+/** Nothing was measured. */
+export const empty: Hour = { steps: [], all: nothing }
+
+/** Returns the hour of these steps, the oldest first. */
+export const fromSteps = (steps: ReadonlyArray<Step>): Hour => ({ steps, all: mergeAll(steps) })
+
+/** Adds what was measured. */
+export const mergeAll = (all: ReadonlyArray<Distribution>): Distribution => ({
+  ttftMs: Sketch.mergeAll(all.map(({ ttftMs }) => ttftMs)),
+  tokensPerSecond: Sketch.mergeAll(all.map(({ tokensPerSecond }) => tokensPerSecond))
+})
+
+/** Notes a sample of the step that `nowMs` is in. */
+export const record = ({ all, steps }: Hour, sample: AnswerSample, nowMs: number): Hour => {
+  const step = Math.floor(nowMs / stepMs)
+  let index = steps.length
+  while (index > 0 && (steps[index - 1]?.step ?? step) > step) index--
+  const before = steps[index - 1]
+  return {
+    steps:
+      before?.step === step
+        ? steps.with(index - 1, { step, ...add(before, sample) })
+        : steps.toSpliced(index, 0, { step, ...add(nothing, sample) }),
+    all: add(all, sample)
+  }
+}
+
+/** Forgets what is older than an hour, and what is ahead of the clock; the same hour where nothing is. */
+export const expire = (hour: Hour, nowMs: number): Hour => {
+  const { steps } = hour
+  const [first, last] = [steps.at(0), steps.at(-1)]
+  if (first === undefined || last === undefined) return hour
+  if (isWithin(first, nowMs) && isWithin(last, nowMs)) return hour
+  return fromSteps(steps.filter((step) => isWithin(step, nowMs)))
+}
+
+/** Returns the part of an hour whose steps began at `fromMs` or later. */
+export const since = ({ all, steps }: Hour, fromMs: number | undefined): Distribution =>
+  fromMs === undefined ? all : mergeAll(steps.filter(({ step }) => step * stepMs >= fromMs))
+
+/** Returns what people are told; undefined where nothing was measured. */
+export const figuresOf = ({ tokensPerSecond, ttftMs }: Distribution): Figures | undefined => {
+  const first = quantiles(ttftMs, 0.95)
+  return first && { samples: Sketch.count(ttftMs), ttftMs: first, tokensPerSecond: quantiles(tokensPerSecond, 0.05) }
+}
+
+// internal
+
+const add = (before: Distribution, { tokensPerSecond, ttftMs }: AnswerSample): Distribution => ({
+  ttftMs: Sketch.add(before.ttftMs, ttftMs),
+  tokensPerSecond:
+    tokensPerSecond === undefined ? before.tokensPerSecond : Sketch.add(before.tokensPerSecond, tokensPerSecond)
+})
+
+const isWithin = ({ step }: Step, nowMs: number): boolean =>
+  (step + 1) * stepMs > nowMs - hourMs && step * stepMs <= nowMs + skewMsMax
 
 const quantiles = (sketch: Sketch.Sketch, slow: number): Quantiles | undefined => {
   const p50 = Sketch.quantile(sketch, 0.5)

@@ -4,6 +4,7 @@
  * promises, where anybody does. Pure.
  */
 import * as Labels from "@weft/mesh/Labels"
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import type { PeerId } from "@weft/mesh/PeerId"
 import { Either } from "effect"
@@ -22,7 +23,12 @@ export interface Wanted {
   readonly perSlotMax: number
   /** Whether a peer that was measured so keeps what is promised; absent: nothing is promised. */
   readonly meetsSla?: (figures: Figures) => boolean
+  /** Tells which ways to serve the model are wanted; all are where absent. */
+  readonly suits?: Suits | undefined
 }
+
+/** Tells whether a peer that serves a model in this way is wanted. */
+export type Suits = (served: ModelDescription) => boolean
 
 /** Represents the mesh at one moment. */
 export interface View {
@@ -42,6 +48,8 @@ export interface EligibleRules {
 /** Represents why nobody may be asked. */
 export type Nobody =
   | { readonly reason: "UnknownModel" | "AllBusy" }
+  /** Those who could be reached serve it in another way than is wanted. */
+  | { readonly reason: "NoneSuits" }
   /** `label` is what those who could be reached do not carry, as people read it. */
   | { readonly reason: "NoPeer"; readonly label?: string }
 
@@ -77,13 +85,14 @@ export const eligible = (
 /** Returns those that are there and take requests, as they are now; or that nobody is, and for want of which label. */
 const reachable = (
   known: ReadonlyArray<PeerModel>,
-  { excluded, labels, model }: Wanted,
+  { excluded, labels, model, suits }: Wanted,
   { attachments, directory }: View,
   { trust }: EligibleRules
-): Array<PeerModel> | Extract<Nobody, { readonly reason: "NoPeer" }> => {
+): Array<PeerModel> | Extract<Nobody, { readonly reason: "NoPeer" | "NoneSuits" }> => {
   const hasLabels = labels.region !== undefined || labels.trust !== undefined
   const reached: Array<PeerModel> = []
   let lacking: string | undefined
+  let isUnsuited = false
   for (const one of known) {
     const peer = directory.peers.get(one.peer)
     const attachment = attachments.get(one.peer)
@@ -93,10 +102,16 @@ const reachable = (
     const missing = hasLabels ? missingAt(peer, model, labels, directory, trust) : undefined
     lacking ??= missing
     if (missing !== undefined) continue
+    const served = suits && PeerDirectory.descriptionOf(peer.info, model)
+    if (served !== undefined && suits?.(served) === false) {
+      isUnsuited = true
+      continue
+    }
     one.seen(attachment, load.active + load.queued)
     reached.push(one)
   }
   if (reached.length > 0) return reached
+  if (isUnsuited) return { reason: "NoneSuits" }
   return lacking === undefined ? { reason: "NoPeer" } : { reason: "NoPeer", label: lacking }
 }
 

@@ -3,6 +3,7 @@
  * Pure. What is not listed is exact.
  */
 import { ActivationType } from "@weft/engine/pipeline/Activations"
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import { Data, Either, Schema } from "effect"
 
 /** Represents the types of those architectures that have another than `f32`, or say it. */
@@ -38,6 +39,12 @@ export const parseList = (list: string): Either.Either<SplitActivations, SplitAc
   }
   return Either.right(activations)
 }
+
+/** Tells whether a peer that serves a model in this way gives exact answers: whole, or split with nothing rounded. */
+export const isExact = (
+  activations: SplitActivations,
+  { architecture, stages }: Pick<ModelDescription, "architecture" | "stages">
+): boolean => stages === undefined || (activations.get(architecture) ?? "f32") === "f32"
 
 // internal
 

@@ -6,6 +6,7 @@
 import * as PipelineCost from "@weft/engine/pipeline/PipelineCost"
 import { type Explanation, plan } from "@weft/engine/pipeline/PipelinePlan"
 import { type GroupEvent, type PeerPlace, type StagePlace, sparesMax } from "@weft/engine/pipeline/PipelineProtocol"
+import * as StagePermit from "@weft/engine/pipeline/StagePermit"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { PeerId } from "@weft/mesh/PeerId"
 
@@ -41,6 +42,8 @@ export interface Group {
   readonly progress: ReadonlyMap<PeerId, { readonly state: string; readonly fraction: number }>
   /** When `phase` began, milliseconds since 1970. */
   readonly sinceMs: number
+  /** When its spares were permitted last. */
+  readonly permittedMs: number
 }
 
 /** Represents what is known of one model between groups. */
@@ -76,8 +79,8 @@ export interface StruckOff {
 /** Represents what is to be done. */
 export type SplitAction =
   | { readonly _tag: "Form"; readonly group: Group }
-  /** Others may take a stage over than before. */
-  | { readonly _tag: "Offer"; readonly group: string; readonly spares: ReadonlyArray<PeerPlace> }
+  /** Others may take a stage over than before, or their permits are to be renewed. */
+  | { readonly _tag: "Offer"; readonly group: Group }
   /** A peer serves the whole model now. */
   | { readonly _tag: "Disband"; readonly group: string }
 
@@ -94,6 +97,8 @@ export const failureWaitMsMax = 120_000
 export const strikeMs = 10_000
 /** Longest time a peer is left out. */
 export const strikeMsMax = 600_000
+/** Permits are renewed twice before they expire. */
+export const permitEveryMs = StagePermit.validityMs / 3
 /** Most models split at once: each costs plans and streams. */
 export const groupsMax = 64
 
@@ -179,7 +184,7 @@ const isDue = (state: SplitState, one: SplitModel, now: number): boolean => {
   return now >= fromMs && ((known.isToRetry && !isSplit) || known.fingerprint !== fingerprintOf(state, one, now))
 }
 
-/** Tells the hosts of groups who may take a stage over, where that changed. */
+/** Tells the hosts of groups who may take a stage over, where that changed or their permits are old. */
 const offer = (
   state: SplitState,
   models: ReadonlyArray<SplitModel>,
@@ -191,9 +196,11 @@ const offer = (
     const group = groups.get(one.model.id)
     if (group === undefined) continue
     const spares = sparesOf(one, group.stages, strikes(state, now), group.spares[0]?.peer)
-    if (spares.map(({ peer }) => peer).join() === group.spares.map(({ peer }) => peer).join()) continue
-    groups.set(one.model.id, { ...group, spares })
-    actions.push({ _tag: "Offer", group: group.group, spares })
+    const isSame = spares.map(({ peer }) => peer).join() === group.spares.map(({ peer }) => peer).join()
+    if (isSame && (spares.length === 0 || now < group.permittedMs + permitEveryMs)) continue
+    const offered = { ...group, spares, permittedMs: now }
+    groups.set(one.model.id, offered)
+    actions.push({ _tag: "Offer", group: offered })
   }
   return [actions, actions.length === 0 ? state : { ...state, groups }]
 }
@@ -249,7 +256,7 @@ const planned = (
       ? undefined
       : groupOf(one, made.plan.stages, sparesOf(one, made.plan.stages, out, made.plan.spare))
   if (formed === undefined) return [undefined, { ...state, outlooks }]
-  const next = { ...formed, group, sinceMs: now }
+  const next = { ...formed, group, sinceMs: now, permittedMs: now }
   return [next, { ...state, outlooks, groups: new Map(state.groups).set(id, next) }]
 }
 
@@ -282,7 +289,7 @@ const groupOf = (
   { addresses, model, planned }: SplitModel,
   stages: ReadonlyArray<PipelineCost.Range & { readonly peer: PeerId }>,
   spares: ReadonlyArray<PeerPlace>
-): Omit<Group, "group" | "sinceMs"> | undefined => {
+): Omit<Group, "group" | "sinceMs" | "permittedMs"> | undefined => {
   const [first] = stages
   if (first === undefined || stages.length < 2) return undefined
   const place = (peer: PeerId): PeerPlace => ({ peer, address: addresses.get(peer) ?? "" })

@@ -6,8 +6,9 @@
  *   directory, links ─▶ SplitModels ─▶ SplitState.look ─ Form ─▶ host ─ GroupEvent ─▶ SplitState.told
  */
 import { toText } from "@weft/engine/pipeline/PipelinePlan"
-import { Form, GroupEvent, Spares } from "@weft/engine/pipeline/PipelineProtocol"
+import { GroupEvent } from "@weft/engine/pipeline/PipelineProtocol"
 import * as Frames from "@weft/mesh/Frames"
+import { Identity } from "@weft/mesh/Identity"
 import * as Link from "@weft/mesh/Link"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import { toShort } from "@weft/mesh/PeerId"
@@ -15,6 +16,7 @@ import type { MeshStream } from "@weft/mesh/Transport"
 import { Clock, Context, Effect, FiberMap, Layer, Option, Random, Schedule } from "effect"
 import { EntryConfig } from "../EntryConfig.ts"
 import { Links } from "../Links.ts"
+import * as SplitMessages from "./SplitMessages.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import { splitModels } from "./SplitModels.ts"
 import * as SplitState from "./SplitState.ts"
@@ -42,6 +44,7 @@ const make = Effect.gen(function* () {
   const directory = yield* PeerDirectoryActor
   const links = yield* Links
   const { forceSplit, splitActivations } = yield* EntryConfig
+  const messages = SplitMessages.make(yield* Identity, splitActivations)
   const fibers = yield* FiberMap.make<string>()
   const streams = new Map<string, MeshStream>()
   const names = yield* groupNames
@@ -66,10 +69,7 @@ const make = Effect.gen(function* () {
       Effect.sync(() => streams.set(group.group, stream)),
       () => Effect.sync(() => streams.delete(group.group))
     )
-    const { layers, model, spares, stages } = group
-    const type = splitActivations.get(model.architecture)
-    const form = { group: group.group, model, layers, stages, spares, ...(type && { activations: type }) }
-    yield* stream.write(encodeForm({ _tag: "Form", ...form }))
+    yield* stream.write(messages.form(group, yield* Clock.currentTimeMillis))
     const frames = Frames.reader(stream)
     while (true) {
       const event = yield* frames.read(GroupEvent)
@@ -88,7 +88,8 @@ const make = Effect.gen(function* () {
     const models = splitModels(directory.unsafeSnapshot(), links.reaches())
     const before = state
     const options = { forceSplit, group: names.next() }
-    const [actions, next] = SplitState.look(state, models, options, yield* Clock.currentTimeMillis)
+    const now = yield* Clock.currentTimeMillis
+    const [actions, next] = SplitState.look(state, models, options, now)
     change(next)
     yield* explain(before, next)
     for (const action of actions) {
@@ -97,7 +98,7 @@ const make = Effect.gen(function* () {
           yield* FiberMap.run(fibers, action.group.group, form(action.group))
           break
         case "Offer":
-          streams.get(action.group)?.unsafeWrite(encodeSpares({ _tag: "Spares", spares: action.spares }))
+          streams.get(action.group.group)?.unsafeWrite(messages.spares(action.group, now))
           break
         case "Disband":
           yield* FiberMap.remove(fibers, action.group)
@@ -107,9 +108,6 @@ const make = Effect.gen(function* () {
   yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced(lookEvery)))
   return { unsafeSnapshot: () => state }
 }).pipe(Effect.annotateLogs({ module: "Splits" }))
-
-const encodeForm = Frames.encode(Form)
-const encodeSpares = Frames.encode(Spares)
 
 /** Names of groups: 96 random bits of this entry, and a number that comes again after 68 years of looks. */
 const groupNames = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 256), 12), (bytes) => {

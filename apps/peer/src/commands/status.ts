@@ -1,6 +1,7 @@
 /** `peer status`: what the running peer of this data directory does now. */
 import { Command } from "@effect/cli"
 import type { EngineTuning } from "@weft/engine/EngineTuning"
+import type { DraftCount } from "@weft/engine/pipeline/PipelineHostProtocol"
 import { toShort } from "@weft/mesh/PeerId"
 import { Effect } from "effect"
 import * as PeerConfig from "../PeerConfig.ts"
@@ -81,13 +82,25 @@ const describeLeases = (leases: PeerStatus["leases"]): ReadonlyArray<string> =>
       ]
 
 const describeGroups = (groups: PeerStatus["groups"]): ReadonlyArray<string> =>
-  groups.flatMap(({ epoch, group, model, phase, stages }) => [
+  groups.flatMap(({ draft, epoch, group, model, phase, stages, stats }) => [
     "",
     `hosting ${group.slice(0, 8)}: ${Terminal.printable(model)}, ${phase}, epoch ${epoch}`,
+    ...describeGuesses(draft, stats),
     ...Terminal.table(
       stages.map(({ from, isReady, peer, to }) => [`  ${from}-${to}`, toShort(peer), isReady ? "ready" : "waiting"])
     )
   ])
+
+const describeGuesses = (
+  draft: string | undefined,
+  stats: PeerStatus["groups"][number]["stats"]
+): ReadonlyArray<string> => {
+  if (stats === undefined) return []
+  const share = ({ accepted, drafted }: DraftCount): string => `${accepted} of ${drafted} right`
+  const { lookup, model } = stats
+  const made = draft === undefined || model === undefined ? "" : `, ${Terminal.printable(draft)} ${share(model)}`
+  return [`  guesses: lookup ${share(lookup)}${made}`]
+}
 
 const describeEntry = ({ address, rttMs, url }: PeerStatus["entry"]): string =>
   [url, ...(address === undefined ? [] : [address]), ...(rttMs === undefined ? [] : [`${rttMs.toFixed(1)} ms`])].join(

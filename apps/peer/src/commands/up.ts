@@ -2,9 +2,15 @@
 import { Command, Options } from "@effect/cli"
 import { Label } from "@weft/mesh/Labels"
 import { PeerAddress } from "@weft/mesh/PeerInfo"
-import { Config } from "effect"
+import { Config, Effect } from "effect"
 import * as App from "../App.ts"
 import * as PeerConfig from "../PeerConfig.ts"
+
+/** What the environment says of draft models; an option that may be repeated does not look there by itself. */
+const draftModelsSet = Config.array(Config.nonEmptyString(), "WEFT_DRAFT_MODEL").pipe(
+  Config.withDefault([]),
+  Effect.orDie
+)
 
 /** Runs the peer; Ctrl-C and SIGTERM finish the running answers and leave the mesh. */
 export const up = Command.make(
@@ -24,6 +30,14 @@ export const up = Command.make(
       )
     ),
     dataDirectory: PeerConfig.dataDirectory,
+    draftModels: Options.text("draft-model").pipe(
+      Options.repeated,
+      Options.mapEffect((given) => (given.length > 0 ? Effect.succeed(given) : draftModelsSet)),
+      Options.withDescription(
+        "a small GGUF file with the vocabulary of a split model, to guess ahead where this peer hosts it; " +
+          "NAME=FILE for one of several models (default: those of WEFT_DRAFT_MODEL, comma-separated)"
+      )
+    ),
     entry: PeerConfig.entry,
     httpPort: Options.integer("http-port").pipe(
       Options.withDefault(0),

@@ -1,6 +1,6 @@
 /** Asks a ring the questions of the benchmark of splits, and checks that each answer came whole. */
 import type * as ChatStream from "../http/ChatStream.ts"
-import { ask, decodeRate, firstTextMs } from "../http/ChatStream.ts"
+import { ask, decodeRate, firstTextMs, textOf } from "../http/ChatStream.ts"
 import type { Seeded } from "../Seeded.ts"
 import type { Ring } from "./Ring.ts"
 
@@ -20,9 +20,18 @@ export interface Question {
   readonly promptTokens?: number
 }
 
+/** Represents a question as it was put; the same one has the same answer everywhere. */
+export interface Posed {
+  readonly content: string
+  readonly maxTokens: number
+  readonly words: number | undefined
+}
+
 /** Represents who asks. */
 export interface Asking {
   readonly one: (question: Question) => Promise<ChatStream.ChatAnswer>
+  /** Puts a question once more. */
+  readonly again: (posed: Posed) => Promise<ChatStream.ChatAnswer>
   /** Returns milliseconds per token of one answer, from its first token to its last. */
   readonly msPerToken: (question: Question) => Promise<number>
   /** Returns tokens per second of answers asked at once, from the first request to the last end. */
@@ -31,10 +40,18 @@ export interface Asking {
   readonly firstMs: (question: Question) => Promise<{ readonly ms: number; readonly promptTokens: number }>
 }
 
-/** Returns who asks `model` of a ring, or of an entry alone. No prompt comes twice. */
-export const make = ({ entry }: Pick<Ring, "entry">, model: string, chance: Seeded): Asking => {
-  const one: Asking["one"] = async ({ maxTokens, promptTokens = 0, words: few }) => {
-    const content = `${nonce(chance)}${" a fox".repeat(Math.max(1, Math.round((promptTokens - fixedTokens) / 2)))}`
+/**
+ * Returns who asks `model` of a ring, or of an entry alone. No prompt comes twice, and they are the same for the same
+ * `chance`. `onAnswer` is told each answer.
+ */
+export const make = (
+  { entry }: Pick<Ring, "entry">,
+  model: string,
+  chance: Seeded,
+  onAnswer: (posed: Posed, text: string) => void = () => {}
+): Asking => {
+  const again: Asking["again"] = async (posed) => {
+    const { content, maxTokens, words: few } = posed
     const bias = Object.fromEntries(words.slice(0, few ?? 0).map((word) => [word, biasMost]))
     const answer = await ask(entry.connections, {
       model,
@@ -46,10 +63,16 @@ export const make = ({ entry }: Pick<Ring, "entry">, model: string, chance: Seed
     const { errorCode, status, usage, whole } = answer
     if (!whole || usage?.completionTokens !== maxTokens)
       throw new Error(`${usage?.completionTokens} of ${maxTokens} tokens came: ${status} ${errorCode}`)
+    onAnswer(posed, textOf(answer))
     return answer
+  }
+  const one: Asking["one"] = ({ maxTokens, promptTokens = 0, words }) => {
+    const filling = " a fox".repeat(Math.max(1, Math.round((promptTokens - fixedTokens) / 2)))
+    return again({ content: `${nonce(chance)}${filling}`, maxTokens, words })
   }
   return {
     one,
+    again,
     msPerToken: async (question) => 1000 / decodeRate(await one(question)),
     perSecond: async (count, question) => {
       const answers = await Promise.all(Array.from({ length: count }, () => one(question)))

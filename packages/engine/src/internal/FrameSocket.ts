@@ -3,7 +3,7 @@
  * error so that nothing native code prints can reach it. Frames in go to a callback at once; frames out wait only for
  * the kernel.
  */
-import { FrameBuffer } from "@weft/mesh/FrameBuffer"
+import { concat, FrameBuffer } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
 import * as Msgpack from "@weft/mesh/Msgpack"
 import { Effect, Option, type Scope } from "effect"
@@ -16,8 +16,11 @@ const unsentBytesMax = 8 * frameBytesMax
 
 /** Represents an open socket. */
 export interface FrameSocket {
-  /** Sends `value`; false where its frame is over the bound; then nothing was sent. After the close nothing happens. */
-  readonly send: (value: unknown) => boolean
+  /**
+   * Sends values in one piece, so that the other side is woken once; false where the frame of one is over the bound,
+   * and then nothing was sent. After the close nothing happens.
+   */
+  readonly send: (...values: ReadonlyArray<unknown>) => boolean
 }
 
 /** Represents who is told what happens on a socket; `onClose` is called once at most, and not for the own close. */
@@ -32,6 +35,12 @@ export const open = (fd: number, handlers: FrameSocketHandlers): Effect.Effect<F
     Effect.promise(() => connect(fd, handlers)),
     (socket) => Effect.sync(socket.close)
   )
+
+/** The frames of values one behind another; undefined where one is over the bound. */
+const pieceOf = (values: ReadonlyArray<unknown>): Uint8Array | undefined => {
+  const frames = values.map(Frames.frame)
+  return frames.some(({ length }) => length > frameBytesMax) ? undefined : concat(frames)
+}
 
 const connect = async (fd: number, handlers: FrameSocketHandlers) => {
   const received = new FrameBuffer()
@@ -90,12 +99,12 @@ const connect = async (fd: number, handlers: FrameSocketHandlers) => {
   // Bun documents these options and takes them, but its types lack the overload.
   const socket = await Bun.connect(options as unknown as Bun.UnixSocketOptions)
 
-  const send = (value: unknown): boolean => {
+  const send = (...values: ReadonlyArray<unknown>): boolean => {
     if (!open) return true
-    const frame = Frames.frame(value)
-    if (frame.length > frameBytesMax) return false
-    unsent.push(frame)
-    unsentBytes += frame.length
+    const piece = pieceOf(values)
+    if (piece === undefined) return false
+    unsent.push(piece)
+    unsentBytes += piece.length
     if (unsent.length === 1) flush()
     if (unsentBytes > unsentBytesMax) end("the other side does not read")
     return true

@@ -4,7 +4,7 @@
  */
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
-import { Effect, type Scope, Stream } from "effect"
+import { Context, Effect, type Scope, Stream } from "effect"
 import { EngineError } from "../EngineError.ts"
 import * as FrameSocket from "./FrameSocket.ts"
 
@@ -35,6 +35,11 @@ export interface HostProcessOptions {
   readonly environment: Readonly<Record<string, string>>
   readonly onFrame: (frame: unknown) => void
 }
+
+/** How the hosts of stages are started: as child processes, unless a simulation puts others in their place. */
+export class HostSpawn extends Context.Reference<HostSpawn>()("@weft/engine/HostSpawn", {
+  defaultValue: () => spawn
+}) {}
 
 /** Starts a host; it is killed with the scope, as it holds nothing worth saving. */
 export const spawn = (options: HostProcessOptions): Effect.Effect<HostProcess, EngineError, Scope.Scope> =>

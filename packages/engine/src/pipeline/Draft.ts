@@ -3,6 +3,9 @@
  * before it alone.
  */
 
+/** Represents who guesses: what stood there before, or a small model beside the host. */
+export type Source = "lookup" | "model"
+
 /** Represents a guess. */
 export interface Draft {
   readonly tokens: ReadonlyArray<number>

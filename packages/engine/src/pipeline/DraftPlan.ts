@@ -1,17 +1,21 @@
 /**
- * How far one answer is guessed ahead: as far as it pays, by how often guesses were right and how long windows take.
- * Sans I/O; owned by the pipeline host, one for each job. Guesses are compared with what is decided whether they were
- * sent or not, so to learn costs nothing; what sending them has lost is kept below a hundredth of the answer's time.
+ * How one answer is guessed ahead: by whom and how far, as far as it pays. Sans I/O; owned by the pipeline host, one
+ * for each job. Guesses of the lookup are compared with what is decided whether they were sent or not, so to learn of
+ * them costs nothing; those of a model cost its time, so it rests where it does not pay. What either has lost is kept
+ * below a small share of the answer's time.
  */
-import { type Drafter, evidenceMax } from "./Draft.ts"
-import { type Answered, draftWindowsMax, type Pace, still } from "./JobState.ts"
+import { type Drafter, evidenceMax, type Source } from "./Draft.ts"
+import * as DraftGain from "./DraftGain.ts"
+import type { ModelDrafter } from "./DraftModel.ts"
+import type { Answered } from "./JobState.ts"
 import * as LoopTime from "./LoopTime.ts"
 
-/** Represents what a window of the answer meets on its way. */
-export interface Traffic {
-  readonly loop: LoopTime.LoopTime
-  /** Other answers, all of which wait where a stage computes longer for this one. */
-  readonly others: number
+/** Represents who can guess. */
+export interface Drafters {
+  readonly lookup: Drafter
+  readonly model?: ModelDrafter | undefined
+  /** Share of the model's guesses that were right in other answers; a careful guess where absent. */
+  readonly modelRight?: number | undefined
 }
 
 /** Represents the plan of one answer's drafts. */
@@ -19,104 +23,189 @@ export interface DraftPlan {
   /** Learns from the tokens of `known` behind the first `from`, which were decided just now. */
   readonly learn: (known: Int32Array, from: number) => void
   /** Takes into account what a window with so many tokens of answer cost. */
-  readonly account: (answered: Answered, tokens: number, dropped: number, traffic: Traffic) => void
-  /** Returns how far to guess behind `known`. */
-  readonly pace: (known: Int32Array, traffic: Traffic) => Pace
+  readonly account: (answered: Answered, tokens: number, dropped: number, traffic: DraftGain.Traffic) => void
+  /** Takes into account that the model computed for `tookMs` while the answer went another way. */
+  readonly spend: (tookMs: number, traffic: DraftGain.Traffic) => void
+  /** Returns how to guess behind `known`. */
+  readonly decide: (known: Int32Array, traffic: DraftGain.Traffic) => DraftGain.Course
+  /** Share of the model's last guesses that were right. */
+  readonly modelRight: () => number
 }
 
 /** Returns the plan of an answer of which nothing is known. */
-export const make = (drafter: Drafter): DraftPlan => new Plan(drafter)
+export const make = (drafters: Drafters): DraftPlan => new Plan(drafters)
 
 // internal
 
 /** How often drafts are right before any was compared, by their evidence: carefully guessed for ordinary text. */
 const rightAtFirst: ReadonlyArray<number> = [0.3, 0.5, 0.6]
+/** The same of a model that somebody chose for the text of another. */
+const modelRightAtFirst = 0.6
+/** Below this a model is not worth to begin with: it would give a third more tokens at best. */
+const modelRightLeast = 0.25
 /** Weight of one comparison: the last sixteen or so count. */
 const weight = 1 / 16
 /** Rates are never taken for better: the next token may be another one. */
 const rightMost = 0.98
-/** Share of an answer's time that drafts may lose. */
-const lossShare = 0.01
+/** Share of an answer's time that drafts may lose; together less than the fiftieth that an owner may be promised. */
+const lossShare: Readonly<Record<Source, number>> = { lookup: 0.01, model: 0.004 }
 /** Drafts must gain this much: times are rough. */
 const gainLeast = 1.03
-/** Windows with drafts after which one goes without, to see what that takes now. */
-const draftedMax = 64
-/** What is tried: rows of a window, and windows under way. */
-const rowsTried = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
-const windowsTried = [1, 2, 3, 4, 6, draftWindowsMax]
+/** A trial comes before nothing and behind all that pays. */
+const trialGain = 1.001
+/** Tokens that a model is behind mostly, as one was drawn otherwise, and the part of a loop that more may take. */
+const nearTokens = 4
+const nearShare = 0.25
+/** Part of a loop that may be lost once, to bring the model near and to see what it is worth. */
+const creditShare = 0.25
+/** Windows with guesses after which one goes without, to see what that takes now. */
+const guessedMax = 64
 
 class Plan implements DraftPlan {
   readonly #right = Array.from({ length: evidenceMax + 1 }, (_, evidence) => rightAtFirst[evidence] ?? 0)
+  #modelRight: number
+  /** Tokens were decided. */
+  #isBegun = false
   /** Milliseconds that the answer would have taken without drafts, and that they took more: less than 0 is a gain. */
   #plainMs = 0
-  #lossMs = 0
-  /** Since a window without drafts. */
-  #drafted = 0
+  readonly #lossMs: Record<Source, number> = { lookup: 0, model: 0 }
+  /** Since a window without guesses. */
+  #guessed = 0
+  /** Windows of the model were dropped, which may hold the next one up, whoever guesses for it. */
+  #isStirred = false
 
-  constructor(private readonly drafter: Drafter) {}
+  constructor(private readonly drafters: Drafters) {
+    this.#modelRight = drafters.modelRight ?? modelRightAtFirst
+  }
 
   learn(known: Int32Array, from: number): void {
+    const { lookup, model } = this.drafters
+    this.#isBegun = true
     for (let at = from; at < known.length; at++) {
-      const draft = this.drafter.draft(known.subarray(0, at), 1)
-      if (draft === undefined) continue
-      const before = this.#rightOf(draft.evidence)
-      const right = draft.tokens[0] === known[at] ? 1 : 0
-      this.#right[draft.evidence] = before + (right - before) * weight
+      const before = known.subarray(0, at)
+      const found = lookup.draft(before, 1)
+      if (found !== undefined) {
+        const right = this.#right[found.evidence] ?? 0
+        this.#right[found.evidence] = learnt(right, found.tokens[0] === known[at])
+      }
+      const made = model?.draft(before, 1)
+      if (made !== undefined) this.#modelRight = learnt(this.#modelRight, made.tokens[0] === known[at])
     }
   }
 
-  account({ drafts, isAlone, rows }: Answered, tokens: number, dropped: number, { loop, others }: Traffic): void {
+  account(answered: Answered, tokens: number, dropped: number, traffic: DraftGain.Traffic): void {
+    const { by, drafts, isClear } = answered
+    const { loop } = traffic
     const oneMs = LoopTime.oneRowMs(loop)
     if (tokens === 0 || oneMs === undefined) return
     this.#plainMs += tokens * oneMs
-    this.#drafted = drafts > 0 ? this.#drafted + 1 : 0
-    if (drafts === 0) return
-    // Behind another window of its answer, a window ends as much later as its own time in one stage.
-    const tookMs = isAlone ? (LoopTime.expectedMs(loop, rows) ?? oneMs) : loop.ownMs
-    const heldUpMs = others * Math.max(0, tookMs - oneMs)
-    this.#lossMs += tookMs + heldUpMs + dropped * loop.ownMs - tokens * oneMs
+    this.#guessed = by === undefined || (by === "lookup" && drafts === 0) ? 0 : this.#guessed + 1
+    const droppedMs = dropped * loop.ownMs
+    if (by === "lookup" && drafts > 0) this.#lossMs.lookup += lookupLossMs(answered, tokens, oneMs, traffic) + droppedMs
+    if (by === "model" || (this.#isStirred && !isClear)) this.#lossMs.model += modelLossMs(answered, tokens, oneMs)
+    if (by === "model") this.#lossMs.model += othersMs(answered, dropped, oneMs, traffic)
+    this.#isStirred = by === "model" && dropped > 0
   }
 
-  pace(known: Int32Array, { loop, others }: Traffic): Pace {
+  spend(tookMs: number, { loop, others }: DraftGain.Traffic): void {
     const oneMs = LoopTime.oneRowMs(loop)
-    const mayLoseMs = this.#plainMs * lossShare - this.#lossMs
-    if (oneMs === undefined || mayLoseMs < 0 || this.#drafted >= draftedMax) return still
-    const draft = this.drafter.draft(known, 1)
-    if (draft === undefined) return still
-    const best = this.#best(draft.evidence, oneMs, { loop, others })
-    return best.perMs * oneMs > gainLeast ? best.pace : trial(loop, oneMs, mayLoseMs / (others + 1))
+    if (oneMs === undefined) return
+    // What comes in during this time waits for half of it.
+    this.#lossMs.model += tookMs * Math.min(1, tookMs / (2 * oneMs)) * (others + 1)
+  }
+
+  decide(known: Int32Array, traffic: DraftGain.Traffic): DraftGain.Course {
+    const oneMs = LoopTime.oneRowMs(traffic.loop)
+    if (oneMs === undefined) return this.#awaiting(known)
+    if (this.#guessed >= guessedMax) return DraftGain.resting
+    const found = this.#ofLookup(known, oneMs, traffic)
+    const { model } = this.drafters
+    if (model === undefined || !model.goesOn()) return found.course
+    const made = this.#ofModel(model, known, oneMs, traffic)
+    if (made.perMs <= found.perMs) return found.course
+    if (isNearBy(model, known, oneMs)) return made.course
+    return this.#mayLoseMs("model") + oneMs * creditShare > 0 ? { ...found.course, lead: 1 } : found.course
+  }
+
+  modelRight(): number {
+    return this.#modelRight
+  }
+
+  /** Before a plain row was measured: the model reads the prompt while the stages do, and then makes room. */
+  #awaiting(known: Int32Array): DraftGain.Course {
+    const { model } = this.drafters
+    const isFar = model !== undefined && !isNearBy(model, known, 0)
+    const mayRead = isFar && !this.#isBegun && this.#modelRight >= modelRightLeast
+    return mayRead ? { ...DraftGain.resting, lead: 1 } : DraftGain.resting
+  }
+
+  #ofLookup(known: Int32Array, oneMs: number, traffic: DraftGain.Traffic): DraftGain.Gain {
+    const plain = { ...DraftGain.none, perMs: 1 / oneMs }
+    const mayLoseMs = this.#mayLoseMs("lookup")
+    const draft = mayLoseMs < 0 ? undefined : this.drafters.lookup.draft(known, 1)
+    if (draft === undefined) return plain
+    const first = this.#rightOf(draft.evidence)
+    // Behind a guess that was right the next one is founded better.
+    const further = Math.max(first, this.#rightOf(evidenceMax))
+    const best = DraftGain.ofFree({ first, further }, oneMs, traffic)
+    if (best.perMs * oneMs > gainLeast) return best
+    const rows = DraftGain.rowsWithin(traffic.loop, oneMs, mayLoseMs / (traffic.others + 1), 0) ?? 1
+    return { ...plain, course: { ...DraftGain.resting, rows, by: "lookup" } }
+  }
+
+  #ofModel(model: ModelDrafter, known: Int32Array, oneMs: number, traffic: DraftGain.Traffic): DraftGain.Gain {
+    const mayLoseMs = this.#mayLoseMs("model") + oneMs * creditShare
+    // Others would wait for each of its tokens.
+    if (mayLoseMs < 0 || traffic.others > 0) return DraftGain.none
+    const tokenMs = model.tokenMs()
+    const right = Math.min(rightMost, this.#modelRight)
+    const best = DraftGain.ofMade({ right, tokenMs, mayLoseMs }, oneMs, traffic)
+    if (best.perMs * oneMs > gainLeast) return best
+    // It is tried where that can be borne, with all that it has to compute before.
+    const restMs = mayLoseMs - model.behind(known) * tokenMs
+    const rows = DraftGain.rowsWithin(traffic.loop, oneMs, restMs, tokenMs) ?? 1
+    if (rows === 1) return DraftGain.none
+    const course = { rows, windows: 1, by: "model", waits: true, lead: rows } as const
+    return { course, perMs: trialGain / oneMs, riskMs: mayLoseMs }
+  }
+
+  #mayLoseMs(source: Source): number {
+    return this.#plainMs * lossShare[source] - this.#lossMs[source]
   }
 
   #rightOf(evidence: number): number {
     return Math.min(rightMost, this.#right[evidence] ?? 0)
   }
-
-  /** Returns what gives the most tokens in a millisecond, less those that others lose by it. */
-  #best(evidence: number, oneMs: number, { loop, others }: Traffic): { readonly pace: Pace; readonly perMs: number } {
-    const first = this.#rightOf(evidence)
-    // Behind a guess that was right the next one is founded better.
-    const further = Math.max(first, this.#rightOf(evidenceMax))
-    let best = { pace: still, perMs: 0 }
-    for (const rows of rowsTried) {
-      const rowsMs = LoopTime.expectedMs(loop, rows) ?? Number.POSITIVE_INFINITY
-      for (const windows of windowsTried) {
-        const drafts = rows * windows - 1
-        const tokens = 1 + (first * (1 - further ** drafts)) / (1 - further)
-        const tookMs = rowsMs + (windows - 1) * loop.ownMs
-        const lost = (others * Math.max(0, tookMs - oneMs)) / oneMs
-        const perMs = (tokens - lost) / tookMs
-        if (perMs > best.perMs) best = { pace: { rows, windows }, perMs }
-      }
-    }
-    return best
-  }
 }
 
-/**
- * Returns the longest window that loses no more than it may where its drafts are wrong: times do not stay as they
- * were.
- */
-const trial = (loop: LoopTime.LoopTime, oneMs: number, mayLoseMs: number): Pace => {
-  const rows = rowsTried.findLast((rows) => (LoopTime.expectedMs(loop, rows) ?? oneMs * rows) - oneMs <= mayLoseMs) ?? 1
-  return { rows, windows: 1 }
+/** Tells whether the model has computed so much of `known` that the rest passes unnoticed. */
+const isNearBy = (model: ModelDrafter, known: Int32Array, oneMs: number): boolean => {
+  const behind = model.behind(known)
+  return behind <= nearTokens || behind * model.tokenMs() <= oneMs * nearShare
+}
+
+const learnt = (before: number, isRight: boolean): number => before + ((isRight ? 1 : 0) - before) * weight
+
+/** Returns what a window took more, by the clock; prompts and what is computed anew are no matter of the model. */
+const modelLossMs = ({ drafts, rows, sinceMs }: Answered, tokens: number, oneMs: number): number =>
+  rows - drafts > 1 ? 0 : sinceMs - tokens * oneMs
+
+/** Returns what the other answers lose by a window and by those that were dropped behind it. */
+const othersMs = (
+  { drafts, rows }: Answered,
+  dropped: number,
+  oneMs: number,
+  { loop, others }: DraftGain.Traffic
+): number => others * (dropped + (drafts > 0 ? 1 : 0)) * DraftGain.windowMs(loop, oneMs, rows)
+
+/** Returns what a window of the lookup's guesses took more than its tokens would have taken without. */
+const lookupLossMs = (
+  { isAlone, rows }: Answered,
+  tokens: number,
+  oneMs: number,
+  { loop, others }: DraftGain.Traffic
+): number => {
+  // Behind another window of its answer, a window ends as much later as its own time in one stage.
+  const tookMs = isAlone ? (LoopTime.expectedMs(loop, rows) ?? oneMs) : loop.ownMs
+  return tookMs + others * Math.max(0, tookMs - oneMs) - tokens * oneMs
 }

@@ -3,28 +3,22 @@
  * a fiber for each lease of another peer's stage. What happens goes to `GroupTurn.ts`, whose actions are carried out
  * here. Frames go `engine → edge → first of the other stages`, and come back `edges of the stages → engine`.
  */
-import * as Frames from "@weft/mesh/Frames"
-import * as Link from "@weft/mesh/Link"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { PeerId } from "@weft/mesh/PeerId"
 import type { PeerLinks } from "@weft/mesh/PeerLinks"
 import type { MeshStream } from "@weft/mesh/Transport"
-import { Deferred, Effect, Either, Fiber, FiberHandle, FiberId, FiberSet, Option, type Scope } from "effect"
+import { Deferred, Effect, Either, type Fiber, FiberHandle, FiberId, FiberSet, Option, type Scope } from "effect"
 import type { GroupAction, GroupHappening, GroupState, Wiring } from "./GroupState.ts"
 import * as GroupTurn from "./GroupTurn.ts"
+import * as HeldStage from "./HeldStage.ts"
+import type { LayerTimeSource } from "./LayerTimes.ts"
 import * as PipelineEngine from "./PipelineEngine.ts"
 import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
-import {
-  type Form,
-  type GroupEvent,
-  type PeerPlace,
-  type StagePlace,
-  StageReply,
-  StageRequest
-} from "./PipelineProtocol.ts"
+import type { Form, GroupEvent, Spares, StagePlace } from "./PipelineProtocol.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageEdge from "./StageEdge.ts"
 import * as StageFrame from "./StageFrame.ts"
+import type { StagePermit } from "./StagePermit.ts"
 import type { StageStock } from "./StageStock.ts"
 
 /** Represents what a group is made of. */
@@ -48,6 +42,8 @@ export interface GroupStatus {
   readonly epoch: number
   /** What the answers took and gave so far; absent before the host's own stage is loaded. */
   readonly stats: PipelineStats | undefined
+  /** Path of the draft model that guesses; absent where none does. */
+  readonly draft?: string
   readonly stages: ReadonlyArray<{
     readonly peer: PeerId
     readonly from: number
@@ -61,8 +57,8 @@ export interface Group {
   readonly id: string
   /** Takes an edge to the host; false where it is of no use. */
   readonly takeEdge: (edge: StageEdge.EdgeIn, from: PeerId) => boolean
-  /** Takes note of who may take a stage over. */
-  readonly offer: (spares: ReadonlyArray<PeerPlace>) => void
+  /** Takes note of who may take a stage over, and of the entry's permits for it. */
+  readonly offer: (offer: Pick<Spares, "spares" | "permits">) => void
   readonly dissolve: (reason: string) => void
   readonly status: () => GroupStatus
   /** Completes when the group is disbanded. */
@@ -83,12 +79,12 @@ export const make = (options: GroupOptions): Effect.Effect<Group, never, Scope.S
       over: () => Deferred.unsafeDone(over, Effect.void)
     })
     // What came of the first actions waits until here.
-    const look = Effect.sync(() => group.take({ _tag: "Looked" }))
+    const look = Effect.sync(() => group.look())
     yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.delay(look, lookEvery))))
     return {
       id: options.form.group,
       takeEdge: (edge, from) => group.takeEdge(edge, from),
-      offer: (spares) => group.take({ _tag: "Offered", spares }),
+      offer: (offer) => group.offer(offer),
       dissolve: (reason) => group.take({ _tag: "Dissolved", reason }),
       status: () => group.status(),
       disbanded: Deferred.await(over)
@@ -99,8 +95,6 @@ export const make = (options: GroupOptions): Effect.Effect<Group, never, Scope.S
 
 /** Deadlines of a group are of seconds. */
 const lookEvery = "1 second"
-/** A reply of a stage is 700 bytes at most. */
-const replyBytesMax = 4 * 1024
 /** Of the time until the own stage is ready, what its file takes. */
 const fileShare = 0.5
 
@@ -120,8 +114,6 @@ interface Slot {
   stream: MeshStream | undefined
 }
 
-const encodeRequest = Frames.encode(StageRequest)
-
 class Hosting {
   readonly #options: GroupOptions
   readonly #parts: Parts
@@ -129,6 +121,8 @@ class Hosting {
   readonly #waiting: Array<GroupHappening> = []
   /** Edges of the stages, by their peers, in the epoch of now. */
   readonly #incoming = new Map<PeerId, StageEdge.EdgeIn>()
+  /** Of the form's peers, and of the spares of now. */
+  #permits: ReadonlyMap<PeerId, StagePermit>
   #state: GroupState
   #isActing = false
   #engine: PipelineEngine.PipelineEngine | undefined
@@ -139,6 +133,7 @@ class Hosting {
   constructor(options: GroupOptions, parts: Parts) {
     this.#options = options
     this.#parts = parts
+    this.#permits = permitsOf(options.form.permits)
     const [state, actions] = GroupTurn.begin(options.form, parts.now())
     this.#state = state
     this.#perform(actions)
@@ -152,6 +147,7 @@ class Hosting {
       phase,
       epoch,
       stats: this.#engine?.stats(),
+      ...(this.#engine?.draft === undefined ? {} : { draft: this.#engine.draft }),
       stages: members.map(({ place: { from, peer, to }, readyEpoch }) => ({
         peer,
         from,
@@ -166,11 +162,23 @@ class Hosting {
     this.#waiting.push(happening)
     if (this.#isActing) return
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      count(next)
+      SplitMetrics.countFailure(next._tag)
       const [state, actions] = GroupTurn.step(this.#state, next, this.#parts.now())
       this.#state = state
       this.#perform(actions)
     }
+  }
+
+  /** Lets time pass, and notes what the own stage takes. */
+  look(): void {
+    const rowMs = this.#engine?.stats().rowMs
+    if (rowMs !== undefined) this.#measured(rowMs, "answers")
+    this.take({ _tag: "Looked" })
+  }
+
+  offer({ permits, spares }: Pick<Spares, "spares" | "permits">): void {
+    this.#permits = permitsOf([...this.#options.form.permits, ...permits])
+    this.take({ _tag: "Offered", spares })
   }
 
   takeEdge(edge: StageEdge.EdgeIn, from: PeerId): boolean {
@@ -189,6 +197,12 @@ class Hosting {
   }
 
   // Inside
+
+  #measured(rowMs: number, source: LayerTimeSource): void {
+    const { form, stock } = this.#options
+    const [own] = form.stages
+    if (own !== undefined) stock.measured({ from: own.from, to: own.to, model: form.model }, rowMs, source)
+  }
 
   #perform(actions: ReadonlyArray<GroupAction>): void {
     this.#isActing = true
@@ -258,7 +272,7 @@ class Hosting {
       return void this.#rewireOwn()
     }
     const { epoch, next, previous } = wiring
-    if (previous !== null) slot.stream?.unsafeWrite(encodeRequest({ _tag: "Rewire", epoch, previous, next }))
+    if (previous !== null && slot.stream !== undefined) HeldStage.rewire(slot.stream, { epoch, previous, next })
   }
 
   #release(lease: number): void {
@@ -269,37 +283,18 @@ class Hosting {
 
   /** Holds a stage of another peer until one of the two ends it. */
   #hold(lease: number, slot: Slot) {
-    return Effect.gen(this, function* () {
-      const link = yield* this.#options.links.get(slot.place)
-      const stream = yield* Link.open(link, "stage")
-      slot.stream = stream
-      stream.unsafeWrite(encodeRequest(this.#reservation(slot)))
-      const expected = yield* Effect.fork(this.#stageSha256(slot))
-      const frames = Frames.reader(stream, { sizeBytesMax: replyBytesMax })
-      while (true) {
-        const reply = Option.getOrElse(yield* frames.read(StageReply), () => ended)
-        const isOther = reply._tag === "Ready" && reply.stageSha256 !== (yield* Fiber.join(expected))
-        const happening = happeningOf(lease, isOther ? another : reply)
-        this.take(happening)
-        if (happening._tag === "Refused" || happening._tag === "Lost") return
+    const permit = this.#permits.get(slot.place.peer)
+    if (permit === undefined) return Effect.fail({ message: "the entry gave no permit for it" })
+    const { form, links, stock } = this.#options
+    return HeldStage.hold({ form, stock, links, permit, place: slot.place, wiring: () => slot.wiring }, lease, {
+      reserved: (stream) => {
+        slot.stream = stream
+      },
+      happened: (happening) => this.take(happening),
+      worked: (epoch) => {
+        if (epoch === this.#state.epoch) this.#engine?.noteWork()
       }
     })
-  }
-
-  /** What the stage file of these layers must be, as this peer would cut it. */
-  #stageSha256({ place: { from, to } }: Slot) {
-    const { layers, model } = this.#options.form
-    const { contextTokens, slots } = model
-    return this.#options.stock.sha256Of({ from, to, model, layers, contextTokens, slots })
-  }
-
-  #reservation({ place: { from, to }, wiring }: Slot): StageRequest {
-    const { activations, group, layers, model, stages } = this.#options.form
-    const host = stages[0]?.peer
-    if (host === undefined) throw new Error("a form has stages")
-    const { contextTokens, id, sha256, slots } = model
-    const terms = { contextTokens, slots, ...(activations === undefined ? {} : { activations }) }
-    return { _tag: "Reserve", group, model: { id, sha256 }, layers, from, to, ...terms, host, ...wiring }
   }
 
   /** Loads the own stage with the engine that drives the answers, and wires it. */
@@ -311,11 +306,13 @@ class Hosting {
       const { from, to } = slot.place
       const terms = { from, to, model: form.model, layers: form.layers, contextTokens, slots }
       const { config, file, memoryBytes } = yield* stock.take(terms, (fraction) => loading(fraction * fileShare))
+      const draft = this.#options.speculates ? Option.getOrUndefined(yield* stock.takeDraft(terms)) : undefined
       const engine = yield* PipelineEngine.make({
         file,
+        draft: draft?.file,
         model: form.model,
         config,
-        memoryBytesMax: memoryBytes,
+        memoryBytesMax: memoryBytes + (draft?.memoryBytes ?? 0),
         activations: form.activations,
         speculates: this.#options.speculates,
         onFrame: (frame, { epoch }) => {
@@ -325,6 +322,7 @@ class Hosting {
         onProgress: (fraction) => loading(fileShare + fraction * (1 - fileShare))
       })
       this.#engine = engine
+      this.#measured(engine.startMs, "start")
       this.#rewireOwn()
       return yield* engine.ended
     })
@@ -360,19 +358,5 @@ class Hosting {
   }
 }
 
-const another: StageReply = { _tag: "Lost", reason: "it runs another file than the one that these layers make" }
-const ended: StageReply = { _tag: "Lost", reason: "its stream ended" }
-
-const happeningOf = (lease: number, reply: StageReply): GroupHappening => ({ ...reply, lease })
-
-const count = (happening: GroupHappening): void => {
-  const reason = failureReasons[happening._tag]
-  if (reason !== undefined) SplitMetrics.failures.inc({ reason })
-}
-
-const failureReasons: Partial<Readonly<Record<GroupHappening["_tag"], string>>> = {
-  Refused: "refused",
-  Lost: "lost",
-  Parted: "parted",
-  Faulted: "faulted"
-}
+const permitsOf = (permits: ReadonlyArray<StagePermit>): ReadonlyMap<PeerId, StagePermit> =>
+  new Map(permits.map((permit) => [permit.peer, permit]))

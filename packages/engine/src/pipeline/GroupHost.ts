@@ -32,7 +32,7 @@ export interface GroupHost {
 
 /** Groups of one host: each has a process and the layers of a model. */
 const groupsMax = 8
-/** Longest wish: 32 stages, 8 spares and a model with its names, of some 200 bytes each. */
+/** Longest wish: 16 stages, 8 spares, their permits and a model with its names, of some 200 bytes each. */
 const formBytesMax = 32 * 1024
 /** The wish comes with the stream. */
 const formDeadline = "10 seconds"
@@ -117,7 +117,7 @@ const takeOffers = (frames: Frames.FrameReader, group: Group.Group) =>
     while (true) {
       const offer = yield* frames.read(Spares)
       if (Option.isNone(offer)) return
-      group.offer(offer.value.spares)
+      group.offer(offer.value)
     }
   })
 

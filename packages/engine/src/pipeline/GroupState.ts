@@ -4,7 +4,7 @@
  */
 import type { PeerId } from "@weft/mesh/PeerId"
 import type { PipelineFault } from "./PipelineHostProtocol.ts"
-import type { Form, GroupEvent, PeerPlace, StagePlace } from "./PipelineProtocol.ts"
+import type { Form, GroupEvent, PeerPlace, StagePlace, StageReply } from "./PipelineProtocol.ts"
 
 /** Represents a stage that was reserved. */
 export interface Member {
@@ -52,6 +52,8 @@ export interface GroupState {
   readonly accusers: ReadonlySet<PeerId>
   /** Halts of answers within five minutes of each other, and when the last was. */
   readonly faults: number
+  /** Of them, those by tokens that cannot be. */
+  readonly wrongTails: number
   readonly faultMs: number
 }
 
@@ -104,6 +106,12 @@ export type GroupAction =
 
 /** Represents what a step leads to. */
 export type GroupStep = readonly [GroupState, ReadonlyArray<GroupAction>]
+
+/** Returns what a stage's word is as a happening. */
+export const happeningOf = (
+  lease: number,
+  reply: Exclude<StageReply, { readonly _tag: "Working" }>
+): GroupHappening => ({ ...reply, lease })
 
 /** Returns why a wish cannot be carried out by `self`; undefined where it can be tried. */
 export const refusalOf = ({ layers, spares, stages }: Form, self: PeerId): string | undefined => {

@@ -36,6 +36,7 @@ export const begin = ({ layers, spares, stages }: Form, now: number): GroupStep 
       suspicion: undefined,
       accusers: new Set(),
       faults: 0,
+      wrongTails: 0,
       faultMs: now
     },
     now
@@ -164,21 +165,27 @@ class Turn {
   }
 
   /**
-   * The last stage is to blame for tokens that cannot be. Who refuses, or that nobody is heard of, may be a matter of a
-   * moment, so the first time all stay; then whoever sent the refusing stage what it refuses goes, or that stage itself
-   * where it complains again, and of silent ones the last, the one before it the next time, and so on.
+   * The last stage is to blame for tokens that cannot be; but it repeats what it is told of a window, so where the next
+   * tail's cannot be either the one before it goes, and so on. Who refuses, or that nobody is heard of, may be a matter
+   * of a moment, so the first time all stay; then whoever sent the refusing stage what it refuses goes, or that stage
+   * itself where it complains again, and of silent ones the last, the one before it the next time, and so on.
    */
   #faulted({ epoch, kind, peer, reason }: Extract<GroupHappening, { readonly _tag: "Faulted" }>): void {
-    if (this.#state.phase !== "serving" || epoch !== this.#state.epoch) return
+    const { phase, suspicion } = this.#state
+    if (phase !== "serving" || epoch !== this.#state.epoch) return
+    // Whoever complained knows more of it than that nobody is heard of.
+    if (kind === "silence" && suspicion !== undefined) return void this.#judge(suspicion)
     const isLate = this.#now - this.#state.faultMs > faultsMs
     const faults = isLate ? 1 : this.#state.faults + 1
     this.#state.faults = faults
     this.#state.faultMs = this.#now
+    const wrongTails = (isLate ? 0 : this.#state.wrongTails) + (kind === "tail" ? 1 : 0)
+    this.#state.wrongTails = wrongTails
     if (faults > faultsMax) return void this.#disband(`answers came to a halt too often: ${reason}`)
     const { members } = this.#state
     const others = members.length - 1
     const refusing = members.findIndex(({ place }) => place.peer === peer)
-    if (kind === "tail") this.#blame(members.at(-1), reason)
+    if (kind === "tail") this.#blame(members[others - ((wrongTails - 1) % others)], reason)
     else if (faults > 1 && refusing > 0) this.#blameBefore(refusing, reason)
     else if (faults > 1 && kind === "silence") this.#blame(members[others - ((faults - 2) % others)], reason)
     else {

@@ -6,6 +6,7 @@
  *   windows  | computed ......... under way |      what is sent reaches to their end
  */
 import * as BatchPlan from "../BatchPlan.ts"
+import type { Source } from "./Draft.ts"
 import type { JobName, Tokens, Window } from "./StageFrame.ts"
 import { answerRowsMax, promptRowsMax } from "./StageWindow.ts"
 
@@ -34,22 +35,33 @@ export interface Pace {
   readonly rows: number
   /** Most windows under way at once. */
   readonly windows: number
+  /** Who guesses; nobody where absent. */
+  readonly by?: Source
 }
 
 /** No drafts. */
 export const still: Pace = { rows: 1, windows: 1 }
 
-/** Returns at most so many tokens that may follow `history`. */
-export type DraftOf = (history: Int32Array, most: number) => ReadonlyArray<number>
+/**
+ * Returns at most so many tokens that may follow `history`, for a window behind others or not; undefined where they are
+ * being made and the window is to wait for them.
+ */
+export type DraftOf = (history: Int32Array, most: number, isBehind: boolean) => ReadonlyArray<number> | undefined
 
 /** Represents a window that the tail answered. */
 export interface Answered {
   readonly rows: number
   /** How many of them were drafts. */
   readonly drafts: number
+  /** Who guessed when it was sent, whether there were drafts or not. */
+  readonly by: Source | undefined
   readonly tookMs: number
+  /** Since the answer to the window before, or since the first one was sent. */
+  readonly sinceMs: number
   /** Nothing else of the job was under way when it was sent. */
   readonly isAlone: boolean
+  /** Nor anything that had just been dropped and still held the stages up. */
+  readonly isClear: boolean
 }
 
 /** Represents what a frame of the tail came to. */
@@ -70,6 +82,8 @@ export interface Received {
 export interface JobState {
   /** The prompt and the tokens decided so far; valid until the next call. */
   readonly known: () => Int32Array
+  /** Those, and the drafts that are under way; valid until the next call. */
+  readonly assumed: () => Int32Array
   /** Rows of the longest window under way; 0 where there is none. */
   readonly rowsUnderWay: () => number
   /** Windows go to this pipeline from now on, the first again from the beginning. */
@@ -90,8 +104,10 @@ export const make = (options: JobOptions): JobState => new State(options)
 interface Sent {
   readonly window: Window
   readonly drafts: number
+  readonly by: Source | undefined
   readonly sentMs: number
   readonly isAlone: boolean
+  readonly isClear: boolean
 }
 
 class State implements JobState {
@@ -109,6 +125,10 @@ class State implements JobState {
   #round = 0
   #windowNext = 0
   #underWay: ReadonlyArray<Sent> = []
+  /** When the last window was answered, or else the first one sent. */
+  #answeredMs: number | undefined
+  /** Dropped windows may still be in the stages. */
+  #isStirred = false
 
   constructor({ prompt, resumed, tokensMax, vocabularyTokens }: JobOptions) {
     this.#vocabularyTokens = vocabularyTokens
@@ -125,6 +145,10 @@ class State implements JobState {
     return this.#tokens.subarray(0, this.#known)
   }
 
+  assumed(): Int32Array {
+    return this.#tokens.subarray(0, this.#assumed)
+  }
+
   rowsUnderWay(): number {
     return this.#underWay.reduce((most, { window }) => Math.max(most, window.tokens.length), 0)
   }
@@ -132,6 +156,8 @@ class State implements JobState {
   begin(name: JobName): void {
     this.#name = name
     this.#round = 0
+    this.#answeredMs = undefined
+    this.#isStirred = false
     this.#rewind(0)
   }
 
@@ -148,7 +174,10 @@ class State implements JobState {
     const drafts = this.#assumed - before
     this.#sent = window.position + window.tokens.length
     this.#windowNext++
-    this.#underWay = [...this.#underWay, { window, drafts, sentMs: nowMs, isAlone: this.#underWay.length === 0 }]
+    this.#answeredMs ??= nowMs
+    const isAlone = this.#underWay.length === 0
+    const isClear = isAlone && !this.#isStirred
+    this.#underWay = [...this.#underWay, { window, drafts, by: pace.by, sentMs: nowMs, isAlone, isClear }]
     return window
   }
 
@@ -167,9 +196,12 @@ class State implements JobState {
       this.#round++
       this.#rewind(this.#known - 1)
     }
-    const { drafts, isAlone, sentMs, window } = first
-    const answered = { rows: window.tokens.length, drafts, tookMs: nowMs - sentMs, isAlone }
+    const { sentMs, window, ...about } = first
+    const sinceMs = nowMs - (this.#answeredMs ?? sentMs)
+    const answered = { ...about, rows: window.tokens.length, tookMs: nowMs - sentMs, sinceMs }
     const dropped = isWrong ? rest.length : 0
+    this.#answeredMs = nowMs
+    this.#isStirred = dropped > 0
     return { tokens: [...frame.tokens], accepted: matching, answered, dropped, fault: undefined }
   }
 
@@ -195,23 +227,27 @@ class State implements JobState {
       ? Math.min(promptRowsMax - (from % promptRowsMax), this.#promptTokens - from)
       : Math.min(BatchPlan.replayedTokens, this.#known - from)
     if (from + rows < this.#known) return this.#window(name, from + rows, 0)
-    const drafts = isPrompt ? 0 : this.#assume(Math.min(pace.rows - 1, answerRowsMax - rows), draft)
-    return this.#window(name, from + rows + drafts, drafts + 1)
+    const drafts = isPrompt ? 0 : this.#assume(Math.min(pace.rows - 1, answerRowsMax - rows), draft, false)
+    return drafts === undefined ? undefined : this.#window(name, from + rows + drafts, drafts + 1)
   }
 
   /** Returns a window of drafts alone, which holds if all that is under way does and ends in its first. */
   #nextAssumed(pace: Pace, draft: DraftOf): Window | undefined {
     const under = this.#underWay.length
     if (this.#name === undefined || under === 0 || under >= Math.min(pace.windows, draftWindowsMax)) return undefined
-    const drafts = this.#assume(Math.min(pace.rows, answerRowsMax), draft)
+    const drafts = this.#assume(Math.min(pace.rows, answerRowsMax), draft, true) ?? 0
     return drafts === 0 ? undefined : this.#window(this.#name, this.#assumed, drafts)
   }
 
-  /** Puts drafts behind what is assumed; returns how many. The last token that the answer may have is never one. */
-  #assume(most: number, draft: DraftOf): number {
+  /**
+   * Puts drafts behind what is assumed; returns how many, undefined where the window waits for them. The last token
+   * that the answer may have is never one.
+   */
+  #assume(most: number, draft: DraftOf, isBehind: boolean): number | undefined {
     const room = Math.min(most, this.#end - 1 - this.#assumed)
     if (room <= 0) return 0
-    const tokens = draft(this.#tokens.subarray(0, this.#assumed), room).slice(0, room)
+    const tokens = draft(this.assumed(), room, isBehind)?.slice(0, room)
+    if (tokens === undefined) return undefined
     this.#tokens.set(tokens, this.#assumed)
     this.#assumed += tokens.length
     return tokens.length

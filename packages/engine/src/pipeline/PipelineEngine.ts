@@ -21,9 +21,12 @@ import * as HostProcess from "../internal/HostProcess.ts"
 import type { ModelFile } from "../ModelFile.ts"
 import { isFirst } from "../stage/StageKeys.ts"
 import type { ActivationType } from "./Activations.ts"
+import * as DraftFile from "./DraftFile.ts"
 import { PipelineEvent, type PipelineFault, type PipelineLoad, type PipelineStats } from "./PipelineHostProtocol.ts"
+import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageFrame from "./StageFrame.ts"
 import * as StageLaunch from "./StageLaunch.ts"
+import { StageTimes } from "./StageTimes.ts"
 
 /** Represents what a pipeline's engine is made of. */
 export interface PipelineEngineOptions {
@@ -39,7 +42,9 @@ export interface PipelineEngineOptions {
   readonly activations?: ActivationType | undefined
   /** Tokens are guessed ahead where that pays; so they are unless said otherwise. */
   readonly speculates?: boolean
-  /** Silence of the stages beyond the measured time, after which a fault is told; 2 s unless said otherwise. */
+  /** A whole model with the same vocabulary that guesses too; its memory is part of `memoryBytesMax`. */
+  readonly draft?: ModelFile | undefined
+  /** Time without a word of any stage, after which a fault is told; 2 s unless said otherwise. */
   readonly stall?: Duration.Duration
   /** Told each frame for the next stage, in order; it must return quickly. */
   readonly onFrame: (frame: Uint8Array, about: StageFrame.Peeked) => void
@@ -57,6 +62,8 @@ export interface PipelineEngineOptions {
 export interface PipelineEngine extends SupervisedEngine {
   /** Values of a hidden state. */
   readonly width: number
+  /** Milliseconds of one row in the first stage on one thread, as its first start here measured it. */
+  readonly startMs: number
   /**
    * The stages behind the first are up under this number, higher than those before: answers that wait begin, those
    * under way begin anew and go on where they were.
@@ -68,6 +75,10 @@ export interface PipelineEngine extends SupervisedEngine {
    * Takes a `tokens` or `failed` frame of a later stage; what is stale is dropped, what is no such frame is refused.
    */
   readonly receive: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
+  /** Takes note that a later stage says it works for this epoch: what is under way is waited for. */
+  readonly noteWork: () => void
+  /** Path of the draft model that guesses; none where it could not be opened. */
+  readonly draft: string | undefined
   /** What the host measured when it was looked at last. */
   readonly stats: () => PipelineStats
   /** Waits for the end of the host and fails with how it ended; open answers fail with `engine_lost`. */
@@ -78,16 +89,19 @@ export interface PipelineEngine extends SupervisedEngine {
 export const make = Effect.fn("PipelineEngine.make")(function* (
   options: PipelineEngineOptions
 ): Effect.fn.Return<PipelineEngine, EngineError, Scope.Scope> {
-  const { file, model } = options
+  const { draft, file, memoryBytesMax, model } = options
   const config = { ...options.config, slots: model.slots, contextTokens: model.contextTokens }
-  const { contextTokens, keys, load, subject } = yield* StageLaunch.make({ ...options, config })
+  const besides = draft === undefined ? 0 : DraftFile.bytesNeeded(draft, model)
+  const launching = { ...options, config, memoryBytesMax: memoryBytesMax - besides }
+  const { contextTokens, keys, load, subject } = yield* StageLaunch.make(launching)
   if (!isFirst(keys) || contextTokens < model.contextTokens)
     return yield* new EngineError({ reason: "file_rejected", detail: `${file.path} is not the model's first stage` })
   const ready = yield* Deferred.make<Ready, EngineError>()
   const lost = yield* Deferred.make<never, EngineError>()
   const traffic = new Traffic(options, ready, lost)
   yield* Effect.addFinalizer(() => Effect.sync(() => traffic.stop(EngineRequests.shuttingDown)))
-  const host = yield* HostProcess.spawn({
+  const spawn = yield* HostProcess.HostSpawn
+  const host = yield* spawn({
     command: config.hostCommand ?? [process.execPath, pipelineHostPath],
     environment: config.environment,
     onFrame: (frame) => traffic.onMessage(frame)
@@ -95,16 +109,17 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
   yield* Effect.forkScoped(Effect.catchAllCause(host.ended, (cause) => Deferred.failCause(lost, cause)))
   const known = Option.getOrUndefined(yield* CalibrationFile.read(config.calibrationPath, subject))
   host.send({ ...load(known), ...driving(options) } satisfies PipelineLoad)
-  const { calibration, width } = yield* Effect.raceFirst(Deferred.await(ready), Deferred.await(lost)).pipe(
+  const { calibration, draftFault, width } = yield* Effect.raceFirst(Deferred.await(ready), Deferred.await(lost)).pipe(
     HostWatch.loading(config.loadDeadline)
   )
   if (known === undefined) yield* CalibrationFile.write(config.calibrationPath, subject, calibration)
+  if (draftFault !== undefined) yield* Effect.logWarning(`${draft?.path} does not guess: ${draftFault}`)
   traffic.begin(host.send)
   const looking = Effect.schedule(
-    Effect.sync(() => host.send({ _tag: "Look" })),
+    Effect.sync(() => traffic.look()),
     Schedule.spaced(lookEvery)
   )
-  const watch = HostWatch.silence(config.turnDeadline, () => traffic.seen())
+  const watch = HostWatch.standstill(config, host.processId, () => traffic.seen())
   const watching = Effect.raceFirst(Effect.zipRight(looking, Effect.never), watch)
   yield* Effect.forkScoped(Effect.catchAllCause(watching, (cause) => Deferred.failCause(lost, cause)))
   const ending = Effect.catchAll(Deferred.await(lost), () => Effect.sync(() => traffic.stop(engineLost)))
@@ -112,6 +127,7 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
   return {
     model,
     width,
+    startMs: calibration.oneRowMs,
     generate: (request, listen) => {
       if (request.model === model.id) return EngineRequests.ask(traffic.requests, request, listen)
       listen([{ _tag: "Failed", failure: EngineRequests.modelNotFound(request) }])
@@ -122,6 +138,8 @@ export const make = Effect.fn("PipelineEngine.make")(function* (
     connect: (epoch) => traffic.connect(epoch),
     disconnect: () => traffic.disconnect(),
     receive: (frame) => traffic.receive(frame),
+    noteWork: () => traffic.noteWork(),
+    draft: draftFault === undefined ? draft?.path : undefined,
     stats: () => traffic.stats(),
     ended: Deferred.await(lost)
   }
@@ -139,8 +157,9 @@ const stallAtFirst = Duration.seconds(2)
 
 type Ready = Extract<PipelineEvent, { readonly _tag: "Ready" }>
 
-const driving = ({ speculates, stall }: PipelineEngineOptions) => ({
+const driving = ({ draft, model, speculates, stall }: PipelineEngineOptions) => ({
   speculates: speculates ?? true,
+  ...(draft === undefined ? {} : { draft: { path: draft.path, contextTokens: DraftFile.contextTokens(draft, model) } }),
   stallMs: Duration.toMillis(stall ?? stallAtFirst)
 })
 
@@ -151,7 +170,10 @@ class Traffic {
   #state: EngineLoad["state"] = "loading"
   #epoch = 0
   #heard = 0
-  #stats: PipelineStats = { ownMs: 0, drafted: 0, accepted: 0 }
+  readonly #times: StageTimes
+  /** A stage said since the last look that it works. */
+  #isWorking = false
+  #stats: PipelineStats = { ownMs: 0, lookup: { drafted: 0, accepted: 0 } }
 
   constructor(
     private readonly options: PipelineEngineOptions,
@@ -159,6 +181,7 @@ class Traffic {
     private readonly lost: Deferred.Deferred<never, EngineError>
   ) {
     const { contextTokens, id, slots } = options.model
+    this.#times = new StageTimes(options.file.header.layers)
     this.requests = EngineRequests.make(
       { slots, queuedMax: options.config.queuedMax, contextTokens },
       {
@@ -207,6 +230,15 @@ class Traffic {
     this.#send({ _tag: "Disconnect" })
   }
 
+  noteWork(): void {
+    this.#isWorking = true
+  }
+
+  look(): void {
+    this.#send({ _tag: "Look", isWorking: this.#isWorking })
+    this.#isWorking = false
+  }
+
   receive(bytes: Uint8Array): Either.Either<void, StageFrame.StageFrameError> {
     return Either.flatMap(StageFrame.decode(bytes), ({ kind }) => {
       if (kind === "tokens" || kind === "failed") return Either.right(void this.#send(bytes))
@@ -224,7 +256,10 @@ class Traffic {
   #onFrame(frame: Uint8Array): Either.Either<void, EngineError> {
     return Either.mapBoth(StageFrame.peek(frame), {
       onLeft: ({ message }) => broken(message),
-      onRight: (about) => this.options.onFrame(frame, about)
+      onRight: (about) => {
+        if (about.kind === "window") this.#times.sent(about.rows)
+        this.options.onFrame(frame, about)
+      }
     })
   }
 
@@ -250,7 +285,11 @@ class Traffic {
 
   #onTurn(turn: EngineRequests.Turn): Either.Either<void, EngineError> {
     const { id } = this.options.model
-    if (turn.decodeSeconds !== undefined) EngineMetrics.decodeSeconds.observe({ model: id }, turn.decodeSeconds)
+    const { decodeSeconds } = turn
+    if (decodeSeconds !== undefined) {
+      EngineMetrics.decodeSeconds.observe({ model: id }, decodeSeconds)
+      if (this.#times.turned(decodeSeconds)) SplitMetrics.stepped(decodeSeconds)
+    }
     const wrong = this.requests.apply(turn)
     return wrong === undefined ? Either.void : Either.left(broken(wrong))
   }

@@ -1,17 +1,19 @@
 /**
  * The host of a pipeline: the process of its first stage, which drives the answers of all stages. Commands and the
  * frames of later stages come from the engine over descriptor 3, events and the frames for the next stage go back the
- * same way. Between turns the host looks for more; without work it waits and uses no processor time.
+ * same way. Between turns the host looks for more; without work it waits and uses no processor time. A draft model, if
+ * there is one, computes behind the turns.
  */
 import * as PlainDecode from "@weft/mesh/PlainDecode"
-import { Effect, Either, ParseResult, type Scope } from "effect"
+import { Effect, Either, Option, ParseResult, type Scope } from "effect"
 import { EngineError } from "../EngineError.ts"
 import { channelDescriptor } from "../EngineHost.ts"
 import { HostInbox, type HostWork } from "../HostInbox.ts"
 import * as IncomingRequests from "../IncomingRequests.ts"
 import * as FrameSocket from "../internal/FrameSocket.ts"
 import type { LlamaText } from "../internal/llama/LlamaText.ts"
-import * as Draft from "./Draft.ts"
+import type { DraftModel } from "./DraftModel.ts"
+import * as DraftOpening from "./DraftOpening.ts"
 import { PipelineCommand, type PipelineEvent, type PipelineLoad } from "./PipelineHostProtocol.ts"
 import * as PipelineJobs from "./PipelineJobs.ts"
 import * as StageFrame from "./StageFrame.ts"
@@ -25,7 +27,7 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
     onFrame: (frame) => inbox.push(frame),
     onClose: () => inbox.close()
   })
-  const send = (message: PipelineEvent | Uint8Array): void => void socket.send(message)
+  const send: PipelineHostParts["send"] = (...messages) => void socket.send(...messages)
   const first = yield* inbox.first
   if (first === undefined) return
   const load = yield* decodeCommand(first)
@@ -37,9 +39,29 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   }
   const { calibration, llama, loop } = opened.right
   if (llama.text === undefined) return yield* broken("the stage is not the first one")
-  send({ _tag: "Ready", width: llama.width, calibration })
-  return yield* inbox.serve(new Serving(load, loop, llama.text, send))
+  const draft = yield* Effect.either(openDraft(load, llama.text.vocabularyTokens))
+  const draftFault = Either.isLeft(draft) ? { draftFault: draft.left.detail.slice(0, detailCharactersMax) } : {}
+  send({ _tag: "Ready", width: llama.width, calibration, ...draftFault })
+  const model = Option.getOrUndefined(Option.flatten(Either.getRight(draft)))
+  return yield* inbox.serve(make({ load, loop, text: llama.text, model, send, now: () => performance.now() }))
 })
+
+/** Represents what the work of a pipeline's host is made with. */
+export interface PipelineHostParts {
+  readonly load: PipelineLoad
+  /** The first stage's. */
+  readonly loop: StageLoop
+  readonly text: LlamaText
+  /** Guesses too; none where there is none. */
+  readonly model?: DraftModel | undefined
+  /** Sends what is said in one turn, in one piece. */
+  readonly send: (...messages: ReadonlyArray<PipelineEvent | Uint8Array>) => void
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number
+}
+
+/** Returns the work of a host whose stage is open: commands and later stages' frames in, frames and events out. */
+export const make = (parts: PipelineHostParts): HostWork => new Serving(parts)
 
 // internal
 
@@ -53,21 +75,23 @@ const decodePipelineCommand = PlainDecode.decoder(PipelineCommand)
 const decodeCommand = (frame: unknown) =>
   Either.mapLeft(decodePipelineCommand(frame), (issue) => broken(ParseResult.TreeFormatter.formatIssueSync(issue)))
 
+/** Returns the draft model where one is wished and guessing is; a pipeline goes without one that cannot be opened. */
+const openDraft = (load: PipelineLoad, vocabularyTokens: number) =>
+  load.draft === undefined || !load.speculates
+    ? Effect.succeedNone
+    : Effect.asSome(DraftOpening.open(load, load.draft, vocabularyTokens))
+
 /** What the engine sends, on its way to the jobs, and what they give on its way back. */
 class Serving implements HostWork {
   readonly #incoming: IncomingRequests.IncomingRequests
   readonly #jobs: PipelineJobs.PipelineJobs
   #cancelled: Array<number> = []
 
-  constructor(
-    private readonly load: PipelineLoad,
-    loop: StageLoop,
-    text: LlamaText,
-    private readonly send: (message: PipelineEvent | Uint8Array) => void
-  ) {
+  constructor(private readonly parts: PipelineHostParts) {
+    const { load, loop, model, now, text } = parts
     this.#incoming = IncomingRequests.make(text, load.contextTokens)
-    const drafter = load.speculates ? Draft.lookup : Draft.none
-    this.#jobs = PipelineJobs.make({ ...load, loop, text, drafter, now: () => performance.now() })
+    const guessing = { speculates: load.speculates, model }
+    this.#jobs = PipelineJobs.make({ ...load, loop, text, guessing, now })
   }
 
   busy(): boolean {
@@ -75,20 +99,24 @@ class Serving implements HostWork {
   }
 
   step(frames: ReadonlyArray<unknown>): EngineError | undefined {
-    let isLook = false
+    const { load, send } = this.parts
+    let look: Extract<PipelineCommand, { readonly _tag: "Look" }> | undefined
     for (const frame of frames) {
       const command = frame instanceof Uint8Array ? this.#receive(frame) : decodeCommand(frame)
       if (command !== undefined && Either.isLeft(command)) return command.left
       const wrong = command === undefined ? undefined : this.#follow(command.right)
       if (wrong !== undefined) return wrong
-      isLook ||= command?.right._tag === "Look"
+      if (command?.right._tag === "Look") look = command.right
     }
     const refused = this.#incoming.prepareSome((key, prepared) => this.#jobs.submit(key, prepared))
-    if (isLook) this.#jobs.look()
+    if (look !== undefined) this.#jobs.look(look.isWorking)
     const turn = this.#jobs.turn()
-    for (const frame of turn.frames) this.send(StageFrame.encode(frame, this.load.activations))
-    this.#report(turn, refused)
-    if (isLook) this.send({ _tag: "Seen", stats: this.#jobs.stats() })
+    const due = turn.frames.map((frame) => StageFrame.encode(frame, load.activations))
+    const said = [...due, ...this.#events(turn, refused)]
+    if (look !== undefined) said.push({ _tag: "Seen", stats: this.#jobs.stats() })
+    if (said.length > 0) send(...said)
+    // What there is to send is on its way.
+    this.#jobs.guess()
     return undefined
   }
 
@@ -125,13 +153,16 @@ class Serving implements HostWork {
     }
   }
 
-  #report(turn: PipelineJobs.PipelineTurn, refused: PipelineJobs.PipelineTurn["events"]): void {
-    for (const fault of turn.faults) this.send({ _tag: "Fault", ...fault })
+  #events(
+    turn: PipelineJobs.PipelineTurn,
+    refused: PipelineJobs.PipelineTurn["events"]
+  ): ReadonlyArray<PipelineEvent | Uint8Array> {
+    const faults = turn.faults.map((fault) => ({ _tag: "Fault", ...fault }) as const)
     const { decodeSeconds } = turn
     const cancelled = this.#cancelled
     const events = refused.length > 0 ? [...refused, ...turn.events] : turn.events
     this.#cancelled = []
-    if (cancelled.length === 0 && events.length === 0 && decodeSeconds === undefined) return
-    this.send({ _tag: "Turn", cancelled, events, ...(decodeSeconds === undefined ? {} : { decodeSeconds }) })
+    if (cancelled.length === 0 && events.length === 0 && decodeSeconds === undefined) return faults
+    return [...faults, { _tag: "Turn", cancelled, events, ...(decodeSeconds === undefined ? {} : { decodeSeconds }) }]
   }
 }

@@ -10,12 +10,23 @@ import { ReadyEvent, StageLoad } from "./StageProtocol.ts"
 const Epoch = Schema.Int.pipe(Schema.between(1, 0xffff_ffff))
 const Milliseconds = Schema.Number.pipe(Schema.nonNegative())
 
+/** Represents the draft model beside the first stage. */
+export const DraftLoad = Schema.Struct({
+  /** A whole model's file, which was checked. */
+  path: Schema.String,
+  /** Cells of each slot; there are as many slots as the stage has. */
+  contextTokens: Schema.Int.pipe(Schema.positive())
+})
+export type DraftLoad = typeof DraftLoad.Type
+
 /** Represents the first command. */
 export const PipelineLoad = Schema.Struct({
   ...StageLoad.fields,
   /** Tokens are guessed ahead where that pays. */
   speculates: Schema.Boolean,
-  /** Silence of the stages beyond the measured time, after which they are said to be stuck. */
+  /** Guesses too; only the lookup does where absent. */
+  draft: Schema.optional(DraftLoad),
+  /** Time without a word of any stage, after which they are said to be stuck. */
   stallMs: Schema.Number.pipe(Schema.positive())
 })
 export type PipelineLoad = typeof PipelineLoad.Type
@@ -29,9 +40,23 @@ export const PipelineCommand = Schema.Union(
   Schema.TaggedStruct("Connect", { epoch: Epoch }),
   Schema.TaggedStruct("Disconnect", {}),
   /** Is answered by `Seen`, behind the faults of windows that nothing was heard of. */
-  Schema.TaggedStruct("Look", {})
+  Schema.TaggedStruct("Look", {
+    /** A later stage said since the last look that it works. */
+    isWorking: Schema.Boolean
+  })
 )
 export type PipelineCommand = typeof PipelineCommand.Type
+
+/** Represents the first event: frames are taken from now on. */
+export const PipelineReady = Schema.TaggedStruct("Ready", {
+  ...ReadyEvent.fields,
+  /** Why there is no draft model where one was wished; the pipeline goes without. */
+  draftFault: Schema.optional(Schema.String.pipe(Schema.maxLength(1024)))
+})
+
+/** Represents guesses that were sent, and those of them that turned out right. */
+export const DraftCount = Schema.Struct({ drafted: Schema.NonNegativeInt, accepted: Schema.NonNegativeInt })
+export type DraftCount = typeof DraftCount.Type
 
 /** Represents what a pipeline's answers took and gave so far. */
 export const PipelineStats = Schema.Struct({
@@ -39,9 +64,12 @@ export const PipelineStats = Schema.Struct({
   loopMs: Schema.optional(Milliseconds),
   /** Part of it that the first stage computes. */
   ownMs: Milliseconds,
-  /** Tokens that were guessed and sent, and those that turned out right. */
-  drafted: Schema.NonNegativeInt,
-  accepted: Schema.NonNegativeInt
+  /** The first stage's time for one row that was alone; absent before one was. */
+  rowMs: Schema.optional(Milliseconds),
+  /** Guesses from what stood there before. */
+  lookup: DraftCount,
+  /** Those of the draft model, where there is one, and its time for each. */
+  model: Schema.optional(Schema.Struct({ ...DraftCount.fields, tokenMs: Milliseconds }))
 })
 export type PipelineStats = typeof PipelineStats.Type
 
@@ -58,7 +86,7 @@ export type PipelineFault = typeof PipelineFault.Type
 /** Represents what the host reports. */
 export const PipelineEvent = Schema.Union(
   ProgressEvent,
-  ReadyEvent,
+  PipelineReady,
   RefusedEvent,
   TurnEvent,
   Schema.TaggedStruct("Fault", PipelineFault.fields),

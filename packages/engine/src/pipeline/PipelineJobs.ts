@@ -2,18 +2,21 @@
  * The answers of a pipeline and the turns that drive them. A turn hands the windows that may be sent to the first
  * stage, which is in this process, computes one decode of it, and gives out the frames for the stages behind; what the
  * tail decides comes in between turns and becomes events. Answers beyond the slots wait in order, and all wait while
- * the pipeline is down. All calls are synchronous and belong to the host's one thread.
+ * the pipeline is down. What is guessed ahead by a model is guessed when the first stage has nothing to do. All calls
+ * are synchronous and belong to the host's one thread.
  */
 import type { KeyedEvent, PreparedRequest } from "../BatchLoop.ts"
 import * as EngineAnswer from "../EngineAnswer.ts"
 import type { GenerateEvent, GenerateFailure } from "../Generation.ts"
-import type { Drafter } from "./Draft.ts"
-import * as DraftPlan from "./DraftPlan.ts"
+import type { Traffic } from "./DraftGain.ts"
+import * as JobDrafts from "./JobDrafts.ts"
 import * as JobState from "./JobState.ts"
+import { LoopMeter } from "./LoopMeter.ts"
 import * as LoopTime from "./LoopTime.ts"
 import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
-import type { Failed, StageFrame, Tokens } from "./StageFrame.ts"
+import type { Failed, JobTerms, StageFrame, Tokens } from "./StageFrame.ts"
 import type { StageLoop } from "./StageLoop.ts"
+import { StageTimes } from "./StageTimes.ts"
 
 /** Represents what the answers of a pipeline are made with. */
 export interface PipelineJobsOptions {
@@ -22,9 +25,9 @@ export interface PipelineJobsOptions {
   readonly slots: number
   /** Cells of a slot of every stage. */
   readonly contextTokens: number
-  /** Silence beyond the time that was measured, after which a job's window counts as lost. */
+  /** Time without a word of any stage, after which a job's window counts as lost. */
   readonly stallMs: number
-  readonly drafter: Drafter
+  readonly guessing: JobDrafts.Guessing
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number
 }
@@ -53,9 +56,14 @@ export interface PipelineJobs {
   readonly disconnect: () => void
   /** Takes a frame of a later stage; what is stale is dropped. */
   readonly receive: (frame: Tokens | Failed) => void
-  /** Looks for windows that nothing was heard of for too long; the fault comes with the next turn, once an epoch. */
-  readonly look: () => void
+  /**
+   * Looks for windows that nothing was heard of for too long; the fault comes with the next turn, once an epoch. Where
+   * a later stage says that it works they are waited for, but not for ever: it may lie.
+   */
+  readonly look: (isWorking: boolean) => void
   readonly turn: () => PipelineTurn
+  /** Lets the draft model compute a decode, if the first stage has nothing to do; the next turn sends what it gave. */
+  readonly guess: () => void
   readonly stats: () => PipelineStats
 }
 
@@ -66,8 +74,13 @@ export const make = (options: PipelineJobsOptions): PipelineJobs => new Jobs(opt
 
 /** Refusals by stages after which an answer is given up, if none of its tokens came in between: another peer's turn. */
 const refusalsMax = 3
-/** Silence that is borne where nothing was measured: a stage reads its weights from a disk at its first window. */
-const unmeasuredMs = 30_000
+/**
+ * Longest wait for a window of stages that say they work, where nothing was measured: one reads its weights from a disk
+ * at its first window, 12 GB at 100 MB/s.
+ */
+const unmeasuredMsMax = 120_000
+/** Longest wait for such a window beyond the time that was measured: a computer may have become busy. */
+const measuredMsMax = 30_000
 /** A u32 names a job. */
 const jobsMax = 2 ** 32
 
@@ -77,9 +90,7 @@ interface Job {
   readonly prepared: PreparedRequest
   readonly answer: EngineAnswer.EngineAnswer
   readonly state: JobState.JobState
-  readonly plan: DraftPlan.DraftPlan
-  /** What the plan said of the tokens known now. */
-  pace: JobState.Pace | undefined
+  readonly drafts: JobDrafts.AnswerDrafts
   /** It is open on the stages of this epoch. */
   isOpen: boolean
   refusals: number
@@ -99,16 +110,24 @@ class Jobs implements PipelineJobs {
   #isConnected = false
   /** The stall of this epoch was told. */
   #isStalled = false
-  #loopTime = LoopTime.none
-  #drafted = 0
-  #accepted = 0
+  /** When a later stage said last that it works. */
+  #workedMs = Number.NEGATIVE_INFINITY
+  readonly #meter = new LoopMeter()
+  /** Of the first stage as if it were one layer. */
+  readonly #times = new StageTimes(1)
+  readonly #drafts: JobDrafts.JobDrafts
+  /** The draft model computed since the last turn. */
+  #isGuessed = false
   #events: Array<KeyedEvent> = []
   #faults: Array<PipelineFault> = []
 
-  constructor(private readonly options: PipelineJobsOptions) {}
+  constructor(private readonly options: PipelineJobsOptions) {
+    this.#drafts = JobDrafts.make(options.guessing)
+  }
 
   idle(): boolean {
-    return this.options.loop.idle() && this.#events.length === 0 && this.#faults.length === 0 && !this.#mayAdmit()
+    const isTold = this.#events.length === 0 && this.#faults.length === 0
+    return this.options.loop.idle() && isTold && !this.#mayAdmit() && !this.#isGuessed && !this.#drafts.wants()
   }
 
   submit(key: number, prepared: PreparedRequest): void {
@@ -127,7 +146,7 @@ class Jobs implements PipelineJobs {
     this.#epoch = epoch
     this.#isConnected = true
     this.#isStalled = false
-    this.#loopTime = LoopTime.none
+    this.#meter.begin(this.options.now())
     for (const job of this.#jobs.values()) this.#open(job)
   }
 
@@ -143,14 +162,16 @@ class Jobs implements PipelineJobs {
     else this.#take(job, frame)
   }
 
-  look(): void {
+  look(isWorking: boolean): void {
+    const nowMs = this.options.now()
+    if (isWorking) this.#workedMs = nowMs
     if (this.#isStalled || !this.#isConnected) return
     const rows = Math.max(0, ...this.#jobs.values().map(({ state }) => state.rowsUnderWay()))
-    const { now, stallMs } = this.options
-    const expectedMs = LoopTime.expectedMs(this.#loopTime, rows)
+    const expectedMs = LoopTime.expectedMs(this.#meter.time(), rows)
     // A window waits behind those of all other jobs at most.
-    const quietMsMax = stallMs + (expectedMs === undefined ? unmeasuredMs : expectedMs * (this.#jobs.size + 1))
-    const nowMs = now()
+    const waitMsMax = expectedMs === undefined ? unmeasuredMsMax : measuredMsMax + expectedMs * (this.#jobs.size + 1)
+    const isQuiet = nowMs - this.#workedMs > this.options.stallMs
+    const quietMsMax = isQuiet ? this.options.stallMs : waitMsMax
     const stuck = this.#jobs.values().find(({ atHome, movedMs, state }) => {
       return atHome === 0 && state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
     })
@@ -161,6 +182,7 @@ class Jobs implements PipelineJobs {
   }
 
   turn(): PipelineTurn {
+    this.#isGuessed = false
     this.#admit()
     for (const job of this.#jobs.values()) this.#send(job)
     const { loop, now } = this.options
@@ -168,7 +190,11 @@ class Jobs implements PipelineJobs {
     const startedMs = now()
     const given = loop.turn()
     const tookMs = now() - startedMs
-    for (const frame of given) this.#give(frame, tookMs)
+    for (const frame of given) {
+      if (frame.kind === "window") this.#times.sent(frame.tokens.length)
+      this.#give(frame, tookMs)
+    }
+    if (computes) this.#times.turned(tookMs / 1000)
     const frames = given.filter(({ epoch }) => this.#isConnected && epoch === this.#epoch).filter(isForStages)
     const turn = { frames, events: this.#events, faults: this.#faults }
     this.#events = []
@@ -176,10 +202,27 @@ class Jobs implements PipelineJobs {
     return { ...turn, decodeSeconds: computes ? tookMs / 1000 : undefined }
   }
 
+  guess(): void {
+    const { loop, now } = this.options
+    if (loop.waiting() > 0 || !this.#drafts.wants()) return
+    const startedMs = now()
+    const numbers = this.#drafts.turn()
+    const endedMs = now()
+    this.#meter.heldUp(endedMs)
+    this.#isGuessed = true
+    for (const number of numbers) this.#jobs.get(number)?.drafts.spend(endedMs - startedMs, this.#traffic())
+  }
+
   stats(): PipelineStats {
-    const loopMs = LoopTime.oneRowMs(this.#loopTime)
-    const { ownMs } = this.#loopTime
-    return { ...(loopMs === undefined ? {} : { loopMs }), ownMs, drafted: this.#drafted, accepted: this.#accepted }
+    const loop = this.#meter.time()
+    const loopMs = LoopTime.oneRowMs(loop)
+    const rowMs = this.#times.msPerLayer()
+    return {
+      ...(loopMs === undefined ? {} : { loopMs }),
+      ...(rowMs === null ? {} : { rowMs }),
+      ownMs: loop.ownMs,
+      ...this.#drafts.counts()
+    }
   }
 
   #mayAdmit(): boolean {
@@ -196,6 +239,7 @@ class Jobs implements PipelineJobs {
       if (last !== "Failed")
         this.#tell(job, { _tag: "Started", promptTokens: prepared.prompt.length, seed: prepared.seed })
       for (const event of begun) this.#tell(job, event)
+      if (last === "Failed" || last === "Finished") job.drafts.close()
       if (last === "Failed" || last === "Finished") continue
       this.#jobs.set(job.number, job)
       this.#open(job)
@@ -203,28 +247,16 @@ class Jobs implements PipelineJobs {
   }
 
   #jobOf(key: number, prepared: PreparedRequest): Job {
-    const { contextTokens, drafter, text } = this.options
+    const { contextTokens, text } = this.options
     const { prompt, request } = prepared
     const answer = EngineAnswer.make(text, { request, promptTokens: prompt.length, contextTokens, cachedTokens: 0 })
     const resumed = request.resume?.tokens.slice(0, answer.tokensMax) ?? []
     const { vocabularyTokens } = text
     const state = JobState.make({ prompt, resumed, tokensMax: answer.tokensMax, vocabularyTokens })
     this.#jobNext = (this.#jobNext + 1) % jobsMax
-    const plan = DraftPlan.make(drafter)
     const number = this.#jobNext
-    return {
-      key,
-      number,
-      prepared,
-      answer,
-      state,
-      plan,
-      pace: undefined,
-      isOpen: false,
-      refusals: 0,
-      atHome: 0,
-      movedMs: 0
-    }
+    const drafts = this.#drafts.open(number, termsOf(prepared, answer))
+    return { key, number, prepared, answer, state, drafts, isOpen: false, refusals: 0, atHome: 0, movedMs: 0 }
   }
 
   #tell({ key }: Job, event: GenerateEvent): void {
@@ -237,16 +269,13 @@ class Jobs implements PipelineJobs {
 
   /** Opens a job on all stages of this epoch, from its beginning. */
   #open(job: Job): void {
-    const { prompt, request, seed } = job.prepared
     const name = { epoch: this.#epoch, job: job.number }
-    const promptTokens = prompt.length
-    const terms = { seed, sampling: request.sampling, promptTokens, contextTokens: promptTokens + job.answer.tokensMax }
     job.isOpen = true
     job.atHome = 0
-    job.pace = undefined
+    job.drafts.reset()
     job.movedMs = this.options.now()
     job.state.begin(name)
-    this.options.loop.submit({ kind: "open", ...name, terms })
+    this.options.loop.submit({ kind: "open", ...name, terms: termsOf(job.prepared, job.answer) })
   }
 
   /** Frees the slot of a job on all stages; it may be opened again. */
@@ -258,25 +287,31 @@ class Jobs implements PipelineJobs {
 
   #end(job: Job): void {
     this.#close(job)
+    job.drafts.close()
     this.#jobs.delete(job.number)
   }
 
-  #traffic(): DraftPlan.Traffic {
-    return { loop: this.#loopTime, others: this.#jobs.size - 1 }
+  #traffic(): Traffic {
+    return { loop: this.#meter.time(), others: this.#jobs.size - 1 }
   }
 
   /** Hands the windows that may be sent to the first stage. */
   #send(job: Job): void {
-    const { plan, state } = job
-    const { drafter, loop, now } = this.options
-    const draft: JobState.DraftOf = (history, most) => drafter.draft(history, most)?.tokens ?? []
-    const pace = job.pace ?? plan.pace(state.known(), this.#traffic())
-    job.pace = pace
-    const next = () => state.next(now(), pace, draft)
+    const { drafts, state } = job
+    if (!job.isOpen) {
+      drafts.lead(state, 0)
+      return
+    }
+    const { loop, now } = this.options
+    const traffic = this.#traffic()
+    const course = drafts.course(state, traffic)
+    const draft = drafts.draftOf(course, traffic)
+    const next = () => state.next(now(), course, draft)
     for (let window = next(); window !== undefined; window = next()) {
       loop.submit(window)
       job.atHome++
     }
+    drafts.lead(state, course.lead)
   }
 
   /** Takes note of a frame that the first stage gives out. */
@@ -287,25 +322,22 @@ class Jobs implements PipelineJobs {
     job.movedMs = this.options.now()
     job.atHome--
     const promptTokens = job.prepared.prompt.length
-    if (frame.position >= promptTokens) this.#loopTime = LoopTime.observeOwn(this.#loopTime, tookMs)
+    if (frame.position >= promptTokens) this.#meter.tookOwn(tookMs)
   }
 
   #take(job: Job, frame: Tokens): void {
-    const { accepted, answered, dropped, fault, tokens } = job.state.received(frame, this.options.now())
+    const nowMs = this.options.now()
+    const received = job.state.received(frame, nowMs)
+    const { answered, dropped, fault, tokens } = received
     if (fault !== undefined) this.#refused(job, "tail", `the last stage gave out ${fault}`)
     if (answered === undefined) return
-    job.movedMs = this.options.now()
+    job.movedMs = nowMs
     // The stage drops them when the next one comes.
     if (dropped > 0) job.atHome = 0
-    if (answered.isAlone) this.#loopTime = LoopTime.observe(this.#loopTime, answered.rows, answered.tookMs)
-    this.#drafted += answered.drafts
-    this.#accepted += accepted
-    job.plan.account(answered, tokens.length, dropped, this.#traffic())
+    this.#meter.took(answered, nowMs)
+    job.drafts.take(received, job.state, this.#traffic())
     if (tokens.length === 0) return
-    job.pace = undefined
     job.refusals = 0
-    const known = job.state.known()
-    job.plan.learn(known, known.length - tokens.length)
     const events = eventsOf(job.answer, tokens)
     for (const event of events) this.#tell(job, event)
     if (events.at(-1)?._tag === "Finished") this.#end(job)
@@ -341,6 +373,11 @@ const delta = (text: string, tokens: ReadonlyArray<number>): GenerateEvent => ({
 
 /** Most characters of a reason: the bound of its schema. */
 const reasonCharactersMax = 1024
+
+const termsOf = ({ prompt, request, seed }: PreparedRequest, { tokensMax }: EngineAnswer.EngineAnswer): JobTerms => {
+  const promptTokens = prompt.length
+  return { seed, sampling: request.sampling, promptTokens, contextTokens: promptTokens + tokensMax }
+}
 
 const isForStages = ({ kind }: StageFrame): boolean => kind !== "tokens" && kind !== "failed"
 

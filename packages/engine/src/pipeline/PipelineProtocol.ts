@@ -8,6 +8,7 @@ import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"
 import { ActivationType } from "./Activations.ts"
 import { widthMax } from "./StageFrame.ts"
+import { StagePermit } from "./StagePermit.ts"
 
 /** Most stages of a pipeline: with more of them the loop alone takes longer than anybody waits for a token. */
 export const stagesMax = 16
@@ -50,12 +51,20 @@ export const Form = Schema.TaggedStruct("Form", {
   stages: Schema.Array(StagePlace).pipe(Schema.minItems(2), Schema.maxItems(stagesMax)),
   /** In the order in which they take over. */
   spares: Schema.Array(PeerPlace).pipe(Schema.maxItems(sparesMax)),
+  /** For each stage but the host's own, and for each spare. */
+  permits: Schema.Array(StagePermit).pipe(Schema.maxItems(stagesMax + sparesMax)),
   activations: EdgeActivations
 })
 export type Form = typeof Form.Type
 
-/** Represents what the entry says later: who may take a stage over now, in that order, those before left out. */
-export const Spares = Schema.TaggedStruct("Spares", { spares: Form.fields.spares })
+/**
+ * Represents what the entry says later: who may take a stage over now, in that order, those before left out. Comes also
+ * where only the permits are new, before the last ones expire.
+ */
+export const Spares = Schema.TaggedStruct("Spares", {
+  spares: Form.fields.spares,
+  permits: Schema.Array(StagePermit).pipe(Schema.maxItems(sparesMax))
+})
 export type Spares = typeof Spares.Type
 
 /** Represents what the host tells the entry of its group. */
@@ -88,6 +97,8 @@ export const StageRequest = Schema.Union(
     slots: SlotCount,
     activations: EdgeActivations,
     host: PeerId,
+    /** The entry's, for this peer. */
+    permit: StagePermit,
     /** The only peer that frames are taken from; none while it is a spare. */
     previous: Schema.NullOr(PeerId),
     /** Where its frames go; none at the tail and while it is a spare. */
@@ -111,6 +122,8 @@ export const StageReply = Schema.Union(
     /** Measured for one row; none where nothing was computed yet. */
     msPerLayer: Schema.NullOr(Schema.Number.pipe(Schema.between(0, 1e6)))
   }),
+  /** Frames of this epoch come in or are computed; about twice a second, for as long as it is so. */
+  Schema.TaggedStruct("Working", { epoch: Epoch }),
   /** It does not lend the layers; the last word. */
   Schema.TaggedStruct("Refused", { reason: Reason }),
   /** Frames do not pass between it and `peer` in this epoch; its layers stay loaded and wait for a `Rewire`. */

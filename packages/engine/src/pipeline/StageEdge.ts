@@ -56,6 +56,8 @@ export interface EdgeIn {
   readonly detach: () => void
   /** Refuses it. */
   readonly reset: () => void
+  /** Bytes that came so far; a large frame takes its time over a slow line. */
+  readonly receivedBytes: () => number
 }
 
 /** Represents who takes the frames of an edge. */
@@ -110,8 +112,7 @@ class Sending implements EdgeOut, Link.Opening, StreamListener {
 
   send(frame: Uint8Array): void {
     if (this.#isOver) return
-    SplitMetrics.frames.inc({ way: "sent", to: this.#to })
-    SplitMetrics.bytes.inc({ way: "sent", to: this.#to }, frame.length)
+    SplitMetrics.passed("sent", this.#to, frame.length)
     const bytes = Frames.encodePayload(frame)
     if (this.#stream === undefined) {
       this.#early.push(bytes)
@@ -192,6 +193,7 @@ class Taking implements EdgeIn, StreamListener {
   readonly #stream: MeshStream
   #feed = new Frames.FrameFeed(0)
   #taker: EdgeTaker | undefined
+  #receivedBytes = 0
 
   constructor(stream: MeshStream, edge: Edge) {
     this.edge = edge
@@ -215,13 +217,17 @@ class Taking implements EdgeIn, StreamListener {
     this.#stream.unsafeReset(Link.ResetCode.cancelled)
   }
 
+  receivedBytes(): number {
+    return this.#receivedBytes
+  }
+
   data(bytes: Uint8Array): void {
     if (this.#taker === undefined) return
+    this.#receivedBytes += bytes.length
     this.#feed.push(bytes)
     for (let frame = this.#feed.next(); frame !== undefined; frame = this.#feed.next()) {
       if (!(frame instanceof Uint8Array)) return void this.#lose(frame.message)
-      SplitMetrics.frames.inc({ way: "received", to: this.edge.to })
-      SplitMetrics.bytes.inc({ way: "received", to: this.edge.to }, frame.length)
+      SplitMetrics.passed("received", this.edge.to, frame.length)
       // Taking one may have detached it.
       if (this.#taker?.take(frame) === false) return void this.#lose("it carried a frame that may not come")
     }

@@ -9,7 +9,6 @@ import { EngineError } from "../EngineError.ts"
 import { channelDescriptor } from "../EngineHost.ts"
 import { HostInbox, type HostWork } from "../HostInbox.ts"
 import * as FrameSocket from "../internal/FrameSocket.ts"
-import type { ActivationType } from "./Activations.ts"
 import * as StageFrame from "./StageFrame.ts"
 import type { StageLoop } from "./StageLoop.ts"
 import * as StageOpening from "./StageOpening.ts"
@@ -22,7 +21,7 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
     onFrame: (frame) => inbox.push(frame),
     onClose: () => inbox.close()
   })
-  const send = (message: StageEvent | Uint8Array): void => void socket.send(message)
+  const send: StageHostParts["send"] = (...messages) => void socket.send(...messages)
   const first = yield* inbox.first
   if (first === undefined) return
   const load = yield* decodeLoad(first)
@@ -33,8 +32,21 @@ export const run: Effect.Effect<void, EngineError, Scope.Scope> = Effect.gen(fun
   }
   const { calibration, llama, loop } = opened.right
   send({ _tag: "Ready", width: llama.width, calibration })
-  return yield* inbox.serve(new Serving(loop, load.activations, send))
+  return yield* inbox.serve(make({ load, loop, send, now: () => performance.now() }))
 })
+
+/** Represents what the work of a stage's host is made with. */
+export interface StageHostParts {
+  readonly load: Pick<StageLoad, "activations">
+  readonly loop: StageLoop
+  /** Sends what is said in one turn, in one piece. */
+  readonly send: (...messages: ReadonlyArray<StageEvent | Uint8Array>) => void
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number
+}
+
+/** Returns the work of a host whose stage is open: frames of the stage before in, frames and events out. */
+export const make = (parts: StageHostParts): HostWork => new Serving(parts)
 
 // internal
 
@@ -52,14 +64,10 @@ const decodeLoad = (frame: unknown) =>
 class Serving implements HostWork {
   #taken = 0
 
-  constructor(
-    private readonly loop: StageLoop,
-    private readonly activations: ActivationType,
-    private readonly send: (message: StageEvent | Uint8Array) => void
-  ) {}
+  constructor(private readonly parts: StageHostParts) {}
 
   busy(): boolean {
-    return !this.loop.idle()
+    return !this.parts.loop.idle()
   }
 
   step(frames: ReadonlyArray<unknown>): EngineError | undefined {
@@ -68,12 +76,14 @@ class Serving implements HostWork {
       const wrong = this.#take(frame)
       if (wrong !== undefined) return wrong
     }
-    const computes = this.loop.waiting() > 0
-    if (!computes && this.loop.idle() && frames.length === 0) return undefined
-    const startedMs = performance.now()
-    for (const frame of this.loop.turn()) this.send(StageFrame.encode(frame, this.activations))
-    const took = computes ? { decodeSeconds: (performance.now() - startedMs) / 1000 } : {}
-    this.send({ _tag: "Turn", taken: this.#taken, waiting: this.loop.waiting(), ...took })
+    const { load, loop, now, send } = this.parts
+    const computes = loop.waiting() > 0
+    if (!computes && loop.idle() && frames.length === 0) return undefined
+    const startedMs = now()
+    const given = loop.turn()
+    const took = computes ? { decodeSeconds: (now() - startedMs) / 1000 } : {}
+    const due = given.map((frame) => StageFrame.encode(frame, load.activations))
+    send(...due, { _tag: "Turn", taken: this.#taken, waiting: loop.waiting(), ...took })
     return undefined
   }
 
@@ -85,11 +95,11 @@ class Serving implements HostWork {
     const frame = StageFrame.decode(bytes)
     if (Either.isLeft(frame)) {
       const { epoch, job } = peeked.right
-      this.send(StageFrame.encode({ kind: "failed", epoch, job, reason: frame.left.message }))
+      this.parts.send(StageFrame.encode({ kind: "failed", epoch, job, reason: frame.left.message }))
       return undefined
     }
     if (frame.right.kind === "tokens" || frame.right.kind === "failed") return broken(`a ${frame.right.kind} frame`)
-    this.loop.submit(frame.right)
+    this.parts.loop.submit(frame.right)
     return undefined
   }
 }

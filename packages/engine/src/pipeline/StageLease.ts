@@ -11,7 +11,9 @@ import type { PeerLinks } from "@weft/mesh/PeerLinks"
 import type { MeshStream } from "@weft/mesh/Transport"
 import { Data, Duration, Effect, Either, FiberHandle, Option, type Scope } from "effect"
 import type { EngineError } from "../EngineError.ts"
+import type { LayerTimeSource } from "./LayerTimes.ts"
 import { type PeerPlace, reasonOf, StageReply, StageRequest } from "./PipelineProtocol.ts"
+import * as SplitMetrics from "./SplitMetrics.ts"
 import * as StageEdge from "./StageEdge.ts"
 import * as StageFrame from "./StageFrame.ts"
 import type { NotInStock, StageStock, StockedStage } from "./StageStock.ts"
@@ -31,6 +33,8 @@ export interface StageLeaseOptions {
   readonly frames: Frames.FrameReader
   readonly stock: StageStock
   readonly links: PeerLinks["Type"]
+  /** Called when the lease has come to a later epoch: an edge that it had no use for may be the one that it needs. */
+  readonly onRewired: () => void
 }
 
 /** Represents what a lease shows of itself. */
@@ -65,6 +69,8 @@ const jobLease = Duration.minutes(5)
 const fileShare = 0.5
 /** Least rise of a fraction that is told. */
 const fractionStep = 0.02
+/** A host misses a stage that says nothing for two seconds, so some words of it may be late. */
+const workEvery = "500 millis"
 
 /** A lease while it lives. */
 export class StageLease {
@@ -76,9 +82,8 @@ export class StageLease {
   #out: { readonly host: StageEdge.EdgeOut; readonly next: StageEdge.EdgeOut | undefined } | undefined
   #incoming: StageEdge.EdgeIn | undefined
   #attached: StageEdge.EdgeIn | undefined
-  /** Edges of epochs that this lease has not heard of yet. */
-  readonly #early = new Map<PeerId, StageEdge.EdgeIn>()
   #fraction = 0
+  #receivedBytes = 0
 
   constructor(options: StageLeaseOptions) {
     const { from, to } = options.reserve
@@ -122,22 +127,19 @@ export class StageLease {
     const lending = Effect.gen(this, function* () {
       const stage = yield* this.#load()
       this.#stage = stage
+      this.#measured(stage.startMs, "start")
       rewire(this.#wire(stage))
       return yield* Effect.mapError(stage.ended, lostOf)
     })
-    return yield* Effect.raceFirst(listening, lending)
+    const telling = Effect.forever(Effect.delay(this.#tellWork, workEvery))
+    return yield* Effect.raceFirst(Effect.raceFirst(listening, lending), telling)
   })
 
-  /** Takes an edge of the stage before; false where this lease has no use for it. */
+  /** Takes an edge of the stage before; false where this lease has no use for it, or none yet. */
   takeEdge(edge: StageEdge.EdgeIn, from: PeerId): boolean {
-    const { epoch } = edge.edge
-    // The stage before may hear of a new epoch earlier, and has to be believed that it is the one.
-    const isEarly = epoch > this.#wiring.epoch
-    if (edge.edge.to !== "next" || epoch < this.#wiring.epoch || !(isEarly || from === this.#wiring.previous))
-      return false
-    if (this.#incoming !== undefined && this.#incoming.edge.epoch >= epoch) return false
-    if (isEarly) return this.#park(edge, from)
-    this.#incoming?.detach()
+    const { epoch, to } = edge.edge
+    if (to !== "next" || epoch !== this.#wiring.epoch || from !== this.#wiring.previous) return false
+    if (this.#incoming !== undefined) return false
     this.#incoming = edge
     this.#attach()
     return true
@@ -145,28 +147,23 @@ export class StageLease {
 
   // Inside
 
-  /** Keeps an edge of an epoch to come; its frames wait at the sender. */
-  #park(edge: StageEdge.EdgeIn, from: PeerId): boolean {
-    if (this.#early.size >= earlyMax && !this.#early.has(from)) return false
-    this.#early.get(from)?.reset()
-    this.#early.set(from, edge)
-    return true
-  }
-
-  /** Takes what came early for the epoch of now, and lets go of what was for others. */
-  #unpark(): void {
-    for (const [from, edge] of this.#early) {
-      if (edge.edge.epoch > this.#wiring.epoch) continue
-      this.#early.delete(from)
-      if (!this.takeEdge(edge, from)) edge.reset()
-    }
-  }
-
-  /** Tells the stages before that nothing takes their frames any more. */
+  /** Tells the stage before that nothing takes its frames any more. */
   #letGo(): void {
     this.#incoming?.reset()
-    for (const edge of this.#early.values()) edge.reset()
-    this.#early.clear()
+  }
+
+  /** Says that frames come in or are computed, where it is so, and notes what that takes; its supervisor watches it. */
+  readonly #tellWork = Effect.sync(() => {
+    const layerMs = this.#times.msPerLayer()
+    if (layerMs !== null) this.#measured(layerMs * this.#times.layers, "answers")
+    const receivedBytes = this.#incoming?.receivedBytes() ?? 0
+    const isWorking = receivedBytes !== this.#receivedBytes || this.#stage?.hasWork() === true
+    this.#receivedBytes = receivedBytes
+    if (isWorking) this.#say({ _tag: "Working", epoch: this.#wiring.epoch })
+  })
+
+  #measured(rowMs: number, source: LayerTimeSource): void {
+    this.#options.stock.measured(this.#options.reserve, rowMs, source)
   }
 
   #attach(): void {
@@ -206,7 +203,7 @@ export class StageLease {
         this.#incoming?.detach()
         this.#incoming = undefined
         this.#wiring = request
-        this.#unpark()
+        this.#options.onRewired()
         return Effect.sync(rewired)
       })
     )
@@ -228,7 +225,9 @@ export class StageLease {
           activations: reserve.activations,
           lease: jobLease,
           onFrame: (frame, about) => this.#give(frame, about),
-          onTurn: (seconds) => this.#times.turned(seconds),
+          onTurn: (seconds) => {
+            if (this.#times.turned(seconds)) SplitMetrics.stepped(seconds)
+          },
           onProgress: (fraction) => this.#progress(fileShare + fraction * (1 - fileShare))
         }),
         refusedOf
@@ -331,8 +330,6 @@ export const farewell = (stream: MeshStream, { message, reason }: LeaseEnded): E
 
 /** Some round trips; a host that does not end its direction is not waited for. */
 const farewellDeadline = "5 seconds"
-/** Most edges that wait for an epoch: the true one, and those of peers that are wrong. */
-const earlyMax = 4
 
 const encodeReply = Frames.encode(StageReply)
 

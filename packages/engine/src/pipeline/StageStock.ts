@@ -1,10 +1,10 @@
 /**
  * What a peer can lend of its models: whose layers, within which range and how much memory. Hands out checked stage
- * files with their settings, and counts the memory of those that are out.
+ * files with their settings, counts the memory of those that are out, and is told how long their layers take.
  */
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { StageOffer } from "@weft/mesh/StageOffer"
-import { Data, Effect, Either, Schedule, Schema, type Scope } from "effect"
+import { Data, Effect, Either, Option, Schedule, Schema, type Scope } from "effect"
 import { EngineConfig } from "../EngineConfig.ts"
 import type { ModelFile } from "../ModelFile.ts"
 import { type LayerSizes, layerSizes } from "../stage/LayerSizes.ts"
@@ -13,6 +13,8 @@ import * as StageLayout from "../stage/StageLayout.ts"
 import type { StageRefused } from "../stage/StageRefused.ts"
 import { refusalOf, rulesOf, type StageRules } from "../stage/StageRules.ts"
 import type { StageShelf } from "../stage/StageShelf.ts"
+import * as DraftFile from "./DraftFile.ts"
+import type { LayerTimeSource, LayerTimes } from "./LayerTimes.ts"
 import * as StageMemory from "./StageMemory.ts"
 
 /** Represents a model of which layers are lent. */
@@ -23,6 +25,8 @@ export interface LentModel {
   readonly sizes: LayerSizes
   /** Layers of this range only; of all where absent. */
   readonly only: StageRange | undefined
+  /** Guesses where this peer hosts the model; `DraftFile.check` has passed it. */
+  readonly draft?: ModelFile | undefined
 }
 
 /** Represents what is asked of a stock. */
@@ -42,6 +46,13 @@ export interface StockedStage {
   readonly memoryBytes: number
 }
 
+/** Represents a draft model that can be loaded beside a first stage. */
+export interface StockedDraft {
+  readonly file: ModelFile
+  /** What it may take, which is counted as taken. */
+  readonly memoryBytes: number
+}
+
 /** Represents what a stock does not hand out; the message says why. */
 export class NotInStock extends Data.TaggedError("NotInStock")<{
   readonly reason: "model" | "range" | "memory" | "settings" | "file"
@@ -56,10 +67,16 @@ export interface StageStock {
     terms: StageTerms,
     onProgress: (fraction: number) => void
   ) => Effect.Effect<StockedStage, NotInStock, Scope.Scope>
+  /** Returns the model's draft model where there is one and room for it; its memory is held while the scope lives. */
+  readonly takeDraft: (terms: StageTerms) => Effect.Effect<Option.Option<StockedDraft>, never, Scope.Scope>
   /** Returns the SHA-256 that the stage file of these layers has at every peer, whoever lends them. */
   readonly sha256Of: (terms: StageTerms) => Effect.Effect<string, NotInStock>
+  /** Takes note of the milliseconds that one row took in these layers together. */
+  readonly measured: (terms: Pick<StageTerms, "from" | "to" | "model">, rowMs: number, source: LayerTimeSource) => void
   /** What the peer says of its models when it registers. */
   readonly offers: Effect.Effect<ReadonlyArray<StageOffer>>
+  /** Waits until `offers` are worth saying again: a layer takes another time than was said. */
+  readonly offersChanged: Effect.Effect<void>
   /** Bytes that nothing of this stock has taken. */
   readonly freeBytes: () => number
 }
@@ -68,6 +85,7 @@ export interface StageStock {
 export interface StageStockOptions {
   readonly models: ReadonlyArray<LentModel>
   readonly shelf: StageShelf
+  readonly times: LayerTimes
   /** For all stages together. */
   readonly memoryBytes: number
   /** Of the engine of each stage, besides what is asked for. */
@@ -92,27 +110,17 @@ export const lend = (
 export const leastBytes = ({ description: { contextTokens, slots }, file, sizes }: LentModel): number =>
   Math.min(...sizes.layerBytes) + cellBytesPerTokenLayer(file) * contextTokens * slots
 
+/** Returns the bytes that are kept free for the model's draft model; 0 where it has none. */
+export const draftBytes = ({ description, draft }: Pick<LentModel, "description" | "draft">): number =>
+  draft === undefined ? 0 : DraftFile.bytesNeeded(draft, description)
+
 /** Returns the stock. */
 export const make = (options: StageStockOptions): StageStock => {
-  const { memoryBytes, models, shelf } = options
-  let takenBytes = 0
-  const hold = (bytes: number): Effect.Effect<void, NotInStock, Scope.Scope> =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.suspend(() => {
-          if (takenBytes + bytes > memoryBytes) return new NotInStock(tooLarge(bytes, memoryBytes - takenBytes))
-          takenBytes += bytes
-          return Effect.void
-        }),
-        () =>
-          Effect.sync(() => {
-            takenBytes -= bytes
-          })
-      )
-    ).pipe(Effect.retry(releaseWait))
+  const { memoryBytes, models, shelf, times } = options
+  const memory = makeMemory(memoryBytes)
   return {
     models,
-    freeBytes: () => memoryBytes - takenBytes,
+    freeBytes: memory.freeBytes,
     take: Effect.fn("StageStock.take")(function* (terms, onProgress) {
       const model = yield* find(models, terms)
       const { contextTokens, slots } = terms
@@ -125,7 +133,7 @@ export const make = (options: StageStockOptions): StageStock => {
         ({ message }) => new NotInStock({ reason: "range", message })
       )
       const estimate = estimateBytes(model, layout.sizeBytes, terms)
-      yield* hold(estimate)
+      yield* memory.hold(estimate)
       const file = yield* Effect.mapError(
         shelf.take(model.file, terms, onProgress),
         ({ message }) => new NotInStock({ reason: "file", message })
@@ -137,16 +145,35 @@ export const make = (options: StageStockOptions): StageStock => {
         slots,
         contextTokens: Math.min(contextTokens, header.contextTokens)
       })
-      yield* hold(Math.max(0, needed - estimate))
+      yield* memory.hold(Math.max(0, needed - estimate))
       return { file, config, memoryBytes: Math.max(needed, estimate) }
     }),
+    takeDraft: (terms) =>
+      Effect.gen(function* () {
+        const { draft } = yield* modelOf(models, terms)
+        if (draft === undefined) return Option.none()
+        const needed = DraftFile.bytesNeeded(draft, terms)
+        yield* memory.holdNow(needed)
+        return Option.some({ file: draft, memoryBytes: needed })
+      }).pipe(
+        // A pipeline is worth more than its guesses.
+        Effect.catchAll(({ message }) => Effect.as(Effect.logWarning(`no draft model: ${message}`), Option.none()))
+      ),
     sha256Of: (terms) =>
       Effect.flatMap(modelOf(models, terms), ({ file }) =>
         Effect.mapError(shelf.sha256Of(file, terms), ({ message }) => new NotInStock({ reason: "file", message }))
       ),
+    measured: (terms, rowMs, source) => {
+      const model = Either.getOrUndefined(modelOf(models, terms))
+      if (model !== undefined) times.note(model.file.sha256, rowMs / layersOfTime(model, terms), source)
+    },
     offers: Effect.forEach(models, (model) =>
-      Effect.map(shelf.held(model.file.sha256), (held) => offerOf(model, memoryBytes, held))
-    )
+      Effect.zipWith(shelf.held(model.file.sha256), times.say(model.file.sha256), (held, layerMs) => ({
+        ...offerOf(model, memoryBytes, held),
+        ...(layerMs === undefined ? {} : { layerMs })
+      }))
+    ),
+    offersChanged: times.changed
   }
 }
 
@@ -164,6 +191,40 @@ const manyTokens = 1_024
 const heldMax = 64
 /** A stage that was given back a moment ago still holds its memory until its process is gone. */
 const releaseWait = Schedule.spaced("200 millis").pipe(Schedule.upTo("5 seconds"))
+
+interface Memory {
+  readonly freeBytes: () => number
+  /** Takes bytes for as long as the scope lives; waits a little where there are none. */
+  readonly hold: (bytes: number) => Effect.Effect<void, NotInStock, Scope.Scope>
+  readonly holdNow: (bytes: number) => Effect.Effect<void, NotInStock, Scope.Scope>
+}
+
+const makeMemory = (memoryBytes: number): Memory => {
+  let takenBytes = 0
+  const take = (bytes: number) =>
+    Effect.suspend(() => {
+      if (takenBytes + bytes > memoryBytes) return new NotInStock(tooLarge(bytes, memoryBytes - takenBytes))
+      takenBytes += bytes
+      return Effect.void
+    })
+  const giveBack = (bytes: number) =>
+    Effect.sync(() => {
+      takenBytes -= bytes
+    })
+  const holdNow = (bytes: number) => Effect.asVoid(Effect.acquireRelease(take(bytes), () => giveBack(bytes)))
+  return {
+    freeBytes: () => memoryBytes - takenBytes,
+    hold: (bytes) => Effect.retry(holdNow(bytes), releaseWait),
+    holdNow
+  }
+}
+
+/** Returns how many layers take as long as a range: the head takes as many layers' time as it has layers' bytes. */
+const layersOfTime = ({ rules, sizes }: LentModel, { from, to }: StageRange): number => {
+  const bytes = sizes.layerBytes.reduce((sum, layerBytes) => sum + layerBytes, 0)
+  const headLayers = bytes === 0 ? 0 : (sizes.headBytes / bytes) * sizes.layerBytes.length
+  return to - from + (to === rules.layers ? headLayers : 0)
+}
 
 const modelOf = (
   models: ReadonlyArray<LentModel>,
@@ -203,7 +264,8 @@ const tooLarge = (bytes: number, freeBytes: number) => {
 
 const offerOf = (model: LentModel, memoryBytes: number, held: ReadonlyArray<StageRange>): StageOffer => ({
   model: model.description,
-  memoryBytes: Math.floor(memoryBytes),
+  // Whoever gets the first layers hosts, and loads the draft model too.
+  memoryBytes: Math.max(0, Math.floor(memoryBytes - draftBytes(model))),
   layers: model.rules.layers,
   layerBytes: model.sizes.layerBytes,
   embeddingBytes: model.sizes.embeddingBytes + model.sizes.sharedBytes,

@@ -47,6 +47,8 @@ export interface Stage {
   readonly width: number
   /** Most tokens of a job. */
   readonly contextTokens: number
+  /** Milliseconds of one row on one thread, as its first start here measured it. */
+  readonly startMs: number
   /**
    * Hands a frame to the stage, which may fail its job over it. What is not of a kind that goes on is refused here;
    * after the end nothing happens.
@@ -54,6 +56,8 @@ export interface Stage {
   readonly send: (frame: Uint8Array) => Either.Either<void, StageFrame.StageFrameError>
   /** Jobs that are open. */
   readonly jobs: () => number
+  /** Frames wait for it, or windows in it. */
+  readonly hasWork: () => boolean
   /** Waits for the end of the stage and fails with how it ended; its scope is then to be closed. */
   readonly ended: Effect.Effect<never, EngineError>
 }
@@ -68,7 +72,8 @@ export const make = Effect.fn("StageSupervisor.make")(function* (
   const ready = yield* Deferred.make<Ready, EngineError>()
   const lost = yield* Deferred.make<never, EngineError>()
   const traffic = new Traffic(options, ready, lost, () => clock.unsafeCurrentTimeMillis())
-  const host = yield* HostProcess.spawn({
+  const spawn = yield* HostProcess.HostSpawn
+  const host = yield* spawn({
     command: config.hostCommand ?? [process.execPath, stageHostPath],
     environment: config.environment,
     onFrame: (frame) => traffic.onMessage(frame)
@@ -81,7 +86,7 @@ export const make = Effect.fn("StageSupervisor.make")(function* (
   )
   if (known === undefined) yield* CalibrationFile.write(config.calibrationPath, subject, calibration)
   traffic.begin(host.send)
-  const watch = HostWatch.silence(config.turnDeadline, () => traffic.seen())
+  const watch = HostWatch.standstill(config, host.processId, () => traffic.seen())
   yield* Effect.forkScoped(Effect.catchAllCause(watch, (cause) => Deferred.failCause(lost, cause)))
   const look = Schedule.spaced(Duration.times(options.lease, 1 / leaseLooks))
   yield* Effect.forkScoped(
@@ -95,8 +100,10 @@ export const make = Effect.fn("StageSupervisor.make")(function* (
     keys,
     width,
     contextTokens,
+    startMs: calibration.oneRowMs,
     send: (frame) => traffic.send(frame),
     jobs: () => traffic.jobs(),
+    hasWork: () => traffic.seen().hasWork,
     ended: Deferred.await(lost)
   }
 })

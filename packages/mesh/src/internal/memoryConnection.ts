@@ -114,20 +114,17 @@ const makeLane = (
   // Unbounded by itself: what is in it is bounded by the credit of the streams, or is a small record.
   const queue = Effect.runSync(Queue.unbounded<{ readonly message: Message; readonly dueMs: number }>())
   const nowMs = (): number => Number(clock.unsafeCurrentTimeNanos() / 1_000n) / 1_000
-  const carry = Queue.take(queue).pipe(
-    Effect.tap(({ dueMs }) => {
+  const carry = Effect.gen(function* () {
+    while (true) {
+      const { dueMs, message } = yield* Queue.take(queue)
       const waitMs = dueMs - nowMs()
-      return waitMs > 0 ? Effect.sleep(waitMs) : Effect.void
-    }),
-    Effect.tap(options.passable),
-    Effect.map(({ message }) => {
+      if (waitMs > 0) yield* Effect.sleep(waitMs)
+      yield* options.passable
       if (random.number() < faults.sessionLossPerMessage) cut()
       else deliver(faulty(message, random.number() < faults.streamCutPerMessage))
-      return message.kind !== "close"
-    }),
-    Effect.repeat({ while: (more) => more }),
-    Effect.asVoid
-  )
+      if (message.kind === "close") return
+    }
+  })
   options.run(carry)
   let lastDueMs = 0
   return {
@@ -159,12 +156,16 @@ class MemorySession implements RawSession {
   #events: RawSessionEvents | undefined
   #closed: RawClose | "by us" | undefined
   #nextStream: number
-  #lastSeen = -1
+  /** The lowest number of a stream of theirs that is above all that were heard of. */
+  #theirNext: number
+  /** Streams of theirs below that, of which nothing has come yet: the first message of one may come after a later's. */
+  readonly #unheard = new Set<number>()
 
   constructor(remoteAddress: string, serverCertificateSha256: Uint8Array, firstStream: 0 | 1) {
     this.remoteAddress = remoteAddress
     this.serverCertificateSha256 = serverCertificateSha256
     this.#nextStream = firstStream
+    this.#theirNext = 1 - firstStream
   }
 
   readonly datagrams = {
@@ -224,8 +225,8 @@ class MemorySession implements RawSession {
   #receiveOnStream(events: RawSessionEvents, message: Extract<Message, { readonly stream: number }>): void {
     let stream = this.#streams.get(message.stream)
     const isTheirs = message.stream % 2 !== this.#nextStream % 2
-    if (stream === undefined && isTheirs && message.stream > this.#lastSeen) {
-      this.#lastSeen = message.stream
+    for (; isTheirs && this.#theirNext <= message.stream; this.#theirNext += 2) this.#unheard.add(this.#theirNext)
+    if (this.#unheard.delete(message.stream)) {
       stream = this.#stream(message.stream)
       events.stream(stream)
     }

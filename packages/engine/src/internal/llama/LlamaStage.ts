@@ -5,6 +5,7 @@
  */
 import { cc, type Pointer } from "bun:ffi"
 import { join } from "node:path"
+import type { Accelerator } from "../../EngineConfig.ts"
 import { EngineError } from "../../EngineError.ts"
 import { type LlamaCells, type LlamaSizes, makeRows } from "./Llama.ts"
 import * as LlamaSampler from "./LlamaSampler.ts"
@@ -39,7 +40,7 @@ export interface LlamaStage extends LlamaCells {
 /** Opens a stage, or throws an `EngineError`; takes as long as reading its file. */
 export const open = (options: LlamaStageOptions): LlamaStage => {
   const { contextTokens, isFirst, isLast, rowsMax } = options
-  const native = Native.start(options.accelerator, compile)
+  const native = start(options.accelerator)
   const handle = openStage(native, options)
   const width = native.stage_width(handle)
   const rows = makeRows(rowsMax)
@@ -90,6 +91,15 @@ const signatures = {
   stage_width: { args: ["ptr"], returns: "i32" },
   stage_decode: { args: ["ptr", "i32", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "f64"], returns: "i32" }
 } as const
+
+/** What the process has started: a second stage in it shares the library, which would else find its devices twice. */
+const started = new Map<Accelerator, ReturnType<typeof compile>["symbols"]>()
+
+const start = (accelerator: Accelerator) => {
+  const native = started.get(accelerator) ?? Native.start(accelerator, compile)
+  started.set(accelerator, native)
+  return native
+}
 
 const compile = () => cc({ source: join(import.meta.dir, "stage.c"), symbols: signatures })
 
