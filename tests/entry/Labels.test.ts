@@ -1,4 +1,4 @@
-/** Labels over real HTTP: what a request asks for and a key requires reaches the mesh, and what is no label is refused. */
+/** Labels over real HTTP: what is asked for and required reaches the mesh, and what is no label is refused. */
 import { expect } from "bun:test"
 import { parseList } from "@weft/entry/ApiKeys"
 import { NoAnswer } from "@weft/entry/Inference"

@@ -1,89 +1,13 @@
 /** Who gets a free slot and when, over a directory and links in memory: turns, interruptions, peers on and off. */
 import { expect } from "bun:test"
-import { EntryConfig } from "@weft/entry/EntryConfig"
-import type { NoAnswer } from "@weft/entry/Inference"
-import { Links } from "@weft/entry/Links"
-import { Performance } from "@weft/entry/performance/Performance"
-import { type SlotRequest, type SlotSeat, Slots } from "@weft/entry/Slots"
-import type { Labels } from "@weft/mesh/Labels"
-import type { Link } from "@weft/mesh/Link"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
-import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import type { PeerId } from "@weft/mesh/PeerId"
-import { modelsMax, type PeerInfo } from "@weft/mesh/PeerInfo"
-import { Effect, Either, Exit, FastCheck, Fiber, Layer, Scope, TestClock } from "effect"
+import { modelsMax } from "@weft/mesh/PeerInfo"
+import { Effect, FastCheck, Fiber, type Scope, TestClock } from "effect"
 import { register as metrics } from "prom-client"
-import { counted, linked } from "../mesh/links.ts"
+import { counted } from "../mesh/links.ts"
 import { peerId, peerInfo } from "../mesh/peers.ts"
 import { it } from "../support/effect.ts"
-
-const model = "tiny"
-/** Lets everything run that can. */
-const settled = Effect.repeatN(Effect.yieldNow(), 200)
-
-/** An entry whose peers come and go by number. */
-const open = Effect.fnUntraced(function* (session: Link["session"]) {
-  const { ref, unsafeSnapshot } = yield* PeerDirectoryActor
-  const links = yield* Links
-  const slots = yield* Slots
-  const newest = new Map<PeerId, Link>()
-  const register = (info: PeerInfo, link: number) => ref.Register({ info, link })
-  let number = 0
-
-  /** A peer of so many slots comes; returns how it goes. */
-  const come = Effect.fnUntraced(function* (peer: number, slotCount = 1, labels: Labels = {}) {
-    const link: Link = { peer: peerId(peer), role: "peer", number: ++number, session }
-    const scope = yield* Scope.make()
-    yield* Scope.extend(links.hold(link), scope)
-    newest.set(link.peer, link)
-    yield* register({ ...peerInfo(link.peer, [model], slotCount), labels }, link.number)
-    yield* slots.serveQueues
-    return Effect.gen(function* () {
-      yield* ref.Leave({ peer: link.peer, link: link.number })
-      yield* slots.serveQueues
-      yield* Scope.close(scope, Exit.void)
-    })
-  })
-
-  /** Somebody wants a slot; whoever leaves gives back what was given, or waits no more. */
-  const want = (caller = "a", changes: Partial<SlotRequest> = {}) =>
-    Effect.sync(() => {
-      const prompt = slots.readPrompt(model, caller, { _tag: "Text", text: "hello" })
-      const asked = { model, caller, prompt, labels: {}, excluded: new Set<PeerId>(), hasBegun: false }
-      const request: SlotRequest = { ...asked, ...changes }
-      let told: Either.Either<SlotSeat, NoAnswer> | "waits" | "left" = "waits"
-      const giveUp = slots.take(request, (seat) => {
-        expect(told).toBe("waits")
-        told = seat
-      })
-      const outcome = () => (typeof told === "string" ? told : Either.isRight(told) ? told.right.link : "refused")
-      const refusal = () => (typeof told !== "string" && Either.isLeft(told) ? told.left : undefined)
-      const leave = Effect.sync(() => {
-        if (told === "waits") {
-          told = "left"
-          giveUp?.()
-        } else if (typeof told !== "string" && Either.isRight(told)) told.right.leave("whole")
-      })
-      return { request, refusal, outcome, leave }
-    })
-  const inFlight = () => [...links.attachments().values()].map((held) => held.inFlight)
-  return { come, want, inFlight, newest, links, register, slots, unsafeSnapshot }
-})
-type Entry = Effect.Effect.Success<ReturnType<typeof open>>
-type Wanted = Effect.Effect.Success<ReturnType<Entry["want"]>>
-
-/** Runs `body` in an entry without peers. */
-const entry = <A, E>(body: (entry: Entry) => Effect.Effect<A, E, Scope.Scope>) =>
-  linked(({ far }) => Effect.flatMap(open(far.session), body)).pipe(
-    Effect.provide(
-      Slots.layer.pipe(
-        Layer.provideMerge(Links.layer),
-        Layer.provide(Performance.layer),
-        Layer.provide(EntryConfig.layer({})),
-        Layer.provideMerge(PeerDirectoryActor.layer())
-      )
-    )
-  )
+import { type Entry, entry, model, nameOf, outcomes, settled, type Wanted } from "./slotting.ts"
 
 /** Answers so fast that nobody who comes later is refused for the time it would wait. */
 const quick = (want: Entry["want"]) => Effect.flatMap(Effect.zipLeft(want(), settled), ({ leave }) => leave)
@@ -94,12 +18,6 @@ const seriesOf = (metric: string, model: string) =>
     const { values = [] } = (await metrics.getSingleMetric(metric)?.get()) ?? {}
     return values.filter(({ labels }) => labels["model"] === model).length
   })
-
-const nameOf = ({ outcome }: Wanted) => {
-  const now = outcome()
-  return typeof now === "string" ? now : now.peer === peerId(1) ? "at 1" : "at 2"
-}
-const outcomes = (all: ReadonlyArray<Wanted>) => Effect.map(settled, () => all.map(nameOf))
 
 it.effect("a free slot is taken at once, and the next one waits until it is given back", () =>
   entry(({ come, inFlight, want }) =>
@@ -261,24 +179,6 @@ it.effect("one that waits for a peer which did not fail it does not hold up thos
       expect(yield* outcomes([choosy, newcomer])).toEqual(["waits", "at 1"])
       yield* holders[held.indexOf("at 2")]?.leave ?? Effect.void
       expect(yield* outcomes([choosy])).toEqual(["at 2"])
-    })
-  )
-)
-
-it.effect("one that waits for a peer of its region does not hold up others, and is told when that peer is lost", () =>
-  entry(({ come, want }) =>
-    Effect.gen(function* () {
-      const gone = yield* come(1, 1, { region: "eu" })
-      yield* come(2)
-      const holders = [yield* want(), yield* want()] as const
-      const held = yield* outcomes(holders)
-      const choosy = yield* want("a", { labels: { region: "eu" } })
-      const other = yield* want("b")
-      yield* holders[held.indexOf("at 2")]?.leave ?? Effect.void
-      expect(yield* outcomes([choosy, other])).toEqual(["waits", "at 2"])
-      yield* gone
-      yield* settled
-      expect(choosy.refusal()).toMatchObject({ reason: "NoPeer", label: "region 'eu'" })
     })
   )
 )

@@ -1,6 +1,6 @@
 /**
  * A mesh in virtual time around the entry's own router: clients ask, wait where all slots are taken, and go on
- * elsewhere where a peer is lost. What is simulated is the peers, the clients and the clock; the same seed gives the same run.
+ * elsewhere where a peer is lost. Simulated are the peers, the clients and the clock; the same seed gives the same run.
  */
 import type { Prompt } from "@weft/engine/Generation"
 import type { Attachment } from "@weft/entry/Links"
