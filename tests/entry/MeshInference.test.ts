@@ -75,6 +75,8 @@ const mesh = <A, E>(
     Effect.provide(MemoryNetwork.layer())
   )
 
+const asker = { caller: "test", labels: {} }
+
 /** Begins an answer in the scope, whose events wait in a mailbox. */
 const generate = (changes: Parameters<typeof request>[0] = {}) =>
   Effect.gen(function* () {
@@ -84,19 +86,15 @@ const generate = (changes: Parameters<typeof request>[0] = {}) =>
     let moved = 0
     yield* Effect.acquireRelease(
       Effect.sync(() =>
-        inference.generate(
-          request(changes),
-          { caller: "test", labels: {} },
-          {
-            begun: (servedBy) => Deferred.unsafeDone(begun, Effect.succeed(servedBy)),
-            moved: () => void moved++,
-            refused: (why) => Deferred.unsafeDone(begun, why),
-            events: (told) => {
-              events.unsafeOfferAll(told)
-              if (told.some(isLast)) events.unsafeDone(Exit.void)
-            }
+        inference.generate(request(changes), asker, {
+          begun: (servedBy) => Deferred.unsafeDone(begun, Effect.succeed(servedBy)),
+          moved: () => void moved++,
+          refused: (why) => Deferred.unsafeDone(begun, why),
+          events: (told) => {
+            events.unsafeOfferAll(told)
+            if (told.some(isLast)) events.unsafeDone(Exit.void)
           }
-        )
+        })
       ),
       (cancel) => Effect.sync(cancel)
     )
