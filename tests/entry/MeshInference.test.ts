@@ -358,13 +358,8 @@ const scripts = {
   "is silent": () => Effect.never,
   "breaks the rules": saying([delta("a"), started])
 } as const
-const behaviour = FastCheck.constantFrom<keyof typeof scripts>(
-  "answers",
-  "refuses",
-  "breaks off",
-  "is silent",
-  "breaks the rules"
-)
+const kinds: ReadonlyArray<keyof typeof scripts> = ["answers", "refuses", "breaks off", "is silent", "breaks the rules"]
+const behaviour = FastCheck.constantFrom(...kinds)
 
 it.live(
   "whatever peers and clients do, every place at a peer is free again afterwards",
