@@ -144,7 +144,9 @@ it.live(
   "routing reports decisions, what the directory took in, and what became of answers",
   () =>
     Effect.gen(function* () {
-      const { figures, reach } = yield* reportOf("routing", "--decisions", "500", "--seconds", "1", "--seeds", "1")
+      const { figures, reach } = yield* reportOf(
+        ...["routing", "--decisions", "500", "--seconds", "1", "--minutes", "1", "--seeds", "1"]
+      )
       expect(figures).toMatchObject({
         peers: 500,
         models: 20,

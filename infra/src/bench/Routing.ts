@@ -16,6 +16,7 @@ const policy: PolicyName = "predicted-ttft"
 const options = {
   decisions: { byDefault: 50_000, about: "decisions that are timed" },
   seconds: { byDefault: 20, about: "seconds of heartbeats and samples" },
+  minutes: { byDefault: 70, about: "minutes of samples before, at once; an hour is kept" },
   seeds: { byDefault: 5, about: "runs of each simulation" }
 } as const satisfies Record<string, Benchmark.Option>
 
@@ -24,12 +25,12 @@ export const routing: Benchmark.Benchmark<keyof typeof options> = {
   name: "routing",
   about: "time of a decision, what the directory takes in, and what routing does to answers",
   options,
-  minutesMax: (given) => 2 + given.seconds / 30 + given.seeds / 10 + given.decisions / 100_000,
+  minutesMax: (given) => 2 + given.seconds / 30 + given.minutes / 30 + given.seeds / 10 + given.decisions / 100_000,
   run: async (given, tell) => {
     tell("decisions")
     const times = Decisions.decide(policy, given.decisions, 1)
     tell("heartbeats and samples")
-    const intake = await Intake.takeIn(given.seconds, 1)
+    const intake = await Intake.takeIn(given.seconds, given.minutes, 1)
     tell("simulations")
     const seeds = Array.from({ length: given.seeds }, (_, at) => at + 1)
     const shared = seeds.map((seed) => Scenarios.sharedPrefixes(policy, seed))
