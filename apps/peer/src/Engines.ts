@@ -4,7 +4,7 @@
  */
 import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
 import type { GenerateFailure } from "@weft/engine/Generation"
-import type { ModelDescription } from "@weft/mesh/ModelDescription"
+import type { ModelDescription, NativeFigures } from "@weft/mesh/ModelDescription"
 import type { ModelLoad } from "@weft/mesh/PeerInfo"
 import { Context, Effect, Either, Queue } from "effect"
 import type { ModelStatus } from "./PeerStatus.ts"
@@ -27,6 +27,13 @@ export class Engines extends Context.Tag("@weft/peer/Engines")<
     readonly serve: (engine: SupervisedEngine, model: ModelDescription) => void
     /** Takes such an engine out; nothing happens where it is not in. */
     readonly withdraw: (engine: SupervisedEngine) => void
+    /** Says what an engine gives with no mesh in the way; nothing happens where it is not in. */
+    readonly measured: (engine: SupervisedEngine, native: NativeFigures) => void
+    /**
+     * Runs `use`, which asks the engine for one answer at a time: nobody is told of that one, as it gives way to any
+     * other, and a full peer gets none.
+     */
+    readonly unseen: <A, E, R>(engine: SupervisedEngine, use: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Returns `model_not_found` where this peer does not hold the model. */
     readonly find: (model: string) => Either.Either<SupervisedEngine, GenerateFailure>
     /** What heartbeats say. */
@@ -41,8 +48,11 @@ export const make = (whole: ReadonlyArray<SupervisedEngine>): Effect.Effect<type
   Effect.map(Queue.sliding<void>(1), (changes) => {
     const served = new Map<string, Served>(whole.map((engine) => [engine.model.id, { engine, model: engine.model }]))
     const wholeIds = new Set(served.keys())
-    const status = Effect.suspend(() => Effect.forEach([...served.values()], statusOf))
     const announce = (): void => void changes.unsafeOffer(undefined)
+    const unseen = new Set<SupervisedEngine>()
+    const status = Effect.suspend(() =>
+      Effect.forEach([...served.values()], (one) => statusOf(one, unseen.has(one.engine) ? 1 : 0))
+    )
     return {
       hold: (engine) => {
         wholeIds.add(engine.model.id)
@@ -68,6 +78,18 @@ export const make = (whole: ReadonlyArray<SupervisedEngine>): Effect.Effect<type
         served.delete(engine.model.id)
         announce()
       },
+      measured: (engine, native) => {
+        const known = served.get(engine.model.id)
+        if (known?.engine !== engine) return
+        served.set(engine.model.id, { engine, model: { ...known.model, native } })
+        announce()
+      },
+      unseen: (engine, use) =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => unseen.add(engine)),
+          () => use,
+          () => Effect.sync(() => unseen.delete(engine))
+        ),
       find: (model) => Either.fromNullable(served.get(model)?.engine, () => notHeld),
       status,
       loads: Effect.map(status, (models) =>
@@ -83,10 +105,15 @@ interface Served {
   readonly model: ModelDescription
 }
 
-const statusOf = ({ engine, model }: Served): Effect.Effect<ModelStatus> =>
+const statusOf = ({ engine, model }: Served, unseen: number): Effect.Effect<ModelStatus> =>
   Effect.map(
     Effect.zip(engine.load, engine.hostProcessId),
-    ([load, processId]): ModelStatus => ({ ...model, ...load, ...(processId === undefined ? {} : { processId }) })
+    ([load, processId]): ModelStatus => ({
+      ...model,
+      ...load,
+      active: Math.max(0, load.active - unseen),
+      ...(processId === undefined ? {} : { processId })
+    })
   )
 
 const notHeld: GenerateFailure = { code: "model_not_found", message: "this peer does not hold the model" }
