@@ -72,10 +72,9 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
       progress.registered({ id: info.id, entry: options.entry, address: link.session.remoteAddress }),
     onLost: (why) => progress.lost(why)
   })
-  const baseline = Baseline.layer({
-    engines: options.baseline ? whole : [],
-    path: join(options.dataDirectory, "baseline.json")
-  })
+  const baseline = options.baseline
+    ? Baseline.layer({ path: join(options.dataDirectory, "baseline.json") })
+    : Layer.empty
   const layer = Layer.merge(Layer.scopedDiscard(serve(options, info, progress)), baseline).pipe(
     Layer.provide(entryLink),
     Layer.provide([Solo.layer(solo), Splits.layer(stock, options)]),

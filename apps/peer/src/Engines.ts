@@ -2,7 +2,7 @@
  * The models this peer answers for, each with an engine: those it holds whole, while they are elected, and those of the
  * pipelines it hosts, while they serve. Closing what made an engine stops it.
  */
-import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
+import type { SupervisedEngine, WholeEngine } from "@weft/engine/EngineSupervisor"
 import type { GenerateFailure } from "@weft/engine/Generation"
 import type { ModelDescription, NativeFigures } from "@weft/mesh/ModelDescription"
 import type { ModelLoad } from "@weft/mesh/PeerInfo"
@@ -17,8 +17,10 @@ export class Engines extends Context.Tag("@weft/peer/Engines")<
     readonly models: () => ReadonlyArray<ModelDescription>
     /** Waits until `models` is another than when this was awaited last; for one who waits. */
     readonly changed: Effect.Effect<void>
+    /** The engines of the models it holds whole now. */
+    readonly whole: () => ReadonlyArray<WholeEngine>
     /** Adds the engine of a whole model, in place of a pipeline of the same. */
-    readonly hold: (engine: SupervisedEngine) => void
+    readonly hold: (engine: WholeEngine) => void
     /** Takes such an engine out: nobody finds it from now on, and what it answers goes on. */
     readonly release: (engine: SupervisedEngine) => void
     /** Has what the peer says of itself said again. */
@@ -44,24 +46,25 @@ export class Engines extends Context.Tag("@weft/peer/Engines")<
 >() {}
 
 /** Returns the service over engines that run already. */
-export const make = (whole: ReadonlyArray<SupervisedEngine>): Effect.Effect<typeof Engines.Service> =>
+export const make = (held: ReadonlyArray<WholeEngine>): Effect.Effect<typeof Engines.Service> =>
   Effect.map(Queue.sliding<void>(1), (changes) => {
-    const served = new Map<string, Served>(whole.map((engine) => [engine.model.id, { engine, model: engine.model }]))
-    const wholeIds = new Set(served.keys())
+    const served = new Map<string, Served>(held.map((engine) => [engine.model.id, { engine, model: engine.model }]))
+    const whole = new Map(held.map((engine) => [engine.model.id, engine]))
     const announce = (): void => void changes.unsafeOffer(undefined)
     const unseen = new Set<SupervisedEngine>()
     const status = Effect.suspend(() =>
       Effect.forEach([...served.values()], (one) => statusOf(one, unseen.has(one.engine) ? 1 : 0))
     )
     return {
+      whole: () => [...whole.values()],
       hold: (engine) => {
-        wholeIds.add(engine.model.id)
+        whole.set(engine.model.id, engine)
         served.set(engine.model.id, { engine, model: engine.model })
         announce()
       },
       release: (engine) => {
         if (served.get(engine.model.id)?.engine !== engine) return
-        wholeIds.delete(engine.model.id)
+        whole.delete(engine.model.id)
         served.delete(engine.model.id)
         announce()
       },
@@ -69,7 +72,7 @@ export const make = (whole: ReadonlyArray<SupervisedEngine>): Effect.Effect<type
       models: () => [...served.values()].map(({ model }) => model),
       changed: Queue.take(changes),
       serve: (engine, model) => {
-        if (wholeIds.has(model.id)) return
+        if (whole.has(model.id)) return
         served.set(model.id, { engine, model })
         announce()
       },

@@ -21,8 +21,11 @@ import * as StageShelf from "@weft/engine/stage/StageShelf"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import { Effect, ExecutionStrategy, Exit, Option, Scope } from "effect"
 import { memoryFactor } from "./Doctor.ts"
+
 import * as DraftOption from "./DraftOption.ts"
-import type { Candidate, SoloOptions } from "./election/Solo.ts"
+import type { SoloOptions } from "./election/Solo.ts"
+import type { Candidate } from "./election/SoloEngines.ts"
+
 import * as SoloShare from "./election/SoloShare.ts"
 import * as LayersOption from "./LayersOption.ts"
 import * as Memory from "./Memory.ts"

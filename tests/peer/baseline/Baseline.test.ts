@@ -85,7 +85,7 @@ const world = <A, E>(
     const engine: WholeEngine = { ...plain, setup, hostProcessId: Effect.succeed(undefined) }
     const engines = yield* Engines.make([engine])
     const { ask, leave, service } = yield* answersByHand
-    yield* Baseline.layer({ engines: [engine], path }).pipe(
+    yield* Baseline.layer({ path }).pipe(
       Layer.provide(Layer.succeed(Engines.Engines, engines)),
       Layer.provide(Layer.succeed(Answers, service)),
       Layer.provide(Splits.layerNone),
@@ -210,7 +210,7 @@ it.live(
       const before = yield* engine.setup
       expect(yield* engine.setup).toBe(before)
       const engines = yield* Engines.make([engine])
-      const options = { engines: [engine], path: `${folder}/baseline.json` }
+      const options = { path: `${folder}/baseline.json` }
       yield* Baseline.layer({ ...options, times: { afterReadyMs: 0 }, lookEvery: "50 millis" }).pipe(
         Layer.provideMerge(Answers.layer),
         Layer.provide(Layer.succeed(Engines.Engines, engines)),

@@ -17,9 +17,8 @@ import * as BaselineFigures from "./BaselineFigures.ts"
 import * as BaselineFile from "./BaselineFile.ts"
 import * as BaselineTurn from "./BaselineTurn.ts"
 
-/** Represents what is measured, and how patiently. */
+/** Represents how patiently the whole models of a peer are measured. */
 export interface BaselineOptions {
-  readonly engines: ReadonlyArray<WholeEngine>
   /** The file of what was measured before. */
   readonly path: string
   readonly times?: Partial<BaselineTurn.BaselineTimes>
@@ -60,9 +59,13 @@ const watch = Effect.fnUntraced(
   function* (options: BaselineOptions) {
     const answers = yield* Answers
     const engines = yield* Engines
-    const subjects = yield* Effect.forEach(options.engines, (engine) => meet(engine, options.path))
+    let subjects: ReadonlyArray<Subject> = []
     const patience = { ...times, ...options.times }
     const look = Effect.gen(function* () {
+      subjects = yield* Effect.forEach(engines.whole(), (engine) => {
+        const known = subjects.find((subject) => subject.engine === engine)
+        return known === undefined ? meet(engine, options.path) : Effect.succeed(known)
+      })
       yield* Effect.forEach(subjects, observe, { discard: true })
       const subject = BaselineTurn.next(subjects, yield* isIdle(subjects), patience, yield* Clock.currentTimeMillis)
       if (subject === undefined) return

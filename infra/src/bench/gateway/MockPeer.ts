@@ -4,7 +4,7 @@
  */
 import { FetchHttpClient } from "@effect/platform"
 import * as Program from "@weft/actors/Program"
-import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
+import type { WholeEngine } from "@weft/engine/EngineSupervisor"
 import type { GenerateEvent } from "@weft/engine/Generation"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity } from "@weft/mesh/Identity"
@@ -33,7 +33,8 @@ const events: ReadonlyArray<GenerateEvent> = [
   }
 ]
 
-const engine: SupervisedEngine = {
+const engine: WholeEngine = {
+  setup: Effect.succeed("mock"),
   model: {
     id: mockModelName,
     sha256: "0".repeat(64),
