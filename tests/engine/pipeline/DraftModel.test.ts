@@ -20,7 +20,7 @@ const start = (changes: Partial<DraftModel.DraftModelOptions> = {}) => {
   const terms = { seed: 1, sampling: greedy, promptTokens: prompt.length, contextTokens: 200 }
   const drafter = model.open(1, terms)
   const settle = (): void => {
-    while (model.wants()) model.turn()
+    while (model.wants()) model.turn(Number.POSITIVE_INFINITY)
   }
   return { model, drafter, computed, settle }
 }
@@ -61,7 +61,7 @@ describe("a draft model", () => {
   test("gives up a decode that waits when what it is for was decided otherwise", () => {
     const { drafter, model, settle } = start()
     drafter.lead(after(0), 1)
-    model.turn()
+    model.turn(Number.POSITIVE_INFINITY)
     const other = Int32Array.from([...after(0).subarray(0, 2), 9, ...after(0).subarray(3)])
     drafter.lead(other, 1)
     settle()
@@ -127,16 +127,33 @@ describe("answers with a draft model", () => {
     const one = world({ oracle: repeating(7, 1000), right: 0.9, tokenMs: 20 })
     expect(run(one, "lookup").tookMs / run(one, "model").tookMs).toBeGreaterThan(0.98)
   })
-
-  test("are not much slower than without it, on any line and with any text, and seldom slower at all", () => {
-    const gains = Array.from({ length: 200 }, (_, seed) => ({ seed, gained: gain(anyWorld(seed)) }))
-    for (const { gained, seed } of gains) if (gained < 0.94) throw new Error(`seed ${seed}: ${gained} times as fast`)
-    expect(gains.filter(({ gained }) => gained < 0.98).length).toBeLessThan(20)
-    expect(gains.reduce((sum, { gained }) => sum + gained, 0) / gains.length).toBeGreaterThan(1.8)
-  }, 60_000)
 })
 
-const anyWorld = (seed: number): World => {
+describe("no answer is slower than without guesses by more than a fiftieth, on any line and with any text", () => {
+  for (const [who, answers, lookupLeast, modelLeast] of [
+    ["alone", () => 1, 1.5, 2],
+    ["with others", (unit: number) => 2 + Math.floor(unit * 3), 1.3, 1.3]
+  ] as const)
+    test(`${who}`, () => {
+      const sum = { lookup: 0, model: 0 }
+      for (let seed = 0; seed < worlds; seed++) {
+        const one = anyWorld(seed, answers)
+        const plainMs = run(one, "plain").tookMs
+        for (const speed of ["lookup", "model"] as const) {
+          const gained = plainMs / run(one, speed).tookMs
+          if (gained < 0.98) throw new Error(`seed ${seed}: ${gained} times as fast with the ${speed}`)
+          sum[speed] += gained / worlds
+        }
+      }
+      expect(sum.lookup).toBeGreaterThan(lookupLeast)
+      expect(sum.model).toBeGreaterThan(modelLeast)
+    }, 120_000)
+})
+
+/** As many as show a fault that one of a hundred has. */
+const worlds = 400
+
+const anyWorld = (seed: number, answers: (unit: number) => number): World => {
   const random = seeded(seed)
   const baseMs = random() * 20
   const words = 1 + Math.floor(random() * vocabularyTokens)
@@ -148,8 +165,10 @@ const anyWorld = (seed: number): World => {
     jitter: random() < 0.5 ? 0 : random() * 0.5,
     baseMs,
     rowMs: 0.05 + random() * (random() < 0.5 ? baseMs : 2),
-    count: 100 + Math.floor(random() * 400),
+    // Short answers have little to pay trials from.
+    count: random() < 0.5 ? 32 + Math.floor(random() * 40) : 100 + Math.floor(random() * 400),
     right: random() < 0.3 ? 0 : random(),
-    tokenMs: 0.3 + random() * random() * 30
+    tokenMs: 0.3 + random() * random() * 30,
+    answers: answers(random())
   })
 }

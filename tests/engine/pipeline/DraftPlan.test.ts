@@ -1,6 +1,6 @@
 /**
  * Drafts in virtual time: stages that compute and lines that take their time, with texts that can be guessed and such
- * that cannot. Guessing ahead must pay where it can, and must never make an answer slower.
+ * that cannot. Guessing ahead must pay where it can; that it costs nothing elsewhere is shown in `DraftModel.test.ts`.
  */
 import { describe, expect, test } from "bun:test"
 import * as Draft from "@weft/engine/pipeline/Draft"
@@ -9,7 +9,7 @@ import * as JobState from "@weft/engine/pipeline/JobState"
 import * as LoopTime from "@weft/engine/pipeline/LoopTime"
 import type { Window } from "@weft/engine/pipeline/StageFrame"
 import { greedy } from "../asking.ts"
-import { Agenda, hashing, type Oracle, repeating, seeded, tail, vocabularyTokens } from "./tailing.ts"
+import { Agenda, hashing, type Oracle, repeating, tail, vocabularyTokens } from "./tailing.ts"
 
 /** Represents a pipeline whose stages are alike, and a text. */
 interface World {
@@ -18,8 +18,6 @@ interface World {
   readonly count: number
   readonly stages: number
   readonly hopMs: number
-  /** Share by which a hop's time varies. */
-  readonly jitter: number
   /** A decode takes the first, and the second for each row. */
   readonly baseMs: number
   readonly rowMs: number
@@ -31,7 +29,6 @@ const world = (changes: Partial<World> = {}): World => ({
   count: 400,
   stages: 2,
   hopMs: 50,
-  jitter: 0,
   baseMs: 5,
   rowMs: 0.5,
   ...changes
@@ -44,12 +41,8 @@ interface Result {
 }
 
 /** Returns how long an answer takes, and what became of its drafts. */
-const run = (
-  drafter: Draft.Drafter,
-  { baseMs, count, hopMs, jitter, oracle, prompt, rowMs, stages }: World
-): Result => {
+const run = (drafter: Draft.Drafter, { baseMs, count, hopMs, oracle, prompt, rowMs, stages }: World): Result => {
   const agenda = new Agenda()
-  const random = seeded(stages + count)
   const job = JobState.make({ prompt, resumed: [], tokensMax: count, vocabularyTokens })
   const plan = DraftPlan.make({ lookup: drafter })
   const terms = { seed: 1, sampling: greedy, promptTokens: prompt.length, contextTokens: prompt.length + count }
@@ -61,20 +54,19 @@ const run = (
   let loop = LoopTime.none
   let decided = 0
   let backMs = 0
-  const hop = (): number => hopMs * (1 + jitter * random())
   const pass = (window: Window, stage: number): void => {
     const computesMs = baseMs + rowMs * window.tokens.length
     const doneMs = Math.max(agenda.nowMs, freeMs[stage] ?? 0) + computesMs
     freeMs[stage] = doneMs
     if (stage === 0 && window.position >= prompt.length) loop = LoopTime.observeOwn(loop, computesMs)
     if (stage < stages - 1) {
-      lineMs[stage] = Math.max(lineMs[stage] ?? 0, doneMs + hop())
+      lineMs[stage] = Math.max(lineMs[stage] ?? 0, doneMs + hopMs)
       agenda.at(lineMs[stage] ?? 0, () => pass(window, stage + 1))
       return
     }
     agenda.at(doneMs, () => {
       const frame = end.take(window)
-      backMs = Math.max(backMs, agenda.nowMs + hop())
+      backMs = Math.max(backMs, agenda.nowMs + hopMs)
       if (frame !== undefined) agenda.at(backMs, () => take(frame))
     })
   }
@@ -114,28 +106,6 @@ describe("guessing ahead", () => {
     const half: Oracle = (history) =>
       (history.length % 100 < 50 ? repeating(5, 1000) : hashing(vocabularyTokens))(history)
     expect(gain(world({ oracle: half }))).toBeGreaterThan(1.3)
-  })
-
-  test("never makes an answer slower by more than a fiftieth, on any line and with any text", () => {
-    for (let seed = 0; seed < 400; seed++) {
-      const random = seeded(seed)
-      const baseMs = random() * 20
-      const one = world({
-        oracle:
-          random() < 0.7
-            ? hashing(1 + Math.floor(random() * vocabularyTokens))
-            : repeating(3 + Math.floor(random() * 9), 2 + Math.floor(random() * 20)),
-        prompt: Array.from({ length: 1 + Math.floor(random() * 300) }, () => Math.floor(random() * vocabularyTokens)),
-        stages: 2 + Math.floor(random() * 4),
-        hopMs: random() < 0.3 ? 0 : random() * 100,
-        jitter: random() < 0.5 ? 0 : random() * 0.5,
-        baseMs,
-        rowMs: 0.05 + random() * (random() < 0.5 ? baseMs : 2),
-        count: 100 + Math.floor(random() * 400)
-      })
-      const gained = gain(one)
-      if (gained < 0.98) throw new Error(`seed ${seed}: ${gained} times as fast: ${JSON.stringify(one)}`)
-    }
   })
 
   test("is left off where rows cost as much as decodes and texts are wild", () => {

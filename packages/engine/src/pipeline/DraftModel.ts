@@ -42,8 +42,11 @@ export interface DraftModel {
   readonly open: (job: number, terms: JobTerms) => ModelDrafter
   /** There is something to compute. */
   readonly wants: () => boolean
-  /** Computes one decode; returns the numbers of the answers that it was for. */
-  readonly turn: () => ReadonlyArray<number>
+  /**
+   * Computes one decode, of no more rows than fit into `withinMs` where that is more than one; returns the numbers of
+   * the answers that it was for.
+   */
+  readonly turn: (withinMs: number) => ReadonlyArray<number>
   readonly tokenMs: () => number
 }
 
@@ -88,10 +91,11 @@ class Model implements DraftModel {
     return this.#leads.values().some((lead) => lead.wants())
   }
 
-  turn(): ReadonlyArray<number> {
+  turn(withinMs: number): ReadonlyArray<number> {
     const { loop, now } = this.options
+    const rowsMost = this.#rowsWithin(withinMs)
     for (const [job, lead] of this.#leads) {
-      const window = lead.next(job, this.#rowsMost)
+      const window = lead.next(job, rowsMost)
       if (window !== undefined) loop.submit(window)
     }
     const startedMs = now()
@@ -112,6 +116,12 @@ class Model implements DraftModel {
 
   tokenMs(): number {
     return LoopTime.oneRowMs(this.#time) ?? this.options.tokenMs
+  }
+
+  #rowsWithin(withinMs: number): number {
+    let rows = this.#rowsMost
+    while (rows > 1 && (LoopTime.expectedMs(this.#time, rows) ?? 0) > withinMs) rows >>= 1
+    return rows
   }
 
   #learn(rows: number, tookMs: number): void {

@@ -48,7 +48,7 @@ const weight = 1 / 16
 /** Rates are never taken for better: the next token may be another one. */
 const rightMost = 0.98
 /** Share of an answer's time that drafts may lose; together less than the fiftieth that an owner may be promised. */
-const lossShare: Readonly<Record<Source, number>> = { lookup: 0.01, model: 0.004 }
+const lossShare: Readonly<Record<Source, number>> = { lookup: 0.008, model: 0.003 }
 /** Drafts must gain this much: times are rough. */
 const gainLeast = 1.03
 /** A trial comes before nothing and behind all that pays. */
@@ -57,7 +57,7 @@ const trialGain = 1.001
 const nearTokens = 4
 const nearShare = 0.25
 /** Part of a loop that may be lost once, to bring the model near and to see what it is worth. */
-const creditShare = 0.25
+const creditShare = 0.2
 /** Windows with guesses after which one goes without, to see what that takes now. */
 const guessedMax = 64
 
@@ -99,9 +99,14 @@ class Plan implements DraftPlan {
     const oneMs = LoopTime.oneRowMs(loop)
     if (tokens === 0 || oneMs === undefined) return
     this.#plainMs += tokens * oneMs
-    this.#guessed = by === undefined || (by === "lookup" && drafts === 0) ? 0 : this.#guessed + 1
-    const droppedMs = dropped * loop.ownMs
-    if (by === "lookup" && drafts > 0) this.#lossMs.lookup += lookupLossMs(answered, tokens, oneMs, traffic) + droppedMs
+    const isPlain = by === undefined || (by === "lookup" && drafts === 0)
+    if (!isPlain) this.#guessed++
+    else if (isClear) this.#guessed = 0
+    if (by === "lookup" && (drafts > 0 || dropped > 0))
+      this.#lossMs.lookup +=
+        lookupLossMs(answered, tokens, oneMs, traffic) +
+        dropped * loop.ownMs +
+        othersMs(answered, dropped, oneMs, traffic)
     if (by === "model" || (this.#isStirred && !isClear)) this.#lossMs.model += modelLossMs(answered, tokens, oneMs)
     if (by === "model") this.#lossMs.model += othersMs(answered, dropped, oneMs, traffic)
     this.#isStirred = by === "model" && dropped > 0
@@ -116,7 +121,7 @@ class Plan implements DraftPlan {
 
   decide(known: Int32Array, traffic: DraftGain.Traffic): DraftGain.Course {
     const oneMs = LoopTime.oneRowMs(traffic.loop)
-    if (oneMs === undefined) return this.#awaiting(known)
+    if (oneMs === undefined) return traffic.others > 0 ? DraftGain.resting : this.#awaiting(known)
     if (this.#guessed >= guessedMax) return DraftGain.resting
     const found = this.#ofLookup(known, oneMs, traffic)
     const { model } = this.drafters
@@ -187,8 +192,11 @@ const isNearBy = (model: ModelDrafter, known: Int32Array, oneMs: number): boolea
 const learnt = (before: number, isRight: boolean): number => before + ((isRight ? 1 : 0) - before) * weight
 
 /** Returns what a window took more, by the clock; prompts and what is computed anew are no matter of the model. */
-const modelLossMs = ({ drafts, rows, sinceMs }: Answered, tokens: number, oneMs: number): number =>
-  rows - drafts > 1 ? 0 : sinceMs - tokens * oneMs
+const modelLossMs = ({ drafts, isAlone, rows, sinceMs }: Answered, tokens: number, oneMs: number): number => {
+  if (rows - drafts > 1) return 0
+  // Where no guess was right, what took less than usual is luck.
+  return Math.max(isAlone && tokens === 1 ? 0 : Number.NEGATIVE_INFINITY, sinceMs - tokens * oneMs)
+}
 
 /** Returns what the other answers lose by a window and by those that were dropped behind it. */
 const othersMs = (
@@ -196,16 +204,19 @@ const othersMs = (
   dropped: number,
   oneMs: number,
   { loop, others }: DraftGain.Traffic
-): number => others * (dropped + (drafts > 0 ? 1 : 0)) * DraftGain.windowMs(loop, oneMs, rows)
+): number => {
+  const busy = Math.min(1, ((others + 1) * loop.ownMs) / oneMs)
+  return others * (dropped + (drafts > 0 ? 1 : 0)) * DraftGain.windowMs(loop, oneMs, rows) * busy
+}
 
 /** Returns what a window of the lookup's guesses took more than its tokens would have taken without. */
 const lookupLossMs = (
   { isAlone, rows }: Answered,
   tokens: number,
   oneMs: number,
-  { loop, others }: DraftGain.Traffic
+  { loop }: DraftGain.Traffic
 ): number => {
   // Behind another window of its answer, a window ends as much later as its own time in one stage.
   const tookMs = isAlone ? (LoopTime.expectedMs(loop, rows) ?? oneMs) : loop.ownMs
-  return tookMs + others * Math.max(0, tookMs - oneMs) - tokens * oneMs
+  return tookMs - tokens * oneMs
 }

@@ -23,6 +23,8 @@ export interface AnswerDrafts {
   readonly course: (job: JobState, traffic: Traffic) => Course
   /** Returns where the drafts come from that the course wants. */
   readonly draftOf: (course: Course, traffic: Traffic) => DraftOf
+  /** Windows wait for what the model guesses. */
+  readonly waits: () => boolean
   /** Lets the model go on behind what is under way, or rest. */
   readonly lead: (job: JobState, count: number) => void
   /** Takes into account what the tail decided, which is known to the job. */
@@ -40,8 +42,10 @@ export interface JobDrafts {
   readonly open: (number: number, terms: JobTerms) => AnswerDrafts
   /** The model has something to compute. */
   readonly wants: () => boolean
-  /** Lets the model compute one decode; returns the numbers of the answers that it was for. */
-  readonly turn: () => ReadonlyArray<number>
+  /** Returns the milliseconds of one token of the model; 0 where there is none. */
+  readonly tokenMs: () => number
+  /** Lets the model compute one decode within this time; returns the numbers of the answers that it was for. */
+  readonly turn: (withinMs: number) => ReadonlyArray<number>
   readonly counts: () => Pick<PipelineStats, "lookup" | "model">
 }
 
@@ -76,8 +80,12 @@ class Guesses implements JobDrafts {
     return this.guessing.model?.wants() ?? false
   }
 
-  turn(): ReadonlyArray<number> {
-    return this.guessing.model?.turn() ?? []
+  tokenMs(): number {
+    return this.guessing.model?.tokenMs() ?? 0
+  }
+
+  turn(withinMs: number): ReadonlyArray<number> {
+    return this.guessing.model?.turn(withinMs) ?? []
   }
 
   counts(): Pick<PipelineStats, "lookup" | "model"> {
@@ -129,6 +137,10 @@ class Answer implements AnswerDrafts {
       const mayWait = isBehind || (course.waits && traffic.others === 0)
       return mayWait && tokens.length < most && model.goesOn() ? undefined : tokens
     }
+  }
+
+  waits(): boolean {
+    return this.#course?.by === "model" && this.#course.waits
   }
 
   lead(job: JobState, count: number): void {

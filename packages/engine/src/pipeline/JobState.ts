@@ -86,6 +86,8 @@ export interface JobState {
   readonly assumed: () => Int32Array
   /** Rows of the longest window under way; 0 where there is none. */
   readonly rowsUnderWay: () => number
+  /** When the oldest window under way was sent; none where there is none. */
+  readonly sentMs: () => number | undefined
   /** Windows go to this pipeline from now on, the first again from the beginning. */
   readonly begin: (name: JobName) => void
   /** Nothing is sent or taken until it begins again. */
@@ -151,6 +153,10 @@ class State implements JobState {
 
   rowsUnderWay(): number {
     return this.#underWay.reduce((most, { window }) => Math.max(most, window.tokens.length), 0)
+  }
+
+  sentMs(): number | undefined {
+    return this.#underWay[0]?.sentMs
   }
 
   begin(name: JobName): void {

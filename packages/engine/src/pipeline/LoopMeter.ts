@@ -11,8 +11,8 @@ export class LoopMeter {
   #time = LoopTime.none
   /** When what may hold a single row up was last on its way. */
   #heldUpMs = Number.NEGATIVE_INFINITY
-  /** When a single row was measured last. */
-  #plainMs = Number.NEGATIVE_INFINITY
+  /** When a single row was measured last, or came first. */
+  #plainMs: number | undefined
 
   /** Returns what is known. */
   time(): LoopTime.LoopTime {
@@ -20,9 +20,9 @@ export class LoopMeter {
   }
 
   /** Forgets the times: the loop is another one from now on. */
-  begin(nowMs: number): void {
+  begin(): void {
     this.#time = LoopTime.none
-    this.#plainMs = nowMs
+    this.#plainMs = undefined
   }
 
   /** Takes note that something other than a window has kept the first stage busy until now. */
@@ -40,6 +40,7 @@ export class LoopMeter {
     if (drafts > 0 || rows > 1) this.#heldUpMs = nowMs
     if (!isClear) return
     if (rows === 1) {
+      this.#plainMs ??= nowMs
       if (nowMs - tookMs < this.#heldUpMs && nowMs - this.#plainMs < plainForMs) return
       this.#plainMs = nowMs
     }

@@ -127,7 +127,7 @@ class Jobs implements PipelineJobs {
 
   idle(): boolean {
     const isTold = this.#events.length === 0 && this.#faults.length === 0
-    return this.options.loop.idle() && isTold && !this.#mayAdmit() && !this.#isGuessed && !this.#drafts.wants()
+    return this.options.loop.idle() && isTold && !this.#mayAdmit() && !this.#isGuessed && !this.#mayGuess()
   }
 
   submit(key: number, prepared: PreparedRequest): void {
@@ -146,7 +146,7 @@ class Jobs implements PipelineJobs {
     this.#epoch = epoch
     this.#isConnected = true
     this.#isStalled = false
-    this.#meter.begin(this.options.now())
+    this.#meter.begin()
     for (const job of this.#jobs.values()) this.#open(job)
   }
 
@@ -204,9 +204,9 @@ class Jobs implements PipelineJobs {
 
   guess(): void {
     const { loop, now } = this.options
-    if (loop.waiting() > 0 || !this.#drafts.wants()) return
+    if (loop.waiting() > 0 || !this.#mayGuess()) return
     const startedMs = now()
-    const numbers = this.#drafts.turn()
+    const numbers = this.#drafts.turn(this.#guessMs())
     const endedMs = now()
     this.#meter.heldUp(endedMs)
     this.#isGuessed = true
@@ -223,6 +223,21 @@ class Jobs implements PipelineJobs {
       ownMs: loop.ownMs,
       ...this.#drafts.counts()
     }
+  }
+
+  #mayGuess(): boolean {
+    return this.#drafts.wants() && this.#guessMs() >= this.#drafts.tokenMs()
+  }
+
+  /** Returns how long the draft model may compute without that a window which is due waits for it. */
+  #guessMs(): number {
+    const oneMs = LoopTime.oneRowMs(this.#meter.time())
+    if (oneMs === undefined) return Number.POSITIVE_INFINITY
+    const dueMs = this.#jobs.values().map(({ drafts, state }) => {
+      const sentMs = drafts.waits() ? undefined : state.sentMs()
+      return sentMs === undefined ? Number.POSITIVE_INFINITY : sentMs + oneMs
+    })
+    return Math.min(...dueMs) - this.options.now()
   }
 
   #mayAdmit(): boolean {
