@@ -4,6 +4,7 @@
  * Stopping runs the other way: finish and leave, then close the page, the sessions and the engines.
  */
 import * as Os from "node:os"
+import { join } from "node:path"
 import { observeBuild } from "@weft/mesh/BuildMetrics"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity, load as loadIdentity } from "@weft/mesh/Identity"
@@ -15,6 +16,7 @@ import { version } from "@weft/mesh/Version"
 import * as WebTransport from "@weft/mesh/WebTransport"
 import { Clock, Effect, Layer, Option } from "effect"
 import { Answers } from "./Answers.ts"
+import * as Baseline from "./baseline/Baseline.ts"
 import { Engines, make as makeEngines } from "./Engines.ts"
 import { EntryLink, type Self } from "./EntryLink.ts"
 import { Solo } from "./election/Solo.ts"
@@ -30,6 +32,8 @@ import { Splits } from "./Splits.ts"
 /** Represents what `peer up` was given. */
 export interface AppOptions extends Models.ModelsOptions {
   readonly address: Option.Option<string>
+  /** The speed of whole models is measured with no mesh in the way, while nobody asks. */
+  readonly baseline: boolean
   readonly entry: string
   readonly httpPort: number
   readonly json: boolean
@@ -68,7 +72,10 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
       progress.registered({ id: info.id, entry: options.entry, address: link.session.remoteAddress }),
     onLost: (why) => progress.lost(why)
   })
-  const layer = Layer.scopedDiscard(serve(options, info, progress)).pipe(
+  const baseline = options.baseline
+    ? Baseline.layer({ path: join(options.dataDirectory, "baseline.json") })
+    : Layer.empty
+  const layer = Layer.merge(Layer.scopedDiscard(serve(options, info, progress)), baseline).pipe(
     Layer.provide(entryLink),
     Layer.provide([Solo.layer(solo), Splits.layer(stock, options)]),
     Layer.provide(PeerLinks.layer),

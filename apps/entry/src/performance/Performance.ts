@@ -11,7 +11,7 @@ export class Performance extends Context.Tag("@weft/entry/Performance")<
     readonly record: (served: Served, sample: AnswerSample) => void
     /** Returns the last hour of one peer, model and mode; undefined where nothing was measured. */
     readonly of: (served: Served) => Figures | undefined
-    /** Returns the last hour of all peers that served a model in this mode, or of it what is not older than `fromMs`. */
+    /** Returns the last hour of all peers of a model in this mode, or of it what is not older than `fromMs`. */
     readonly ofModel: (model: string, mode: Mode, fromMs?: number) => Figures | undefined
   }
 >() {

@@ -13,7 +13,7 @@ export interface Measured {
   readonly hour: State.Hour
 }
 
-/** Peers × models × modes that an entry measures at once; with as many, new ones wait until old ones are an hour old. */
+/** Peers × models × modes that an entry measures; with as many, new ones wait until old ones are an hour old. */
 export const seriesMax = 4_096
 
 /** Holds the hours of all series. */
@@ -45,7 +45,7 @@ export class PerformanceBoard {
     return series.figures.value
   }
 
-  /** Returns the last hour of all peers of a model by all entries, or of it the steps that began at `fromMs` or later. */
+  /** Returns the last hour of all peers of a model by all entries, or of it the steps from `fromMs` on. */
   ofModel(model: string, mode: State.Mode, nowMs: number, fromMs?: number): State.Figures | undefined {
     const peers = this.#series[mode].get(model)?.values() ?? []
     return State.figuresOf(State.mergeAll([...peers].flatMap((series) => partsOf(series, nowMs, fromMs))))

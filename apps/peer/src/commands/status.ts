@@ -33,14 +33,15 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
   ]),
   "",
   ...Terminal.table([
-    ["MODEL", "STATE", "SLOTS", "QUEUED", "CONTEXT", "RESTARTS"],
+    ["MODEL", "STATE", "SLOTS", "QUEUED", "CONTEXT", "RESTARTS", "NATIVE"],
     ...status.models.map((model) => [
       Terminal.printable(model.id),
       model.state,
       `${model.active}/${model.slots}`,
       String(model.queued),
       String(model.contextTokens),
-      String(model.restarts)
+      String(model.restarts),
+      describeNative(model.native)
     ])
   ]),
   ...describeElection(status.election),
@@ -78,6 +79,11 @@ const describeLease = ({ lease, refused }: NonNullable<PeerStatus["election"]>):
         }`
   return refused === undefined ? held : `${held}; refused another order: ${refused}`
 }
+/** How fast it is with no mesh in the way, as the middle of so many runs. */
+const describeNative = (native: PeerStatus["models"][number]["native"]): string =>
+  native === undefined
+    ? "-"
+    : `${native.tokensPerSecond.toFixed(1)} tok/s, ${native.ttftMs.toFixed(0)} ms (${native.runs} runs)`
 
 const describeLends = (lends: PeerStatus["lends"]): ReadonlyArray<string> =>
   lends.length === 0

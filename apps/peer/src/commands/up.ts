@@ -22,6 +22,10 @@ export const up = Command.make(
       Options.optional,
       Options.withDescription("HOST:PORT where other peers reach this one (default: where its packets come from)")
     ),
+    baseline: Options.boolean("no-baseline").pipe(
+      Options.withDescription("never measure how fast models answer with no mesh in the way"),
+      Options.map((isOff) => !isOff)
+    ),
     contextTokens: Options.integer("context").pipe(
       Options.withFallbackConfig(Config.integer("WEFT_CONTEXT")),
       Options.optional,

@@ -5,7 +5,7 @@
  *   entry ─ order ─▶ receive ─ wanted ─▶ carryOut: withdraw, drain, unload; load, announce
  */
 import type { EngineError } from "@weft/engine/EngineError"
-import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
+import type { WholeEngine } from "@weft/engine/EngineSupervisor"
 import type { Order, SoloCandidate, SoloOffer, Standing } from "@weft/mesh/election/ElectionProtocol"
 import { candidatesMax } from "@weft/mesh/election/ElectionProtocol"
 import * as SoloLease from "@weft/mesh/election/SoloLease"
@@ -17,12 +17,12 @@ import type { ElectionStatus } from "../PeerStatus.ts"
 /** Represents a model that the peer could serve alone. */
 export interface Candidate extends SoloCandidate {
   /** Loads it; the engine stops with the scope. */
-  readonly load: Effect.Effect<SupervisedEngine, EngineError, Scope.Scope>
+  readonly load: Effect.Effect<WholeEngine, EngineError, Scope.Scope>
 }
 
 /** Represents an engine that runs, and its end. */
 export interface Held {
-  readonly engine: SupervisedEngine
+  readonly engine: WholeEngine
   readonly scope: Scope.CloseableScope
 }
 

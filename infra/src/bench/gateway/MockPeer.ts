@@ -4,7 +4,7 @@
  */
 import { FetchHttpClient } from "@effect/platform"
 import * as Program from "@weft/actors/Program"
-import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
+import type { WholeEngine } from "@weft/engine/EngineSupervisor"
 import type { GenerateEvent } from "@weft/engine/Generation"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity } from "@weft/mesh/Identity"
@@ -33,7 +33,7 @@ const events: ReadonlyArray<GenerateEvent> = [
   }
 ]
 
-const engine: SupervisedEngine = {
+const engine: WholeEngine = {
   model: {
     id: mockModelName,
     sha256: "0".repeat(64),
@@ -48,7 +48,8 @@ const engine: SupervisedEngine = {
     return () => {}
   },
   load: Effect.succeed({ state: "ready", active: 0, queued: 0, restarts: 0 }),
-  hostProcessId: Effect.succeed(undefined)
+  hostProcessId: Effect.succeed(undefined),
+  setup: Effect.succeed("")
 }
 
 const run = Effect.gen(function* () {
