@@ -23,6 +23,7 @@ import { HttpAddress } from "./http/HttpAddress.ts"
 import { Links } from "./Links.ts"
 import * as MeshInference from "./MeshInference.ts"
 import * as MeshListener from "./MeshListener.ts"
+import * as Gossip from "./performance/Gossip.ts"
 import { Performance } from "./performance/Performance.ts"
 import { Slots } from "./Slots.ts"
 import { Share } from "./share/Share.ts"
@@ -63,7 +64,7 @@ const description = Layer.effect(
   })
 )
 
-const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
+const layer = Layer.mergeAll(Http.layer, MeshListener.layer, Gossip.layer).pipe(
   Layer.provide(MeshInference.layer),
   Layer.provide([Splits.layer, Elections.layer]),
   Layer.provide(Status.layer),

@@ -2,6 +2,7 @@
 import { Config, ConfigError, Context, Effect, Either, Layer, Option, Redacted } from "effect"
 import { type ApiKey, parseList } from "./ApiKeys.ts"
 import * as FallbackConfig from "./fallback/FallbackConfig.ts"
+import * as OtherEntries from "./performance/OtherEntries.ts"
 import { PolicyName } from "./routing/Policies.ts"
 import * as TrustList from "./routing/TrustList.ts"
 import * as Tier from "./sla/Tier.ts"
@@ -35,6 +36,10 @@ export interface EntryConfigShape {
   readonly tiers: Tier.Tiers
   /** Who answers where the mesh is too slow; none: the mesh alone. */
   readonly fallback: Option.Option<FallbackConfig.FallbackConfig>
+  /** Roots of the HTTP doors of other entries, whose measurements count here too. */
+  readonly entries: ReadonlyArray<string>
+  /** What entries show each other; without it samples are shown on loopback only. */
+  readonly entriesToken: Option.Option<Redacted.Redacted>
   /** Whether every request comes through a proxy that adds to `X-Forwarded-For` who asked. */
   readonly trustedProxy: boolean
   /** How the peer of an answer is chosen. */
@@ -60,6 +65,8 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     // An answer that killed three peers is likely to kill a fourth.
     maxFailovers: 2,
     forceSplit: false,
+    entries: [],
+    entriesToken: Option.none(),
     splitActivations: new Map(),
     tiers: Tier.tiersDefault,
     fallback: Option.none(),
@@ -172,6 +179,14 @@ const fields = Config.all({
       "architecture:type, separated by commas: stages hand hidden states on as f32 (exact, by default), f16 or q8."
     )
   ),
+  entries: Config.string("ENTRIES").pipe(
+    Config.withDefault(""),
+    Config.withDescription("URLs of other entries, separated by commas: what they measure counts here too.")
+  ),
+  entriesToken: Config.redacted("ENTRIES_TOKEN").pipe(
+    Config.option,
+    Config.withDescription("Secret that entries show each other; unset: samples are shown on loopback only.")
+  ),
   tiers: Config.nonEmptyString("TIERS").pipe(
     Config.option,
     Config.withDescription("tier=pattern|pattern, separated by commas: what models are good for; unset: by their size.")
@@ -187,13 +202,14 @@ const invalid = (name: string, reason: string): ConfigError.ConfigError =>
   ConfigError.InvalidData(["WEFT", name], reason)
 
 const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.gen(function* () {
-  const { databaseUrl, apiKeys, splitActivations, tiers, trust, ...rest } = yield* fields
+  const { databaseUrl, apiKeys, entries, splitActivations, tiers, trust, ...rest } = yield* fields
   const databasePath = Option.match(databaseUrl, {
     onNone: () => Either.right(`${rest.dataDir}/entry.sqlite`),
     onSome: databasePathOf
   })
   return {
     ...rest,
+    entries: yield* Either.mapLeft(OtherEntries.parseList(entries), (reason) => invalid("ENTRIES", reason)),
     splitActivations: yield* Either.mapLeft(SplitActivations.parseList(splitActivations), ({ message }) =>
       invalid("SPLIT_ACTIVATIONS", message)
     ),

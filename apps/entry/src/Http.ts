@@ -25,6 +25,7 @@ import * as Models from "./http/Models.ts"
 import { canonical, pathOf } from "./http/PostedPath.ts"
 import * as Resource from "./http/Resource.ts"
 import * as ResponseHeaders from "./http/ResponseHeaders.ts"
+import * as SampleList from "./http/SampleList.ts"
 import * as SplitList from "./http/SplitList.ts"
 import * as WellKnown from "./http/WellKnown.ts"
 import type { Inference } from "./Inference.ts"
@@ -46,6 +47,7 @@ const makeRoutes = Effect.map(StatusRoutes.make, (status) =>
     ElectionList.routes,
     Health.routes,
     Metrics.routes,
+    SampleList.routes,
     SplitList.routes,
     WellKnown.routes,
     status
@@ -121,7 +123,9 @@ const make: Effect.Effect<
 > = Effect.gen(function* () {
   const { httpHost, httpPort } = yield* EntryConfig
   const door = yield* AnswerDoor.make
-  const runtime = yield* Effect.runtime<Admission | Elections | EntryDescription | Inference | Sla | Splits | Status>()
+  const runtime = yield* Effect.runtime<
+    Admission | Elections | EntryConfig | EntryDescription | Inference | Performance | Sla | Splits | Status
+  >()
   const route = HttpApp.toWebHandlerRuntime(runtime)(yield* makeApp)
   const { feed } = yield* Status
   const addresses = new Map<string, Answering.AnswerAddress>(answering.map((address) => [address.path, address]))

@@ -1,7 +1,7 @@
 /** How fast peers serve. Written at the end of each answer, read by who chooses and who shows. */
 import { Context, Duration, Effect, Layer, Schedule } from "effect"
 import type { AnswerSample } from "../http/AnswerSample.ts"
-import { PerformanceBoard } from "./PerformanceBoard.ts"
+import { type Measured, PerformanceBoard } from "./PerformanceBoard.ts"
 import type { Figures, Mode, Served } from "./PerformanceState.ts"
 
 /** Remembers the last hour of answers. */
@@ -13,6 +13,10 @@ export class Performance extends Context.Tag("@weft/entry/Performance")<
     readonly of: (served: Served) => Figures | undefined
     /** Returns the last hour of all peers of a model in this mode, or of it what is not older than `fromMs`. */
     readonly ofModel: (model: string, mode: Mode, fromMs?: number) => Figures | undefined
+    /** Returns what was measured here, without what other entries told. */
+    readonly own: () => ReadonlyArray<Measured>
+    /** Puts what the entry `origin` measured in the place of what it told before. */
+    readonly replace: (origin: string, measured: ReadonlyArray<Measured>) => void
   }
 >() {
   static readonly layer: Layer.Layer<Performance> = Layer.scoped(
@@ -35,6 +39,8 @@ const make = Effect.gen(function* () {
   return Performance.of({
     record: (served, sample) => board.record(served, sample, now()),
     of: (served) => board.of(served, now()),
-    ofModel: (model, mode, fromMs) => board.ofModel(model, mode, now(), fromMs)
+    ofModel: (model, mode, fromMs) => board.ofModel(model, mode, now(), fromMs),
+    own: () => board.own(now()),
+    replace: (origin, measured) => board.replace(origin, measured)
   })
 })

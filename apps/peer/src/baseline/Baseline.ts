@@ -17,7 +17,7 @@ import * as BaselineFigures from "./BaselineFigures.ts"
 import * as BaselineFile from "./BaselineFile.ts"
 import * as BaselineTurn from "./BaselineTurn.ts"
 
-/** Represents how patiently the whole models of a peer are measured. */
+/** Represents where it is kept, and how patiently it is measured. */
 export interface BaselineOptions {
   /** The file of what was measured before. */
   readonly path: string
@@ -59,13 +59,10 @@ const watch = Effect.fnUntraced(
   function* (options: BaselineOptions) {
     const answers = yield* Answers
     const engines = yield* Engines
-    let subjects: ReadonlyArray<Subject> = []
+    const known = new Map<WholeEngine, Subject>()
     const patience = { ...times, ...options.times }
     const look = Effect.gen(function* () {
-      subjects = yield* Effect.forEach(engines.whole(), (engine) => {
-        const known = subjects.find((subject) => subject.engine === engine)
-        return known === undefined ? meet(engine, options.path) : Effect.succeed(known)
-      })
+      const subjects = yield* meetAll(known, options.path)
       yield* Effect.forEach(subjects, observe, { discard: true })
       const subject = BaselineTurn.next(subjects, yield* isIdle(subjects), patience, yield* Clock.currentTimeMillis)
       if (subject === undefined) return
@@ -81,6 +78,21 @@ const watch = Effect.fnUntraced(
   },
   Effect.annotateLogs({ module: "Baseline" })
 )
+
+/** Returns the models that are whole here now; an election takes them away and brings others. */
+const meetAll = Effect.fnUntraced(function* (known: Map<WholeEngine, Subject>, path: string) {
+  const whole = (yield* Engines).whole()
+  for (const engine of known.keys()) {
+    if (!whole.includes(engine)) known.delete(engine)
+  }
+  return yield* Effect.forEach(whole, (engine) =>
+    Effect.gen(function* () {
+      const subject = known.get(engine) ?? (yield* meet(engine, path))
+      known.set(engine, subject)
+      return subject
+    })
+  )
+})
 
 /** Begins with what an earlier life of the peer measured. */
 const meet = Effect.fnUntraced(function* (engine: WholeEngine, path: string) {
