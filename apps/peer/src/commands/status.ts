@@ -79,11 +79,6 @@ const describeLease = ({ lease, refused }: NonNullable<PeerStatus["election"]>):
         }`
   return refused === undefined ? held : `${held}; refused another order: ${refused}`
 }
-/** How fast it is with no mesh in the way, as the middle of so many runs. */
-const describeNative = (native: PeerStatus["models"][number]["native"]): string =>
-  native === undefined
-    ? "-"
-    : `${native.tokensPerSecond.toFixed(1)} tok/s, ${native.ttftMs.toFixed(0)} ms (${native.runs} runs)`
 
 /** How fast it is with no mesh in the way, as the middle of so many runs. */
 const describeNative = (native: PeerStatus["models"][number]["native"]): string =>
