@@ -151,7 +151,7 @@ const make = Effect.fnUntraced(function* (options: SoloOptions, engines: typeof 
         const limits = { usableBytes: options.usableBytes, needBytes }
         const next = SoloLease.receive(lease, entry, order, limits, now)
         const isNew = lease.holder?.epoch !== order.epoch
-        refused = Either.isLeft(next) ? { epoch: order.epoch, reason: next.left } : null
+        refused = Either.isLeft(next) ? { entry, epoch: order.epoch, reason: next.left } : null
         if (Either.isLeft(next)) return
         lease = next.right
         if (isNew) Queue.unsafeOffer(orders, undefined)

@@ -72,7 +72,7 @@ export const Standing = Schema.Struct({
   ),
   /** Largest epoch that it ever followed. */
   highestEpoch: Epoch,
-  /** What it refused last of the entry that it asks. */
-  refused: Schema.NullOr(Schema.Struct({ epoch: Epoch, reason: RefusalReason }))
+  /** What it refused last, and of whom; null where it followed the last order. */
+  refused: Schema.NullOr(Schema.Struct({ entry: PeerId, epoch: Epoch, reason: RefusalReason }))
 })
 export type Standing = typeof Standing.Type

@@ -20,6 +20,7 @@ export interface Elected {
   readonly leasedUntilMs: number
   /** Another entry whose lease of the peer lives up to `untilMs`. */
   readonly elsewhere: { readonly entry: PeerId; readonly untilMs: number } | undefined
+  /** What the peer itself will not do; tried again after a rest. */
   readonly refused: { readonly reason: RefusalReason; readonly atMs: number } | undefined
 }
 
@@ -69,16 +70,15 @@ export const ask = (
   const isMine = lease?.entry === self
   const isFollowed = isMine && lease.epoch === known.epoch
   const leasedUntilMs = isMine ? Math.max(known.leasedUntilMs, lease.issuedAtMs + leaseMs) : known.leasedUntilMs
-  const isRefused = standing.refused !== null && standing.refused.epoch === known.epoch
-  const refused =
-    isRefused && standing.refused !== null ? { reason: standing.refused.reason, atMs: now } : known.refused
+  const refusal = standing.refused?.entry === self && standing.refused.epoch === known.epoch ? standing.refused : null
+  const isVetoed = refusal?.reason === "Memory" || refusal?.reason === "NotRequested"
+  const refused = isVetoed ? { reason: refusal.reason, atMs: now } : known.refused
   const heard: Elected = { ...known, elsewhere, leasedUntilMs, refused }
-  if (isElsewhere || isRefused || isResting(heard, now) || known.assignments.length === 0) {
-    // The number is not used again: what was refused is never ordered under it.
-    const epoch = isRefused ? known.epoch + 1 : known.epoch
-    return [null, new Map(state).set(peer, { ...heard, epoch, ...(isRefused ? { assignments: [] } : {}) })]
-  }
-  const epoch = isFollowed || known.epoch > standing.highestEpoch ? known.epoch : standing.highestEpoch + 1
+  // What was vetoed is decided anew after a rest, and never ordered again under its number.
+  if (isVetoed) return [null, new Map(state).set(peer, { ...heard, epoch: known.epoch + 1, assignments: [] })]
+  if (isElsewhere || known.assignments.length === 0) return [null, new Map(state).set(peer, heard)]
+  const isGood = refusal?.reason !== "EpochReused" && (isFollowed || known.epoch > standing.highestEpoch)
+  const epoch = isGood ? known.epoch : Math.max(known.epoch, standing.highestEpoch) + 1
   const order: Order = { epoch, issuedAtMs: now, leaseMs, assignments: known.assignments }
   return [order, new Map(state).set(peer, { ...heard, epoch })]
 }

@@ -54,7 +54,7 @@ export const receive = (
   return Either.right({ highestEpoch: epoch, holder: { entry, epoch, issuedAtMs: latest, untilMs, assignments } })
 }
 
-/** Returns what the peer says of itself when it asks; `refused` is the last refusal to the entry it asks. */
+/** Returns what the peer says of itself when it asks. */
 export const standing = ({ highestEpoch, holder }: SoloLease, refused: Standing["refused"], now: number): Standing => ({
   lease:
     holder === undefined || now >= holder.untilMs
