@@ -109,7 +109,7 @@ it.live(
 )
 
 it.live(
-  "an entry that comes in another's place orders nothing until the lease of the first has ended, then with a later epoch",
+  "an entry that comes in another's place orders nothing until the lease of the first ends, then in a later epoch",
   () =>
     Effect.gen(function* () {
       const first = yield* startEntry()

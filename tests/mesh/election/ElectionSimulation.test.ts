@@ -1,4 +1,4 @@
-/** Two entries, late and doubled words, deaths: one lease at a time, memory kept, models served, and rest in the end. */
+/** Two entries, late and doubled words, deaths: one lease at a time, memory kept, models served. */
 import { expect, test } from "bun:test"
 import { isLeased } from "@weft/mesh/election/ElectionState"
 import { calmMs, endMs, type SimulatedPeer, World } from "./electing.ts"
@@ -40,7 +40,7 @@ const forgotten = ({ peers }: World): ReadonlyArray<string> => {
   )
 }
 
-test(`${seeds} seeds of two entries and dying peers keep one lease a peer, its memory, every model they can, and rest`, () => {
+test(`${seeds} seeds of two entries and dying peers keep one lease a peer, memory, and every model they can`, () => {
   let changes = 0
   let led = 0
   for (let seed = 0; seed < seeds; seed++) {

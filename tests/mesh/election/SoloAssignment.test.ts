@@ -66,7 +66,7 @@ test("what stands in the way is served elsewhere first, and gives its place only
   expect(roles(snapshot([first, { ...other, workers: ["a"] }]))).toEqual(["as bw", "aw"])
 })
 
-test("where one of two can be served it is the one that is wanted more than twice as much, once the peer has rested", () => {
+test("where one of two can be served it is the one wanted more than twice as much, once the peer has rested", () => {
   const peer = { usable: 10, models: { a: 6, b: 6 }, workers: ["a"] }
   expect(roles(snapshot([peer], { requests: { a: 5, b: 10 } }))).toEqual(["aw bs"])
   expect(roles(snapshot([peer], { requests: { a: 5, b: 11 } }))).toEqual(["as bw"])

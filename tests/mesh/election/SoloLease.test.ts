@@ -28,7 +28,7 @@ const followed = (entry: typeof first, epoch: number, now = 0) =>
 const refusal = (lease: SoloLease.SoloLease, entry: typeof first, one: Order, now: number) =>
   Either.getOrThrow(Either.flip(SoloLease.receive(lease, entry, one, limits, now)))
 
-test("another entry is refused while the lease lives, whatever its epoch, and followed with a later one after it", () => {
+test("another entry is refused while the lease lives, whatever its epoch; later it needs a higher one", () => {
   const lease = followed(first, 3)
   expect(refusal(lease, second, order(99), 999)).toBe("LeasedElsewhere")
   expect(refusal(lease, second, order(3), 1_000)).toBe("StaleEpoch")

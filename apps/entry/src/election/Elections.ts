@@ -1,6 +1,6 @@
 /**
- * The entry's side of the election of solo workers. Owns the state of `ElectionState.ts`; after a crash it begins empty,
- * and the peers' standings bring it up to date.
+ * The entry's side of the election of solo workers. Owns the state of `ElectionState.ts`; after a crash it begins
+ * empty, and the peers' standings bring it up to date.
  *
  *   directory, Demand ─ look ─▶ state      peer ─ Elect ─▶ MeshListener ─ Ask ─▶ state ─▶ order
  */

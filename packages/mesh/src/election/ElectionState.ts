@@ -1,7 +1,7 @@
 /**
- * What an entry ordered of its peers, and how sure it is that they follow. Pure: `look` decides anew from the directory,
- * `ask` answers one peer; the entry's `Elections.ts` owns the current state. It may be lost at any time: peers say
- * whom they follow, and the next order has a higher epoch.
+ * What an entry ordered of its peers, and how sure it is that they follow. Pure: `look` decides anew from the
+ * directory, `ask` answers one peer; `Elections.ts` of the entry owns the current state. It may be lost at any time:
+ * peers say whom they follow, and the next order has a higher epoch.
  */
 import type { Peer, PeerDirectory } from "../PeerDirectory.ts"
 import type { PeerId } from "../PeerId.ts"
