@@ -38,7 +38,14 @@ it.live("without electing peers the list is empty, and where keys are needed it 
   Effect.gen(function* () {
     const plain = yield* open()
     expect((yield* send(`${plain.url}/api/elections`)).json).toEqual({ object: "list", data: [] })
-    const apiKeys = [fromSecret("one", "a-secret-of-sixteen", { requestsPerMinute: null, tokensPerMinute: null, region: null, trust: null })]
+    const apiKeys = [
+      fromSecret("one", "a-secret-of-sixteen", {
+        requestsPerMinute: null,
+        tokensPerMinute: null,
+        region: null,
+        trust: null
+      })
+    ]
     const keyed = yield* open({ config: { apiKeys } })
     expect((yield* send(`${keyed.url}/api/elections`)).status).toBe(401)
   })

@@ -1,7 +1,7 @@
 /** How a peer carries out an order: what leaves ends its answers first, what cannot be loaded is not offered again. */
 import { expect } from "bun:test"
 import { EngineError } from "@weft/engine/EngineError"
-import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
+import type { WholeEngine } from "@weft/engine/EngineSupervisor"
 import type { Order } from "@weft/mesh/election/ElectionProtocol"
 import { Engines, make as makeEngines } from "@weft/peer/Engines"
 import { Solo } from "@weft/peer/election/Solo"
@@ -17,10 +17,11 @@ const peer = Effect.gen(function* () {
   const log: Array<string> = []
   const state = { active: 1, freeBytes: 10, fails: false }
   const candidates = peerInfo(peerId(1), ["a", "b"]).models.map((model): Candidate => {
-    const engine: SupervisedEngine = {
+    const engine: WholeEngine = {
       model,
       generate: () => () => {},
       load: Effect.sync(() => ({ state: "ready", active: state.active, queued: 0, restarts: 0 })),
+      setup: Effect.succeed("as it is"),
       hostProcessId: Effect.succeed(undefined)
     }
     const load = Effect.acquireRelease(

@@ -73,7 +73,7 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
     onLost: (why) => progress.lost(why)
   })
   const baseline = Baseline.layer({
-    engines: options.baseline ? whole : [],
+    engines: options.baseline ? solo.held.map(({ engine }) => engine) : [],
     path: join(options.dataDirectory, "baseline.json")
   })
   const layer = Layer.merge(Layer.scopedDiscard(serve(options, info, progress)), baseline).pipe(

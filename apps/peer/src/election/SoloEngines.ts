@@ -3,7 +3,7 @@
  * ends the others when their answers have. For `Solo.ts`, which says what is wanted.
  */
 import type { EngineError } from "@weft/engine/EngineError"
-import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
+import type { SupervisedEngine, WholeEngine } from "@weft/engine/EngineSupervisor"
 import type { SoloCandidate } from "@weft/mesh/election/ElectionProtocol"
 import { Clock, Effect, Either, ExecutionStrategy, Exit, Schedule, Scope } from "effect"
 import type { Engines } from "../Engines.ts"
@@ -11,12 +11,12 @@ import type { Engines } from "../Engines.ts"
 /** Represents a model that the peer could serve alone. */
 export interface Candidate extends SoloCandidate {
   /** Loads it; the engine stops with the scope. */
-  readonly load: Effect.Effect<SupervisedEngine, EngineError, Scope.Scope>
+  readonly load: Effect.Effect<WholeEngine, EngineError, Scope.Scope>
 }
 
 /** Represents an engine that runs, and its end. */
 export interface Held {
-  readonly engine: SupervisedEngine
+  readonly engine: WholeEngine
   readonly scope: Scope.CloseableScope
 }
 
