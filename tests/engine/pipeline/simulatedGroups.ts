@@ -1,6 +1,6 @@
 /**
- * One run of the simulation of groups: peers that live and die, an entry that asks for one group after another, and
- * clients whose answers go on in the next group where one ends. Everything runs in virtual time.
+ * The world of a simulated group: peers that live and die, an entry that asks for one group after another, and clients
+ * whose answers go on in the next group where one ends. Scoped to its run, which `playing.ts` puts into virtual time.
  */
 import type { GenerateEvent } from "@weft/engine/Generation"
 import type { PipelineEngine } from "@weft/engine/pipeline/PipelineEngine"
@@ -8,21 +8,7 @@ import { Form, GroupEvent, type PeerPlace, Spares, type StagePlace } from "@weft
 import * as Frames from "@weft/mesh/Frames"
 import * as Link from "@weft/mesh/Link"
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
-import type { SessionError } from "@weft/mesh/MeshError"
-import {
-  Deferred,
-  Duration,
-  Effect,
-  Exit,
-  Logger,
-  LogLevel,
-  Option,
-  RuntimeFlags,
-  RuntimeFlagsPatch,
-  Scope,
-  Supervisor
-} from "effect"
-import { virtualTime } from "../../support/virtualTime.ts"
+import { Deferred, Duration, Effect, Exit, Option, Scope } from "effect"
 import * as Arithmetic from "./arithmetic.ts"
 import * as Hearing from "./hearing.ts"
 import * as Scenarios from "./scenarios.ts"
@@ -68,52 +54,14 @@ export interface Run {
   readonly endedMs: number
 }
 
-/** Returns the run of a scenario. */
-export const play = (scenario: Scenarios.Scenario): Effect.Effect<Run> =>
-  simulated(
-    scenario,
-    Effect.flatMap(make(scenario), (world) => world.run)
+/** Returns the world of a scenario, in which nothing has begun. */
+export const make = (scenario: Scenarios.Scenario) =>
+  Effect.map(
+    Effect.all({ network: MemoryNetwork, clock: Effect.clock, scope: Effect.scope }),
+    ({ clock, network, scope }) => new World(scenario, network, scope, () => clock.unsafeCurrentTimeMillis())
   )
-
-/**
- * Returns how many fibers the peers of a scenario have before their first group, and how many they have when nothing of
- * the last is under way any more. Peers that die begin anew with as many.
- */
-export const fibers = (scenario: Scenarios.Scenario) =>
-  Effect.gen(function* () {
-    const tracker = yield* Supervisor.track
-    const count = Effect.map(tracker.value, (living) => living.length)
-    const counted = Effect.gen(function* () {
-      const world = yield* make(scenario)
-      yield* world.begin
-      yield* Effect.sleep("1 second")
-      const before = yield* count
-      yield* world.run
-      yield* Effect.sleep(quiet)
-      return { before, after: yield* count }
-    })
-    return yield* simulated(scenario, Effect.supervised(counted, tracker))
-  })
 
 // internal
-
-/** Longer than a link or an edge lives that nobody uses. */
-const quiet = "90 seconds"
-
-const simulated = <A>(
-  scenario: Scenarios.Scenario,
-  body: Effect.Effect<A, SessionError, MemoryNetwork | Scope.Scope>
-): Effect.Effect<A> =>
-  body.pipe(
-    Effect.provide(MemoryNetwork.layer(scenario.network)),
-    Effect.scoped,
-    Effect.orDie,
-    virtualTime,
-    Effect.withTracerEnabled(false),
-    // Nobody reads how many fibers there were, and it takes a fifteenth of the time.
-    Effect.withRuntimeFlagsPatch(RuntimeFlagsPatch.disable(RuntimeFlags.RuntimeMetrics)),
-    Logger.withMinimumLogLevel(LogLevel.None)
-  )
 
 /** Longer than any answer with all its groups; what takes longer is stuck. */
 const patience = Duration.minutes(10)
@@ -122,12 +70,6 @@ const strikeMs = 10_000
 
 const encodeForm = Frames.encode(Form)
 const encodeSpares = Frames.encode(Spares)
-
-const make = (scenario: Scenarios.Scenario) =>
-  Effect.map(
-    Effect.all({ network: MemoryNetwork, clock: Effect.clock, scope: Effect.scope }),
-    ({ clock, network, scope }) => new World(scenario, network, scope, () => clock.unsafeCurrentTimeMillis())
-  )
 
 interface Alive {
   readonly peer: SimulatedPeers.Peer

@@ -121,7 +121,7 @@ class Plan implements DraftPlan {
 
   decide(known: Int32Array, traffic: DraftGain.Traffic): DraftGain.Course {
     const oneMs = LoopTime.oneRowMs(traffic.loop)
-    if (oneMs === undefined) return traffic.others > 0 ? DraftGain.resting : this.#awaiting(known)
+    if (oneMs === undefined) return this.#awaiting(known)
     if (this.#guessed >= guessedMax) return DraftGain.resting
     const found = this.#ofLookup(known, oneMs, traffic)
     const { model } = this.drafters
@@ -160,8 +160,7 @@ class Plan implements DraftPlan {
 
   #ofModel(model: ModelDrafter, known: Int32Array, oneMs: number, traffic: DraftGain.Traffic): DraftGain.Gain {
     const mayLoseMs = this.#mayLoseMs("model") + oneMs * creditShare
-    // Others would wait for each of its tokens.
-    if (mayLoseMs < 0 || traffic.others > 0) return DraftGain.none
+    if (mayLoseMs < 0) return DraftGain.none
     const tokenMs = model.tokenMs()
     const right = Math.min(rightMost, this.#modelRight)
     const best = DraftGain.ofMade({ right, tokenMs, mayLoseMs }, oneMs, traffic)

@@ -17,6 +17,7 @@ import type { PipelineFault, PipelineStats } from "./PipelineHostProtocol.ts"
 import type { Failed, JobTerms, StageFrame, Tokens } from "./StageFrame.ts"
 import type { StageLoop } from "./StageLoop.ts"
 import { StageTimes } from "./StageTimes.ts"
+import { StallWatch } from "./StallWatch.ts"
 
 /** Represents what the answers of a pipeline are made with. */
 export interface PipelineJobsOptions {
@@ -74,13 +75,6 @@ export const make = (options: PipelineJobsOptions): PipelineJobs => new Jobs(opt
 
 /** Refusals by stages after which an answer is given up, if none of its tokens came in between: another peer's turn. */
 const refusalsMax = 3
-/**
- * Longest wait for a window of stages that say they work, where nothing was measured: one reads its weights from a disk
- * at its first window, 12 GB at 100 MB/s.
- */
-const unmeasuredMsMax = 120_000
-/** Longest wait for such a window beyond the time that was measured: a computer may have become busy. */
-const measuredMsMax = 30_000
 /** A u32 names a job. */
 const jobsMax = 2 ** 32
 
@@ -108,10 +102,7 @@ class Jobs implements PipelineJobs {
   #jobNext = 0
   #epoch = 0
   #isConnected = false
-  /** The stall of this epoch was told. */
-  #isStalled = false
-  /** When a later stage said last that it works. */
-  #workedMs = Number.NEGATIVE_INFINITY
+  readonly #stall: StallWatch
   readonly #meter = new LoopMeter()
   /** Of the first stage as if it were one layer. */
   readonly #times = new StageTimes(1)
@@ -123,6 +114,7 @@ class Jobs implements PipelineJobs {
 
   constructor(private readonly options: PipelineJobsOptions) {
     this.#drafts = JobDrafts.make(options.guessing)
+    this.#stall = new StallWatch(options.stallMs)
   }
 
   idle(): boolean {
@@ -145,7 +137,7 @@ class Jobs implements PipelineJobs {
     if (epoch <= this.#epoch) return
     this.#epoch = epoch
     this.#isConnected = true
-    this.#isStalled = false
+    this.#stall.begin()
     this.#meter.begin()
     for (const job of this.#jobs.values()) this.#open(job)
   }
@@ -164,21 +156,12 @@ class Jobs implements PipelineJobs {
 
   look(isWorking: boolean): void {
     const nowMs = this.options.now()
-    if (isWorking) this.#workedMs = nowMs
-    if (this.#isStalled || !this.#isConnected) return
-    const rows = Math.max(0, ...this.#jobs.values().map(({ state }) => state.rowsUnderWay()))
-    const expectedMs = LoopTime.expectedMs(this.#meter.time(), rows)
-    // A window waits behind those of all other jobs at most.
-    const waitMsMax = expectedMs === undefined ? unmeasuredMsMax : measuredMsMax + expectedMs * (this.#jobs.size + 1)
-    const isQuiet = nowMs - this.#workedMs > this.options.stallMs
-    const quietMsMax = isQuiet ? this.options.stallMs : waitMsMax
-    const stuck = this.#jobs.values().find(({ atHome, movedMs, state }) => {
-      return atHome === 0 && state.rowsUnderWay() > 0 && nowMs - movedMs > quietMsMax
-    })
-    if (stuck === undefined) return
-    this.#isStalled = true
-    const seconds = ((nowMs - stuck.movedMs) / 1000).toFixed(1)
-    this.#fault("silence", `no stage was heard of for ${seconds} s with windows under way`)
+    if (isWorking) this.#stall.worked(nowMs)
+    if (!this.#isConnected) return
+    const underWay = this.#jobs.values().filter(({ atHome, state }) => atHome === 0 && state.rowsUnderWay() > 0)
+    const windows = [...underWay].map(({ movedMs, state }) => ({ rows: state.rowsUnderWay(), movedMs }))
+    const reason = this.#stall.look(windows, this.#meter.time(), nowMs)
+    if (reason !== undefined) this.#fault("silence", reason)
   }
 
   turn(): PipelineTurn {
