@@ -98,7 +98,14 @@ it.live("without a token samples are shown on loopback, and on no other address"
     const far = yield* open({
       config: {
         httpHost: "0.0.0.0",
-        apiKeys: [fromSecret("a", "a-long-secret", { requestsPerMinute: null, tokensPerMinute: null })]
+        apiKeys: [
+          fromSecret("a", "a-long-secret", {
+            requestsPerMinute: null,
+            tokensPerMinute: null,
+            region: null,
+            trust: null
+          })
+        ]
       }
     })
     expect((yield* send(`http://127.0.0.1:${far.port}/api/samples`)).status).toBe(404)

@@ -1,4 +1,4 @@
-/** What entries tell each other: whole after the way there and back, bounded, and nothing believed that makes no sense. */
+/** What entries tell each other: whole after the way there and back, bounded, and believed where it makes sense. */
 import { expect } from "bun:test"
 import * as OtherEntries from "@weft/entry/performance/OtherEntries"
 import { type Measured, PerformanceBoard } from "@weft/entry/performance/PerformanceBoard"

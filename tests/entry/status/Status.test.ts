@@ -82,6 +82,7 @@ it.effect("what answers measured is shown against the native figures, scraped, a
         expect(scraped).toContain('weft_model_native_tokens_per_second{model="m"} 40')
         expect(scraped).toMatch(/weft_model_efficiency_ratio\{model="m"\} 0\.[89]/)
         expect(scraped).toContain('weft_model_ttft_seconds{model="m",mode="solo",quantile="0.95"} 0.')
+        expect(scraped).toMatch(/weft_model_samples\{model="m",mode="solo"\} [1-9]/)
         // within the last seconds, which only the end of the layer writes
         yield* Effect.replicateEffect(answer, 2)
       })

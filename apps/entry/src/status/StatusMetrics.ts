@@ -14,6 +14,12 @@ const rate = new Gauge({
   labelNames: ["model", "mode", "quantile"] as const
 })
 
+const samples = new Gauge({
+  name: "weft_model_samples",
+  help: "Answers of the last hour that the figures of weft_model_ttft_seconds come from; absent where there are none.",
+  labelNames: ["model", "mode"] as const
+})
+
 const nativeRate = new Gauge({
   name: "weft_model_native_tokens_per_second",
   help: "Tokens per second that peers measured with no mesh in the way; pair of weft_model_tokens_per_second.",
@@ -28,10 +34,11 @@ const efficiency = new Gauge({
 
 /** Shows the document. */
 export const observe = (document: StatusDocument): void => {
-  for (const gauge of [ttft, rate, nativeRate, efficiency]) gauge.reset()
+  for (const gauge of [ttft, rate, samples, nativeRate, efficiency]) gauge.reset()
   for (const { efficiency: part, id: model, mode, native, through } of document.models) {
     if (mode === null) continue
     if (through !== null) {
+      samples.set({ model, mode }, through.samples)
       ttft.set({ model, mode, quantile: "0.5" }, through.ttftMs.p50 / 1000)
       ttft.set({ model, mode, quantile: "0.95" }, through.ttftMs.p95 / 1000)
     }
