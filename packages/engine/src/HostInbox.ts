@@ -49,10 +49,10 @@ export class HostInbox {
   })
 
   /**
-   * Works until the channel closes. What comes is worked on as soon as all of it that came at once is here; between two
-   * turns without anything new the process looks at its descriptors, and without work nothing is scheduled. This loop is
-   * the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all else in it. What throws in
-   * it is a defect, and so ends the process: Bun would go on after it.
+   * Works until the channel closes. What comes is worked on as soon as all of it that came at once is here; between
+   * two turns without anything new the process looks at its descriptors, and without work nothing is scheduled. This
+   * loop is the way of every token, so it is plain callbacks: a turn of Effect's costs as much as all else in it. What
+   * throws in it is a defect, and so ends the process: Bun would go on after it.
    */
   serve(work: HostWork): Effect.Effect<void, EngineError> {
     return Effect.async((resume) => {

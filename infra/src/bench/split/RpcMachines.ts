@@ -58,8 +58,8 @@ export const start = async (options: RpcOptions): Promise<RpcMachines> => {
 }
 
 /**
- * Returns how many layers the servers get, so that all machines have as many: llama.cpp counts the head as one more, and
- * gives it away with the rest.
+ * Returns how many layers the servers get, so that all machines have as many: llama.cpp counts the head as one more,
+ * and gives it away with the rest.
  */
 export const remoteLayers = (layers: number, machines: number): number => layers - Math.round(layers / machines) + 1
 
