@@ -1,11 +1,11 @@
 /** What a client reads of the elections. */
 import { expect } from "bun:test"
-import { fromSecret } from "@weft/entry/ApiKeys"
 import * as ElectionState from "@weft/mesh/election/ElectionState"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { Effect, Either } from "effect"
 import { peerId, peerInfo } from "../mesh/peers.ts"
 import { it } from "../support/effect.ts"
+import { isEmptyAndKeyed } from "./listing.ts"
 import { open, send } from "./support.ts"
 
 it.live("/api/elections shows of each electing peer what it is for which model, why, and whom it follows", () =>
@@ -35,18 +35,5 @@ it.live("/api/elections shows of each electing peer what it is for which model, 
 )
 
 it.live("without electing peers the list is empty, and where keys are needed it needs one", () =>
-  Effect.gen(function* () {
-    const plain = yield* open()
-    expect((yield* send(`${plain.url}/api/elections`)).json).toEqual({ object: "list", data: [] })
-    const apiKeys = [
-      fromSecret("one", "a-secret-of-sixteen", {
-        requestsPerMinute: null,
-        tokensPerMinute: null,
-        region: null,
-        trust: null
-      })
-    ]
-    const keyed = yield* open({ config: { apiKeys } })
-    expect((yield* send(`${keyed.url}/api/elections`)).status).toBe(401)
-  })
+  isEmptyAndKeyed("/api/elections")
 )

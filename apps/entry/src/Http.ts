@@ -80,21 +80,7 @@ const makeApp = Effect.map(Effect.map(makeRoutes, answered), (answer) =>
 )
 
 /** Serves on the configured host and port. */
-export const layer: Layer.Layer<
-  HttpAddress,
-  OpenDoorError | ApiKeyStoreError,
-  | ApiKeyStore
-  | Elections
-  | EntryConfig
-  | EntryDescription
-  | Fallback
-  | Inference
-  | Performance
-  | Share
-  | Sla
-  | Splits
-  | Status
-> = Layer.scoped(
+export const layer: Layer.Layer<HttpAddress, OpenDoorError | ApiKeyStoreError, ApiKeyStore | Behind> = Layer.scoped(
   HttpAddress,
   Effect.suspend(() => make)
 ).pipe(
@@ -105,10 +91,8 @@ export const layer: Layer.Layer<
 
 // internal
 
-const make: Effect.Effect<
-  typeof HttpAddress.Service,
-  never,
-  | Admission
+/** What the addresses are about. */
+type Behind =
   | Elections
   | EntryConfig
   | EntryDescription
@@ -119,43 +103,43 @@ const make: Effect.Effect<
   | Sla
   | Splits
   | Status
-  | Scope.Scope
-> = Effect.gen(function* () {
-  const { httpHost, httpPort } = yield* EntryConfig
-  const door = yield* AnswerDoor.make
-  const runtime = yield* Effect.runtime<
-    Admission | Elections | EntryConfig | EntryDescription | Inference | Performance | Sla | Splits | Status
-  >()
-  const route = HttpApp.toWebHandlerRuntime(runtime)(yield* makeApp)
-  const { feed } = yield* Status
-  const addresses = new Map<string, Answering.AnswerAddress>(answering.map((address) => [address.path, address]))
-  const server = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      Bun.serve({
-        hostname: httpHost,
-        port: httpPort,
-        idleTimeout: Duration.toSeconds(door.limits.idle),
-        // The door keeps its own bound: Bun's refusal has neither body nor request id.
-        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-        fetch: (request, server) => {
-          if (request.method !== "POST") return route(request)
-          const path = pathOf(request.url)
-          const address = addresses.get(path) ?? addresses.get(canonical(path))
-          return address === undefined
-            ? route(request)
-            : Answering.answer(door, address, request, () => server.requestIP(request)?.address)
-        }
-      })
-    ),
-    (server) => Effect.sync(() => void server.stop())
-  )
-  yield* Effect.addFinalizer(() =>
-    Effect.all([
-      feed.close,
-      Effect.timeoutOption(Effect.interruptible(door.draining.drain), door.limits.drain),
-      door.ticking.cutAll
-    ])
-  )
-  const port = server.port ?? httpPort
-  return { url: `http://${server.hostname}:${port}`, port }
-})
+
+const make: Effect.Effect<typeof HttpAddress.Service, never, Admission | Behind | Scope.Scope> = Effect.gen(
+  function* () {
+    const { httpHost, httpPort } = yield* EntryConfig
+    const door = yield* AnswerDoor.make
+    const runtime = yield* Effect.runtime<Admission | Behind>()
+    const route = HttpApp.toWebHandlerRuntime(runtime)(yield* makeApp)
+    const { feed } = yield* Status
+    const addresses = new Map<string, Answering.AnswerAddress>(answering.map((address) => [address.path, address]))
+    const server = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        Bun.serve({
+          hostname: httpHost,
+          port: httpPort,
+          idleTimeout: Duration.toSeconds(door.limits.idle),
+          // The door keeps its own bound: Bun's refusal has neither body nor request id.
+          maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+          fetch: (request, server) => {
+            if (request.method !== "POST") return route(request)
+            const path = pathOf(request.url)
+            const address = addresses.get(path) ?? addresses.get(canonical(path))
+            return address === undefined
+              ? route(request)
+              : Answering.answer(door, address, request, () => server.requestIP(request)?.address)
+          }
+        })
+      ),
+      (server) => Effect.sync(() => void server.stop())
+    )
+    yield* Effect.addFinalizer(() =>
+      Effect.all([
+        feed.close,
+        Effect.timeoutOption(Effect.interruptible(door.draining.drain), door.limits.drain),
+        door.ticking.cutAll
+      ])
+    )
+    const port = server.port ?? httpPort
+    return { url: `http://${server.hostname}:${port}`, port }
+  }
+)
