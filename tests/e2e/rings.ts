@@ -39,7 +39,7 @@ export interface Ring {
 interface Status {
   readonly models: ReadonlyArray<{ readonly processId?: number }>
   readonly leases: ReadonlyArray<{ readonly processId?: number }>
-  readonly groups: ReadonlyArray<{ readonly stats?: { readonly accepted: number } }>
+  readonly groups: ReadonlyArray<{ readonly stats?: { readonly lookup: { readonly accepted: number } } }>
 }
 
 const json = <A>(url: string) => Effect.promise(async () => (await (await fetch(url)).json()) as A)
@@ -96,7 +96,8 @@ export const childrenOf = (peer: RingPeer): Effect.Effect<ReadonlyArray<number>>
 export const accepted = (stages: ReadonlyArray<RingPeer>): Effect.Effect<number> =>
   Effect.map(
     Effect.forEach(stages, ({ statusUrl }) => json<Status>(`${statusUrl}/status`)),
-    (statuses) => statuses.flatMap(({ groups }) => groups).reduce((sum, { stats }) => sum + (stats?.accepted ?? 0), 0)
+    (statuses) =>
+      statuses.flatMap(({ groups }) => groups).reduce((sum, { stats }) => sum + (stats?.lookup.accepted ?? 0), 0)
   )
 
 /** Returns the sum of a metric over its labels; dies where there is none of that name. */
