@@ -47,7 +47,10 @@ const modelRightLeast = 0.25
 const weight = 1 / 16
 /** Rates are never taken for better: the next token may be another one. */
 const rightMost = 0.98
-/** Share of an answer's time that drafts may lose; together less than the fiftieth that an owner may be promised. */
+/**
+ * Share of an answer's time that drafts may lose: with the credit and the last trial, which may overrun it, together
+ * less than the fiftieth that an owner may be promised, in each of 1,600 simulated worlds.
+ */
 const lossShare: Readonly<Record<Source, number>> = { lookup: 0.008, model: 0.003 }
 /** Drafts must gain this much: times are rough. */
 const gainLeast = 1.03
