@@ -12,6 +12,7 @@ import { gateway } from "./bench/Gateway.ts"
 import { load } from "./bench/Load.ts"
 import * as Programs from "./bench/Programs.ts"
 import * as Report from "./bench/Report.ts"
+import { routing } from "./bench/Routing.ts"
 import { solo } from "./bench/Solo.ts"
 import { split } from "./bench/Split.ts"
 import { splitFailover } from "./bench/SplitFailover.ts"
@@ -25,7 +26,8 @@ const benchmarks: ReadonlyArray<Benchmark> = [
   split,
   splitRpc,
   splitFailover,
-  activations
+  activations,
+  routing
 ]
 
 const exitCodeOfUsage = 2

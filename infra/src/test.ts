@@ -1,12 +1,16 @@
 /**
- * Runs the test files one after another, each in a Bun process of its own: no globals, metrics or leftovers pass from
- * one to the next, a native crash costs one file, and two cores are enough for the timing. `npm test -- mesh e2e` runs
- * the files whose path contains one of the words. Ends with the line `N passed, N failed`.
+ * Runs the test files, two at once, each in a Bun process of its own: no globals, metrics or leftovers pass from one to
+ * the next, and a native crash costs one file. `npm test -- mesh e2e` runs the files whose path contains one of the
+ * words. Installs programs that the tests need where it may, else says which. Ends with the line `N passed, N failed`.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Glob } from "bun"
+import { install } from "./SystemPackages.ts"
+
+/** Files at once: most wait half of their time, for deadlines and for processes to start and to end. */
+const lanes = 2
 
 /** Longest run of one file; the slowest (real processes, fault injection) take a tenth of it. */
 const fileMinutesMax = 10
@@ -27,17 +31,20 @@ const outcomeOf = (report: string, exitCode: number | null): Outcome => {
   }
 }
 
+const textOf = (stream: ReadableStream<Uint8Array>): Promise<string> => new Response(stream).text()
+
+/** Runs one file and prints all that it said in one piece. */
 const runFile = async (file: string, folder: string): Promise<Outcome> => {
-  const report = join(folder, "report.xml")
-  rmSync(report, { force: true })
+  const report = join(folder, `${file.replaceAll("/", "-")}.xml`)
   const child = Bun.spawn({
     // Ends what a test forgot to end, and the test itself when this run is killed.
     cmd: [process.execPath, "--no-orphans", "test", "--reporter=junit", `--reporter-outfile=${report}`, `./${file}`],
-    stdio: ["ignore", "inherit", "inherit"],
+    stdio: ["ignore", "pipe", "pipe"],
     timeout: fileMinutesMax * 60_000,
     killSignal: "SIGKILL"
   })
-  await child.exited
+  const [said, complained] = await Promise.all([textOf(child.stdout), textOf(child.stderr), child.exited])
+  process.stderr.write(complained + said)
   if (child.signalCode !== null) console.error(`${file}: ended by ${child.signalCode}`)
   return outcomeOf(existsSync(report) ? readFileSync(report, "utf8") : "", child.exitCode)
 }
@@ -47,16 +54,25 @@ const files = [...new Glob("tests/**/*.test.ts").scanSync({ cwd: join(import.met
   .filter((file) => !file.includes("node_modules"))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .sort()
+const advice = await install(files)
+if (advice !== undefined) {
+  console.error(advice)
+  process.exit(1)
+}
 const folder = mkdtempSync(join(tmpdir(), "weft-test-"))
 const broken: Array<string> = []
 let passed = 0
 let failed = 0
-for (const file of files) {
-  const outcome = await runFile(file, folder)
-  passed += outcome.passed
-  failed += outcome.failed
-  if (outcome.failed > 0) broken.push(file)
+const waiting = [...files]
+const lane = async (): Promise<void> => {
+  for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+    const outcome = await runFile(file, folder)
+    passed += outcome.passed
+    failed += outcome.failed
+    if (outcome.failed > 0) broken.push(file)
+  }
 }
+await Promise.all(Array.from({ length: lanes }, lane))
 rmSync(folder, { recursive: true })
 if (passed + failed === 0) console.error("No test ran: no file under tests/ matches, or every test was left out.")
 for (const file of broken) console.error(`failed: ${file}`)

@@ -65,7 +65,8 @@ it.live("requests at once spread over the peers", () =>
         }),
       { concurrency: "unbounded" }
     )
-    expect(new Set(servedBy).size).toBe(3)
+    // Two with four places each are enough for six.
+    expect(new Set(servedBy).size).toBeGreaterThan(1)
   })
 )
 

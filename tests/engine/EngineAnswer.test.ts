@@ -34,6 +34,15 @@ const text = (events: ReadonlyArray<GenerateEvent>) =>
 const unicode = FastCheck.fullUnicodeString({ maxLength: 60 })
 
 describe("an answer", () => {
+  test("that ignores its end has all the tokens it may have", () => {
+    const request = ask("hello", { maxTokens: 3, ignoresEnd: true })
+    const answer = EngineAnswer.make(llama, { request, promptTokens: 3, contextTokens, cachedTokens: 0 })
+    const [word] = llama.tokenize("fox", false)
+    const events = [endToken, word ?? 0, endToken].flatMap((token) => answer.add(token))
+    expect(events.at(-1)).toMatchObject({ _tag: "Finished", finishReason: "length", usage: { completionTokens: 3 } })
+    expect(feed([endToken]).at(-1)).toMatchObject({ _tag: "Finished", finishReason: "stop" })
+  })
+
   test("shows a character when its last byte has come, not before", () => {
     const tokens = [...llama.tokenize("🦊", false)]
     expect(tokens.length).toBe(4)

@@ -19,7 +19,7 @@ export { greedy }
 /** Returns an engine of the small model under the name `m`. */
 export const makeEngine = (
   options: Partial<EngineSupervisor.EngineOptions> = {}
-): Effect.Effect<EngineSupervisor.SupervisedEngine, EngineError, Scope.Scope> =>
+): Effect.Effect<EngineSupervisor.WholeEngine, EngineError, Scope.Scope> =>
   EngineSupervisor.make({ path: models.small, modelId: "m", ...options })
 
 /** Returns the prompt of a chat of one message. */

@@ -110,7 +110,7 @@ it.live("a key that another process makes or revokes counts within seconds", () 
       Effect.map((context) => context.pipe((services) => Effect.provide(ApiKeyStore, services))),
       Effect.flatten
     )
-    const limits = { requestsPerMinute: null, tokensPerMinute: null }
+    const limits = { requestsPerMinute: null, tokensPerMinute: null, region: null, trust: null }
     yield* other.create(fromSecret("eve", `${secret}-eve`, limits))
     const status = (expected: number) =>
       Effect.repeat(

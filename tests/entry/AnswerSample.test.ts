@@ -1,6 +1,6 @@
 /** Which answers tell how fast a model is served, and what they tell. */
 import { expect } from "bun:test"
-import { type EndedAnswer, sampleOf, windowMsMin } from "@weft/entry/http/AnswerSample"
+import { type EndedAnswer, sampleOf, tokensPerSecondMax, ttftMsMax, windowMsMin } from "@weft/entry/http/AnswerSample"
 import { Effect, FastCheck } from "effect"
 import { it } from "../support/effect.ts"
 
@@ -35,11 +35,53 @@ it.effect("text that came at once tells no rate, however many tokens it has: 953
         FastCheck.nat(100_000),
         (windowMs, tokensAfterFirst) => {
           const sample = sampleOf({ ...answer, lastMs: 1_250 + windowMs, tokensAfterFirst })
-          if (typeof sample === "string") throw new Error(sample)
-          if (windowMs < windowMsMin || tokensAfterFirst === 0) expect(sample.tokensPerSecond).toBeUndefined()
-          else expect(sample.tokensPerSecond).toBeCloseTo((tokensAfterFirst * 1000) / windowMs, 3)
+          const rate = (tokensAfterFirst * 1000) / windowMs
+          if (windowMs < windowMsMin || tokensAfterFirst === 0)
+            expect(sample).toEqual({ ttftMs: 250, tokensPerSecond: undefined })
+          else if (rate > tokensPerSecondMax) expect(sample).toBe("absurd")
+          else expect(sample).toEqual({ ttftMs: 250, tokensPerSecond: expect.closeTo(rate, 3) })
         }
       )
     )
   )
+)
+
+it.effect("the decode window of 30 microseconds that once told 953,000 tokens a second tells no rate", () =>
+  Effect.sync(() => {
+    const sample = sampleOf({ ...answer, lastMs: 1_250.03, tokensAfterFirst: 29 })
+    expect(sample).toEqual({ ttftMs: 250, tokensPerSecond: undefined })
+  })
+)
+
+const wild = FastCheck.oneof(
+  FastCheck.double(),
+  FastCheck.double({ min: -1e4, max: 1e6, noNaN: true }),
+  FastCheck.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, -1)
+)
+
+it.effect("whatever clocks and counts say, a sample is finite, positive and of this world, or absurd", () =>
+  Effect.sync(() =>
+    FastCheck.assert(
+      FastCheck.property(wild, wild, wild, wild, (startedMs, firstMs, lastMs, tokensAfterFirst) => {
+        const sample = sampleOf({ ...answer, startedMs, firstMs, lastMs, tokensAfterFirst })
+        if (typeof sample === "string") expect(sample).toBe("absurd")
+        else {
+          const { tokensPerSecond = 0, ttftMs } = sample
+          expect(ttftMs >= 0 && ttftMs <= ttftMsMax).toBe(true)
+          expect(tokensPerSecond >= 0 && tokensPerSecond <= tokensPerSecondMax).toBe(true)
+        }
+      }),
+      { numRuns: 2_000 }
+    )
+  )
+)
+
+it.effect("a first text before its request, after ten minutes, or more tokens than anything draws is absurd", () =>
+  Effect.sync(() => {
+    expect(sampleOf({ ...answer, startedMs: 2_000 })).toBe("absurd")
+    expect(sampleOf({ ...answer, startedMs: 1_251 })).toMatchObject({ ttftMs: 0 })
+    expect(sampleOf({ ...answer, startedMs: 1_250 - ttftMsMax - 1 })).toBe("absurd")
+    expect(sampleOf({ ...answer, tokensAfterFirst: 200_001 })).toBe("absurd")
+    expect(sampleOf({ ...answer, lastMs: 1_000 })).toBe("absurd")
+  })
 )

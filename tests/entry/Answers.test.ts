@@ -4,7 +4,7 @@
 import { expect } from "bun:test"
 import { Effect } from "effect"
 import { it } from "../support/effect.ts"
-import { type Door, description, hello, open, post, ruleEvents, send } from "./support.ts"
+import { answering, type Door, description, hello, open, post, ruleEvents, send } from "./support.ts"
 
 it.live("a chat is answered in the exact form of the OpenAI API", () =>
   Effect.gen(function* () {
@@ -34,7 +34,7 @@ it.live("a chat is answered in the exact form of the OpenAI API", () =>
       }
     })
     expect(headers.get("content-type")).toBe("application/json")
-    expect(headers.get("x-weft-served-by")).toBe("did:key:z6MkTest")
+    expect(headers.get("x-weft-served-by")).toBe(answering)
   })
 )
 

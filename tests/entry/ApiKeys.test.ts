@@ -24,7 +24,9 @@ it.effect("a list gives names, limits and hashes, and keeps no secret", () =>
       prefix: "a-secret",
       last4: "hars",
       requestsPerMinute: null,
-      tokensPerMinute: null
+      tokensPerMinute: null,
+      region: null,
+      trust: null
     })
     expect(two).toMatchObject({ name: "bob", requestsPerMinute: 60, tokensPerMinute: 1000 })
     expect(three).toMatchObject({
@@ -37,6 +39,19 @@ it.effect("a list gives names, limits and hashes, and keeps no secret", () =>
     expect(JSON.stringify([one, two, three])).not.toContain(secret)
     expect(parsed("")).toEqual([])
     expect(parsed(" , ,")).toEqual([])
+  })
+)
+
+it.effect("a key may require labels of its peers, with limits or without, whatever its secret ends with", () =>
+  Effect.sync(() => {
+    const lists = [
+      [`ann:${secret}:region=eu-west`, { region: "eu-west", trust: null, requestsPerMinute: null }],
+      [`ann:${secret}==:60:trust=staff`, { region: null, trust: "staff", requestsPerMinute: 60, last4: "rs==" }],
+      [`ann:${secret}:60:1000:trust=staff:region=eu`, { region: "eu", trust: "staff", tokensPerMinute: 1000 }],
+      [`ann:sha256:${hash}::5:region=eu`, { hash, region: "eu", tokensPerMinute: 5 }]
+    ] as const
+    for (const [list, key] of lists) expect([list, parsed(list)]).toMatchObject([list, [key]])
+    expect(parsed(`ann:${secret}:region=eu,bob:${secret}2`).map(ApiKeys.labelsOf)).toEqual([{ region: "eu" }, {}])
   })
 )
 
@@ -53,6 +68,12 @@ it.effect("what is no key is refused with its place and never with its secret", 
       `ann:${secret}:0`,
       `ann:${secret}:1.5`,
       `ann:${secret}:1:2:3`,
+      `ann:${secret}:region=EU`,
+      `ann:${secret}:region=`,
+      `ann:${secret}:region=eu:region=us`,
+      `ann:${secret}:colour=blue`,
+      `ann:${secret}:trust=staff:60`,
+      `ann:${secret}:trust=${"a".repeat(33)}`,
       `ann:${secret} ${secret}`,
       "ann:sha256:abc",
       `ann:sha256:${"g".repeat(64)}`,

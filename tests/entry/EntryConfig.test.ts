@@ -6,6 +6,8 @@ import { BunContext } from "@effect/platform-bun"
 import { SqlClient } from "@effect/sql/SqlClient"
 import * as Database from "@weft/entry/Database"
 import { EntryConfig } from "@weft/entry/EntryConfig"
+import { migrations } from "@weft/entry/Migrations"
+import { tierOf } from "@weft/entry/sla/Tier"
 import { ConfigProvider, Effect, Exit, Layer, Option, Redacted } from "effect"
 import { it } from "../support/effect.ts"
 import { folder } from "./support.ts"
@@ -57,6 +59,46 @@ it.effect("every name of the environment is read", () =>
   })
 )
 
+it.effect("tiers and the provider are read; without a key, or an address, there is no provider", () =>
+  Effect.gen(function* () {
+    const provider = {
+      WEFT_FALLBACK_URL: "https://api.example.com/v1/",
+      WEFT_FALLBACK_KEY: "secret",
+      WEFT_FALLBACK_MODELS: "big=gpt-big, small = gpt-small,*",
+      WEFT_FALLBACK_TIERS: "capacity",
+      WEFT_FALLBACK_PER_IP_HOUR: "3",
+      WEFT_TRUSTED_PROXY: "1",
+      WEFT_TIERS: "capacity=big|huge*, daily-driver=*"
+    }
+    const { fallback, tiers, trustedProxy } = yield* read(provider)
+    const config = Option.getOrThrow(fallback)
+    expect(config).toMatchObject({ url: "https://api.example.com/v1", hasAllModels: true, perAddressHour: 3 })
+    expect(Redacted.value(config.key)).toBe("secret")
+    expect(String(config.key)).not.toContain("secret")
+    expect([...config.models]).toEqual([
+      ["big", "gpt-big"],
+      ["small", "gpt-small"]
+    ])
+    expect([...config.tiers]).toEqual(["capacity"])
+    expect(trustedProxy).toBe(true)
+    expect(["big", "HUGE_one", "other"].map((model) => tierOf(tiers, model))).toEqual([
+      "capacity",
+      "capacity",
+      "daily-driver"
+    ])
+    const { WEFT_FALLBACK_KEY: _, ...keyless } = provider
+    const { WEFT_FALLBACK_URL: __, ...placeless } = provider
+    for (const env of [keyless, placeless]) expect((yield* read(env)).fallback).toEqual(Option.none())
+    const plain = { WEFT_FALLBACK_URL: "http://10.0.0.1:8000/v1", WEFT_FALLBACK_KEY: "k" }
+    expect(Option.getOrThrow((yield* read(plain)).fallback)).toMatchObject({
+      models: new Map(),
+      hasAllModels: false,
+      tiers: new Set(["daily-driver", "capacity"]),
+      perAddressHour: 20
+    })
+  })
+)
+
 it.effect("what makes no sense is refused by its name", () =>
   Effect.gen(function* () {
     const wrong = [
@@ -68,7 +110,20 @@ it.effect("what makes no sense is refused by its name", () =>
       ["WEFT_API_KEYS", "ann"],
       ["WEFT_REQUESTS_PER_MINUTE", "0"],
       ["WEFT_TOKENS_PER_MINUTE", "many"],
-      ["WEFT_SPLIT_ACTIVATIONS", "llama:f8"]
+      ["WEFT_SPLIT_ACTIVATIONS", "llama:f8"],
+      ["WEFT_TIERS", "fast=*"],
+      ["WEFT_TIERS", "capacity"],
+      ["WEFT_TIERS", "capacity=a||b"],
+      ["WEFT_TIERS", `capacity=${"x".repeat(129)}`],
+      ["WEFT_TIERS", `capacity=${"x|".repeat(64)}x`],
+      ["WEFT_FALLBACK_URL", "api.example.com"],
+      ["WEFT_FALLBACK_URL", "file:///etc/passwd"],
+      ["WEFT_FALLBACK_URL", "https://u:p@h/v1"],
+      ["WEFT_FALLBACK_MODELS", "a=b=c"],
+      ["WEFT_FALLBACK_MODELS", "=b"],
+      ["WEFT_FALLBACK_TIERS", "cheap"],
+      ["WEFT_FALLBACK_PER_IP_HOUR", "-1"],
+      ["WEFT_TRUSTED_PROXY", "maybe"]
     ] as const
     for (const [name, value] of wrong) {
       const error = String(yield* Effect.flip(read({ [name]: value })))
@@ -90,7 +145,9 @@ it.live("the database is made in a new folder, durable, and opens again with wha
         Effect.flatMap(start(path), (context) =>
           Effect.gen(function* () {
             const sql = yield* SqlClient
-            expect(yield* sql`SELECT count(*) AS count FROM effect_sql_migrations`).toEqual([{ count: 1 }])
+            expect(yield* sql`SELECT count(*) AS count FROM effect_sql_migrations`).toEqual([
+              { count: Object.keys(migrations).length }
+            ])
             expect(yield* sql`PRAGMA journal_mode`).toEqual([{ journal_mode: "wal" }])
             expect(yield* sql`PRAGMA synchronous`).toEqual([{ synchronous: 2 }])
             expect(yield* sql`PRAGMA foreign_keys`).toEqual([{ foreign_keys: 1 }])

@@ -6,9 +6,11 @@ import { expect } from "bun:test"
 import * as GenerateReply from "@weft/engine/GenerateReply"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import { EntryConfig } from "@weft/entry/EntryConfig"
+import { Demand } from "@weft/entry/election/Demand"
 import { Inference } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshInference from "@weft/entry/MeshInference"
+import { Performance } from "@weft/entry/performance/Performance"
 import { Slots } from "@weft/entry/Slots"
 import * as Link from "@weft/mesh/Link"
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
@@ -116,17 +118,22 @@ const ask = (asked: Asked, random: Random.Random) =>
     const leaves = (yield* random.next) < 0.2
     const patience = leaves ? Duration.millis(yield* random.nextIntBetween(0, 1_500)) : clientPatience
     const ending = Effect.async<void>((resume) => {
-      const cancel = inference.generate(toRequest(asked), "test", {
-        begun: () => {},
-        refused: ({ reason }) => {
-          refused = reason
-          resume(Effect.void)
-        },
-        events: (told) => {
-          events.push(...told)
-          if (told.some(isLast)) resume(Effect.void)
+      const cancel = inference.generate(
+        toRequest(asked),
+        { caller: "test", labels: {} },
+        {
+          begun: () => {},
+          moved: () => {},
+          refused: ({ reason }) => {
+            refused = reason
+            resume(Effect.void)
+          },
+          events: (told) => {
+            events.push(...told)
+            if (told.some(isLast)) resume(Effect.void)
+          }
         }
-      })
+      )
       return Effect.sync(cancel)
     })
     const ended = yield* Effect.timeoutOption(ending, patience)
@@ -177,8 +184,9 @@ const simulate = (seed: number) =>
 const surroundings = MeshInference.layer.pipe(
   Layer.provideMerge(Slots.layer),
   Layer.provideMerge(Links.layer),
+  Layer.provide(Performance.layer),
   Layer.provideMerge(PeerDirectoryActor.layer()),
-  Layer.provide(EntryConfig.layer({ maxFailovers }))
+  Layer.provide([EntryConfig.layer({ maxFailovers }), Demand.layer])
 )
 
 /** Holds what one client got against what it may get. */

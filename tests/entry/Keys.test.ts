@@ -67,6 +67,19 @@ it.live("a key is made, shown once, listed without its secret, and revoked", () 
   })
 )
 
+it.live("a key may require labels of its peers, and a label that is none is refused", () =>
+  Effect.gen(function* () {
+    const [made, list, wrong] = yield* session(
+      "create ann --region eu-west --trust staff --json",
+      "list --json",
+      "create bob --trust Staff"
+    )
+    expect(JSON.parse(made ?? "")).toMatchObject({ name: "ann", requires: "region=eu-west trust=staff" })
+    expect(JSON.parse(list ?? "")).toMatchObject([{ name: "ann", requires: "region=eu-west trust=staff" }])
+    expect(wrong).toContain("a-z, 0-9 and -")
+  })
+)
+
 it.live("a name or limit that is none is refused before anything is written", () =>
   Effect.gen(function* () {
     const [name, limit, list] = yield* session("create ..", "create bob --tokens-per-minute 0", "list --json")

@@ -1,17 +1,11 @@
 /** Which peer answers and which is asked next, over links of a memory network with engines that speak by script. */
 import { expect } from "bun:test"
-import * as GenerateReply from "@weft/engine/GenerateReply"
-import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
-import { EntryConfig, type EntryConfigShape } from "@weft/entry/EntryConfig"
-import { Inference, type NoAnswer } from "@weft/entry/Inference"
+import type { GenerateRequest } from "@weft/engine/Generation"
+import { Inference } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
-import * as MeshInference from "@weft/entry/MeshInference"
 import { Slots } from "@weft/entry/Slots"
-import * as Link from "@weft/mesh/Link"
-import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import { Deferred, Duration, Effect, Either, Exit, FastCheck, Fiber, Layer, Mailbox, Scope } from "effect"
-import { gather } from "../engine/asking.ts"
+import { Duration, Effect, Either, Exit, FastCheck, Fiber, Scope } from "effect"
 import {
   delta,
   failed,
@@ -23,94 +17,35 @@ import {
   started,
   type Teller
 } from "../engine/scripted.ts"
-import { connect, endpoint, rise } from "../mesh/links.ts"
+import { rise } from "../mesh/links.ts"
 import { peerInfo } from "../mesh/peers.ts"
 import { it } from "../support/effect.ts"
 import { virtualTime } from "../support/virtualTime.ts"
 
-/** Slots of every peer's model. */
-const slots = 1
-/** Times an answer that has begun goes on elsewhere. */
-const maxFailovers = 2
-const good = (text: string): ReadonlyArray<GenerateEvent> => [started, delta(text), finished(1)]
+import { generate, good, maxFailovers, mesh, slots, whole } from "./meshing.ts"
 
-/** Joins a peer with this engine to the entry; returns its id and a way to lose it. */
-const join = Effect.fnUntraced(function* (entry: Effect.Effect.Success<ReturnType<typeof endpoint>>, engine: Scripted) {
-  const peer = yield* endpoint(`peer-${++names}`)
-  const { near, far } = yield* connect(peer, entry)
-  const found = Either.right(yield* engine.engine)
-  yield* Effect.forkScoped(
-    Link.serve(near, ({ stream }) => GenerateReply.serve(stream, () => ({ engine: found, done: () => {} })))
-  )
-  yield* (yield* Links).hold(far)
-  const { ref } = yield* PeerDirectoryActor
-  yield* ref.Register({ info: peerInfo(peer.identity.id, ["tiny"], slots), link: far.number })
-  return { id: peer.identity.id, near, far }
-})
-let names = 0
-
-/** Runs `body` in an entry whose peers have these engines. */
-const mesh = <A, E>(
-  engines: ReadonlyArray<Scripted>,
-  body: (
-    peers: ReadonlyArray<Effect.Effect.Success<ReturnType<typeof join>>>
-  ) => Effect.Effect<A, E, Inference | Links | PeerDirectoryActor | Slots | Scope.Scope>,
-  config: Partial<EntryConfigShape> = {}
-) =>
-  Effect.gen(function* () {
-    const entry = yield* endpoint("entry")
-    return yield* body(yield* Effect.forEach(engines, (engine) => join(entry, engine)))
-  }).pipe(
-    Effect.scoped,
-    Effect.provide(
-      MeshInference.layer.pipe(
-        Layer.provideMerge(Slots.layer),
-        Layer.provideMerge(Links.layer),
-        Layer.provideMerge(PeerDirectoryActor.layer()),
-        Layer.provide(EntryConfig.layer({ maxFailovers, ...config }))
-      )
-    ),
-    Effect.provide(MemoryNetwork.layer())
-  )
-
-/** Begins an answer in the scope, whose events wait in a mailbox. */
-const generate = (changes: Parameters<typeof request>[0] = {}) =>
-  Effect.gen(function* () {
-    const inference = yield* Inference
-    const events = yield* Mailbox.make<GenerateEvent>()
-    const begun = yield* Deferred.make<string, NoAnswer>()
-    yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        inference.generate(request(changes), "test", {
-          begun: (servedBy) => Deferred.unsafeDone(begun, Effect.succeed(servedBy)),
-          refused: (why) => Deferred.unsafeDone(begun, why),
-          events: (told) => {
-            events.unsafeOfferAll(told)
-            if (told.some(isLast)) events.unsafeDone(Exit.void)
-          }
-        })
-      ),
-      (cancel) => Effect.sync(cancel)
-    )
-    return { servedBy: yield* Deferred.await(begun), events }
-  })
-const whole = Effect.scoped(
-  Effect.flatMap(generate(), (given) => Effect.map(gather(given.events), (told) => ({ ...told, by: given.servedBy })))
-)
 const inFlight = Effect.map(Links, (links) => [...links.attachments().values()].map((held) => held.inFlight))
 const begun = (engines: ReadonlyArray<Scripted>) => engines.map((engine) => engine.begun())
 
 it.effect("a peer that fails before it begins is passed over for another, once each, and the retry is counted", () => {
   const engines = [scripted(saying([failed("overloaded")])), scripted(saying(good("hello")))]
+  let told = 0
   return mesh(engines, () =>
     Effect.gen(function* () {
       const retries = yield* rise(
         "weft_route_failovers_total",
         { kind: "retry" },
-        Effect.forEach([1, 2], () => Effect.map(whole, ({ text }) => expect(text).toBe("hello")))
+        Effect.forEach([1, 2], () =>
+          Effect.map(whole, ({ moved, text }) => {
+            expect(text).toBe("hello")
+            told += moved
+          })
+        )
       )
       expect(engines[1]?.begun()).toBe(2)
       expect(retries).toBe(engines[0]?.begun() ?? -1)
+      // one that no peer failed is told to be of one peer
+      expect(told).toBe(retries)
       expect(yield* inFlight).toEqual([0, 0])
     })
   )
@@ -169,7 +104,8 @@ it.effect(
           "weft_route_failovers_total",
           { kind: "failover" },
           Effect.gen(function* () {
-            const { by, events } = yield* whole
+            const { by, events, moved } = yield* whole
+            expect(moved).toBe(1)
             expect(events).toEqual([started, ...words.map((word, token) => delta(word, token)), finished(words.length)])
             const first = engines.findIndex(({ requests }) => requests.some(({ resume }) => resume === undefined))
             expect(by).toBe(peers[first]?.id ?? "nobody")

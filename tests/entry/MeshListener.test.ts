@@ -1,9 +1,13 @@
 /** The entry's mesh side over a memory network: who enters the directory, over which link, and how they leave it. */
 import { expect } from "bun:test"
 import { calledPerSecond } from "@weft/entry/ControlRate"
+import { EntryConfig } from "@weft/entry/EntryConfig"
+import { Demand } from "@weft/entry/election/Demand"
+import { Elections } from "@weft/entry/election/Elections"
 import type { NoAnswer } from "@weft/entry/Inference"
 import { Links } from "@weft/entry/Links"
 import * as MeshListener from "@weft/entry/MeshListener"
+import { Performance } from "@weft/entry/performance/Performance"
 import { Slots } from "@weft/entry/Slots"
 import * as Announcement from "@weft/mesh/Announcement"
 import * as ControlPlane from "@weft/mesh/ControlPlane"
@@ -12,6 +16,7 @@ import * as Link from "@weft/mesh/Link"
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import type { Announcement as Said } from "@weft/mesh/MeshProtocol"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
+import type { PeerId } from "@weft/mesh/PeerId"
 import { Transport } from "@weft/mesh/Transport"
 import { Clock, Context, Duration, Effect, Fiber, Layer, Option, Schedule, type Scope } from "effect"
 import { as, type Endpoint, endpoint } from "../mesh/links.ts"
@@ -28,8 +33,11 @@ const listening = <A, E>(
     Effect.gen(function* () {
       const entry = yield* endpoint("entry")
       const layer = MeshListener.layer.pipe(
+        Layer.provide(Layer.provide(Elections.layer, Demand.layer)),
         Layer.provideMerge(Slots.layer),
         Layer.provideMerge(Links.layer),
+        Layer.provide(Performance.layer),
+        Layer.provide(EntryConfig.layer({})),
         Layer.provideMerge(directory),
         Layer.provide(Layer.succeed(Transport, entry.transport)),
         Layer.provide(Layer.succeed(Identity, entry.identity))
@@ -126,9 +134,9 @@ it.live("who waits for a slot is told at once when the last peer leaves, is lost
     Effect.gen(function* () {
       const slots = yield* Slots
       const want = Effect.async<void, NoAnswer>((resume) => {
-        const giveUp = slots.take({ model: "tiny", caller: "a", excluded: new Set(), hasBegun: false }, (seat) =>
-          resume(Effect.asVoid(seat))
-        )
+        const prompt = slots.readPrompt("tiny", "a", { _tag: "Text", text: "hello" })
+        const request = { model: "tiny", caller: "a", labels: {}, prompt, excluded: new Set<PeerId>(), hasBegun: false }
+        const giveUp = slots.take(request, (seat) => resume(Effect.asVoid(seat)))
         return Effect.sync(() => giveUp?.())
       })
       const peer = yield* endpoint("peer")

@@ -1,78 +1,13 @@
 /** Who gets a free slot and when, over a directory and links in memory: turns, interruptions, peers on and off. */
 import { expect } from "bun:test"
-import type { NoAnswer } from "@weft/entry/Inference"
-import { Links, type Seat } from "@weft/entry/Links"
-import { type SlotRequest, Slots } from "@weft/entry/Slots"
-import type { Link } from "@weft/mesh/Link"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
-import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import type { PeerId } from "@weft/mesh/PeerId"
-import { modelsMax, type PeerInfo } from "@weft/mesh/PeerInfo"
-import { elect } from "@weft/mesh/SoloElection"
-import { Effect, Either, Exit, FastCheck, Fiber, Layer, Scope, TestClock } from "effect"
+import { modelsMax } from "@weft/mesh/PeerInfo"
+import { Effect, FastCheck, Fiber, type Scope, TestClock } from "effect"
 import { register as metrics } from "prom-client"
-import { counted, linked } from "../mesh/links.ts"
+import { counted } from "../mesh/links.ts"
 import { peerId, peerInfo } from "../mesh/peers.ts"
 import { it } from "../support/effect.ts"
-
-const model = "tiny"
-/** Lets everything run that can. */
-const settled = Effect.repeatN(Effect.yieldNow(), 200)
-
-/** An entry whose peers come and go by number. */
-const open = Effect.fnUntraced(function* (session: Link["session"]) {
-  const { ref, unsafeSnapshot } = yield* PeerDirectoryActor
-  const links = yield* Links
-  const slots = yield* Slots
-  const newest = new Map<PeerId, Link>()
-  const register = (info: PeerInfo, link: number) => ref.Register({ info, link })
-  let number = 0
-
-  /** A peer of so many slots comes; returns how it goes. */
-  const come = Effect.fnUntraced(function* (peer: number, slotCount = 1) {
-    const link: Link = { peer: peerId(peer), role: "peer", number: ++number, session }
-    const scope = yield* Scope.make()
-    yield* Scope.extend(links.hold(link), scope)
-    newest.set(link.peer, link)
-    yield* register(peerInfo(link.peer, [model], slotCount), link.number)
-    yield* slots.serveQueues
-    return Effect.gen(function* () {
-      yield* ref.Leave({ peer: link.peer, link: link.number })
-      yield* slots.serveQueues
-      yield* Scope.close(scope, Exit.void)
-    })
-  })
-
-  /** Somebody wants a slot; whoever leaves gives back what was given, or waits no more. */
-  const want = (caller = "a", changes: Partial<SlotRequest> = {}) =>
-    Effect.sync(() => {
-      const request: SlotRequest = { model, caller, excluded: new Set(), hasBegun: false, ...changes }
-      let told: Either.Either<Seat, NoAnswer> | "waits" | "left" = "waits"
-      const giveUp = slots.take(request, (seat) => {
-        expect(told).toBe("waits")
-        told = seat
-      })
-      const outcome = () => (typeof told === "string" ? told : Either.isRight(told) ? told.right.link : "refused")
-      const refusal = () => (typeof told !== "string" && Either.isLeft(told) ? told.left : undefined)
-      const leave = Effect.sync(() => {
-        if (told === "waits") {
-          told = "left"
-          giveUp?.()
-        } else if (typeof told !== "string" && Either.isRight(told)) told.right.leave()
-      })
-      return { request, refusal, outcome, leave }
-    })
-  const inFlight = () => [...links.attachments().values()].map((held) => held.inFlight)
-  return { come, want, inFlight, newest, links, register, slots, unsafeSnapshot }
-})
-type Entry = Effect.Effect.Success<ReturnType<typeof open>>
-type Wanted = Effect.Effect.Success<ReturnType<Entry["want"]>>
-
-/** Runs `body` in an entry without peers. */
-const entry = <A, E>(body: (entry: Entry) => Effect.Effect<A, E, Scope.Scope>) =>
-  linked(({ far }) => Effect.flatMap(open(far.session), body)).pipe(
-    Effect.provide(Slots.layer.pipe(Layer.provideMerge(Links.layer), Layer.provideMerge(PeerDirectoryActor.layer())))
-  )
+import { type Entry, entry, model, nameOf, outcomes, settled, type Wanted } from "./slotting.ts"
 
 /** Answers so fast that nobody who comes later is refused for the time it would wait. */
 const quick = (want: Entry["want"]) => Effect.flatMap(Effect.zipLeft(want(), settled), ({ leave }) => leave)
@@ -83,12 +18,6 @@ const seriesOf = (metric: string, model: string) =>
     const { values = [] } = (await metrics.getSingleMetric(metric)?.get()) ?? {}
     return values.filter(({ labels }) => labels["model"] === model).length
   })
-
-const nameOf = ({ outcome }: Wanted) => {
-  const now = outcome()
-  return typeof now === "string" ? now : now.peer === peerId(1) ? "at 1" : "at 2"
-}
-const outcomes = (all: ReadonlyArray<Wanted>) => Effect.map(settled, () => all.map(nameOf))
 
 it.effect("a free slot is taken at once, and the next one waits until it is given back", () =>
   entry(({ come, inFlight, want }) =>
@@ -309,8 +238,12 @@ const judge = Effect.fnUntraced(function* ({ links, newest, unsafeSnapshot }: En
   const directory = unsafeSnapshot()
   for (const { outcome, request } of wanted) {
     if (outcome() !== "waits") continue
-    const elected = elect(directory, model, links.attachments(), { excluded: request.excluded, perSlotMax: 1 })
-    expect(Either.isLeft(elected) && elected.left.reason).toBe("AllBusy")
+    const there = PeerDirectory.serving(directory, model).flatMap(({ info }) => {
+      const held = links.attachments().get(info.id)
+      return held === undefined || request.excluded.has(info.id) ? [] : [{ info, held }]
+    })
+    expect(there.length).toBeGreaterThan(0)
+    for (const { held, info } of there) expect(held.inFlight).toBeGreaterThanOrEqual(info.models[0]?.slots ?? 0)
   }
   for (const [peer, { inFlight }] of links.attachments()) {
     const holders = [...wanted].filter(({ outcome }) => outcome() === newest.get(peer))

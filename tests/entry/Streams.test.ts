@@ -5,7 +5,7 @@ import { expect } from "bun:test"
 import { connect, type Socket } from "node:net"
 import { Deferred, Duration, Effect } from "effect"
 import { it } from "../support/effect.ts"
-import { type Door, hello, open, post } from "./support.ts"
+import { answering, type Door, hello, open, post } from "./support.ts"
 
 /** Splits a stream into its events. */
 const eventsOf = (text: string): ReadonlyArray<string> => text.split("\n\n").filter((event) => event !== "")
@@ -53,7 +53,7 @@ it.live("a stream is written in the exact form of the OpenAI API", () =>
     const { headers, text } = yield* post(`${door.url}/v1/chat/completions`, streamed)
     expect(headers.get("content-type")).toBe("text/event-stream")
     expect(headers.get("cache-control")).toBe("no-cache")
-    expect(headers.get("x-weft-served-by")).toBe("did:key:z6MkTest")
+    expect(headers.get("x-weft-served-by")).toBe(answering)
     const chunks = jsonOf(text)
     const shared = {
       id: `chatcmpl-${headers.get("x-request-id")?.slice(4)}`,

@@ -140,11 +140,41 @@ it.live(
   deadlineMs
 )
 
+it.live(
+  "routing reports decisions, what the directory took in, and what became of answers",
+  () =>
+    Effect.gen(function* () {
+      const { figures, reach } = yield* reportOf(
+        ...["routing", "--decisions", "500", "--seconds", "1", "--minutes", "1", "--seeds", "1"]
+      )
+      expect(figures).toMatchObject({
+        peers: 500,
+        models: 20,
+        intake: { heartbeats: 500, samples: 5_000 },
+        shared: [{ hits: expect.any(Number) }]
+      })
+      expect(reach.length).toBe(12)
+      const simulated = reach.filter(({ what }) => !/decision|processor|late|heap/.test(what))
+      expect(simulated.filter(({ met }) => !met)).toEqual([])
+    }),
+  deadlineMs
+)
+
 it.live("list names every benchmark and its options", () =>
   Effect.gen(function* () {
     const { code, stdout } = yield* bench("list")
     expect(code).toBe(0)
-    for (const name of ["solo", "gateway", "failover", "load", "--pairs", "--kills", "--soak", "MODEL.gguf"]) {
+    for (const name of [
+      "solo",
+      "gateway",
+      "failover",
+      "load",
+      "routing",
+      "--pairs",
+      "--kills",
+      "--soak",
+      "MODEL.gguf"
+    ]) {
       expect(stdout).toContain(name)
     }
   })

@@ -1,4 +1,4 @@
-/** What must be there before llama.cpp is built, and how its servers share a model; the build is the benchmark's. */
+/** What must be there before llama.cpp can be built, and how its servers share a model. */
 import { expect, test } from "bun:test"
 import * as LlamaCpp from "@weft/infra/bench/split/LlamaCpp"
 import * as RpcMachines from "@weft/infra/bench/split/RpcMachines"

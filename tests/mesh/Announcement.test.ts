@@ -1,6 +1,7 @@
 /** What a signed announcement is worth: to one entry, from one peer, once, within a minute, and not a bit otherwise. */
 import { expect } from "bun:test"
 import * as Announcement from "@weft/mesh/Announcement"
+import { candidatesMax } from "@weft/mesh/election/ElectionProtocol"
 import * as Frames from "@weft/mesh/Frames"
 import { Identity } from "@weft/mesh/Identity"
 import * as Mesh from "@weft/mesh/MeshProtocol"
@@ -134,6 +135,7 @@ it.effect("the largest capabilities that a peer may have fit an announcement tha
       slots: Number.MAX_SAFE_INTEGER,
       stages: Array.from({ length: 16 }, () => stage)
     }
+    const { stages: _, ...plain } = model
     const offer = {
       model,
       layers: 512,
@@ -151,7 +153,11 @@ it.effect("the largest capabilities that a peer may have fit an announcement tha
       name: text(64),
       version: text(32),
       models: Array.from({ length: modelsMax }, () => model),
-      stages: Array.from({ length: stageOffersMax }, () => offer)
+      stages: Array.from({ length: stageOffersMax }, () => offer),
+      solo: {
+        usableBytes: Number.MAX_SAFE_INTEGER,
+        candidates: Array.from({ length: candidatesMax }, () => ({ model: plain, needBytes: Number.MAX_SAFE_INTEGER }))
+      }
     }
     const said = { ...honest, info }
     const signed = Announcement.sign(identity, said)

@@ -25,6 +25,7 @@ type Handlers = Parameters<typeof ControlPlane.serve>[1]
 const willing: Handlers = MeshRpcs.of({
   Register: () => Effect.succeed({ heartbeatEveryMs: 1_000 }),
   Heartbeat: ({ load }) => Effect.succeed({ nowMs: activeOf(load) }),
+  Elect: () => Effect.succeed(null),
   Leave: () => Effect.void
 })
 

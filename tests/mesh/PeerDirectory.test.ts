@@ -2,7 +2,6 @@
 import { expect } from "bun:test"
 import * as Directory from "@weft/mesh/PeerDirectory"
 import type { PeerId } from "@weft/mesh/PeerId"
-import { slotsServing } from "@weft/mesh/SoloElection"
 import { Effect, Either, FastCheck } from "effect"
 import { it } from "../support/effect.ts"
 import { peerId, peerInfo } from "./peers.ts"
@@ -128,8 +127,8 @@ it.effect("a claim of many slots counts for the bound", () =>
   Effect.sync(() => {
     const there = announce(Directory.empty, peerId(1), { slots: Number.MAX_SAFE_INTEGER })
     expect(described(there)?.slots).toBe(Directory.slotsMax)
-    expect(slotsServing(there, tiny)).toBe(Directory.slotsMax)
-    expect(slotsServing(announce(there, peerId(1), { slots: 3 }, 2), tiny)).toBe(3)
+    expect(Directory.slotsServing(there, tiny)).toBe(Directory.slotsMax)
+    expect(Directory.slotsServing(announce(there, peerId(1), { slots: 3 }, 2), tiny)).toBe(3)
   })
 )
 

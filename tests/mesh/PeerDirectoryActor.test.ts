@@ -62,6 +62,7 @@ it.effect("a peer that is silent for longer than the bound is gone at the next s
       yield* sweep
       expect(yield* there).toEqual([peerId(2)])
       expect(yield* counted("weft_peers", { state: "ready" })).toBe(1)
+      expect(yield* counted("weft_peer_departures_total", { why: "silence" })).toBe(1)
       expect(yield* beat(1)).toBe(false)
     })
   )

@@ -38,7 +38,11 @@ const fakeStream = () => {
 
 /** A session whose other side is the test. */
 const accepted = Effect.fnUntraced(function* (lifetime?: { readonly bytesMax: number; readonly streamsMax: number }) {
-  const state: { events: SessionEvents | undefined; closed: ReadonlyArray<unknown> } = { events: undefined, closed: [] }
+  const state: {
+    events: SessionEvents | undefined
+    closed: ReadonlyArray<unknown>
+    stats: ReturnType<RawSession["stats"]>
+  } = { events: undefined, closed: [], stats: {} }
   const raw: RawSession = {
     remoteAddress: "the test",
     serverCertificateSha256: new Uint8Array(32),
@@ -50,7 +54,7 @@ const accepted = Effect.fnUntraced(function* (lifetime?: { readonly bytesMax: nu
     close: (...goodbye) => {
       state.closed = goodbye
     },
-    stats: () => ({}),
+    stats: () => state.stats,
     datagrams: undefined
   }
   const session = yield* Session.make(raw, { layer: "memory", direction: "accepted", limits: defaults })
@@ -149,6 +153,28 @@ describe("Session", () => {
       state.events?.closed({ kind: "lost", cause: "test" })
       expect(yield* metric("weft_quic_sessions", labels)).toBe(live)
       expect(yield* metric("weft_sessions_closed_total", { layer: "memory", reason: "lost" })).toBe(ended + 1)
+    })
+  )
+
+  it.effect("what a layer counts is handed on as differences, and streams' bytes where it counts none", () =>
+    Effect.gen(function* () {
+      const names = ["session_bytes_sent", "session_bytes_received", "packets_sent", "packets_received", "packets_lost"]
+      const totals = Effect.forEach(names, (name) => metric(`weft_${name}_total`, { layer: "memory" }))
+      const before = yield* totals
+      const since = Effect.map(totals, (all) => all.map((value, index) => value - (before[index] ?? 0)))
+      const { state } = yield* accepted()
+      const first = { bytesSent: 9_000, bytesReceived: 5_000, packetsSent: 9, packetsReceived: 6, packetsLost: 0 }
+      state.stats = first
+      yield* TestClock.adjust("350 millis")
+      expect(yield* since).toEqual([9_000, 5_000, 9, 6, 0])
+      state.stats = { ...first, bytesSent: 9_500, packetsSent: 10, packetsLost: 1 }
+      yield* TestClock.adjust("300 millis")
+      expect(yield* since).toEqual([9_500, 5_000, 10, 6, 1])
+      state.events?.closed({ kind: "lost", cause: "test" })
+      const { announce } = yield* accepted()
+      announce(word(100), new Uint8Array(96))
+      yield* TestClock.adjust("350 millis")
+      expect((yield* since)[1]).toBe(5_100)
     })
   )
 })

@@ -1,6 +1,6 @@
 /** Which engines a peer answers with: those of whole models always, those of pipelines while they serve. */
 import { expect } from "bun:test"
-import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
+import type { WholeEngine } from "@weft/engine/EngineSupervisor"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import * as Engines from "@weft/peer/Engines"
 import { Effect, Either, Fiber } from "effect"
@@ -10,10 +10,11 @@ import { it } from "../support/effect.ts"
 const [described] = peerInfo(peerId(1), ["whole"]).models
 if (described === undefined) throw new Error("one model was asked for")
 
-const engine = (id: string): SupervisedEngine => ({
+const engine = (id: string): WholeEngine => ({
   model: { ...described, id },
   generate: () => () => {},
   load: Effect.succeed({ state: "ready", active: 1, queued: 2, restarts: 0 }),
+  setup: Effect.succeed("the same"),
   hostProcessId: Effect.succeed(7)
 })
 

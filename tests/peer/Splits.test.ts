@@ -65,6 +65,7 @@ const startEntry = Effect.gen(function* () {
           return { heartbeatEveryMs: 100 }
         }),
         Heartbeat: () => Effect.succeed({ nowMs: 0 }),
+        Elect: () => Effect.succeed(null),
         Leave: () => Effect.void
       })
       yield* Link.serve(link, (incoming) => ControlPlane.serve(incoming, handlers))

@@ -24,10 +24,17 @@ export interface Program {
 export const start = (
   args: ReadonlyArray<string>,
   environment: Record<string, string> = {}
+): Effect.Effect<Program, never, Scope.Scope> => startIn(root, args, environment)
+
+/** Starts `bun ARGS` from a folder; it is killed with the scope. */
+export const startIn = (
+  folder: string,
+  args: ReadonlyArray<string>,
+  environment: Record<string, string>
 ): Effect.Effect<Program, never, Scope.Scope> =>
   Effect.gen(function* () {
     const child = yield* Command.make(process.execPath, ...args).pipe(
-      Command.workingDirectory(root),
+      Command.workingDirectory(folder),
       Command.env(environment),
       Command.start
     )

@@ -2,9 +2,10 @@
  * Who may ask, and how much: finds the key of a request in memory and takes from its requests and tokens of the minute.
  * Owns the map of hashes, read again when another process changed the keys, and one pair of buckets per key.
  */
+import { type Labels, none as noLabels } from "@weft/mesh/Labels"
 import { Context, Data, Effect, Either, Layer, Option, Schedule } from "effect"
 import { ApiKeyStore, type ApiKeyStoreError, type StoredKey } from "./ApiKeyStore.ts"
-import { hashOf, isSameHash, presented } from "./ApiKeys.ts"
+import { hashOf, isSameHash, labelsOf, presented } from "./ApiKeys.ts"
 import { EntryConfig, isLoopback } from "./EntryConfig.ts"
 import { type ApiError, invalidApiKey, quotaTooSmall, rateLimited } from "./OpenAiError.ts"
 import * as RateLimit from "./RateLimit.ts"
@@ -29,6 +30,8 @@ export interface Grant {
 export interface Caller {
   /** Name of the key, `anonymous` where none is needed. */
   readonly name: string
+  /** Labels that the key requires of the peers that answer it. */
+  readonly labels: Labels
   /** Takes tokens for a prompt and its answer; an answer's estimate is cut to what the key can ever have. */
   readonly takeTokens: (prompt: number, answer: number) => Either.Either<Grant, ApiError>
 }
@@ -76,6 +79,7 @@ const make = Effect.gen(function* () {
     if (found !== undefined) return found
     const made: Allowance = {
       name: key?.name ?? anonymous,
+      labels: key === undefined ? noLabels : labelsOf(key),
       requests: bucketOf(key?.requestsPerMinute ?? Option.getOrNull(config.requestsPerMinute), nowMs),
       tokens: bucketOf(key?.tokensPerMinute ?? Option.getOrNull(config.tokensPerMinute), nowMs)
     }
@@ -93,7 +97,8 @@ const make = Effect.gen(function* () {
         if (allowance.tokens !== undefined) {
           writeHeaders(headers, "tokens", RateLimit.take(allowance.tokens, 0, nowMs))
         }
-        return Either.right({ name: allowance.name, takeTokens: takeTokens(allowance, headers, now) })
+        const { labels, name } = allowance
+        return Either.right({ name, labels, takeTokens: takeTokens(allowance, headers, now) })
       })
   })
 })
@@ -108,6 +113,7 @@ const anonymous = "anonymous"
 /** What one key may still use; changed in place, by this module alone. */
 interface Allowance {
   readonly name: string
+  readonly labels: Labels
   requests: RateLimit.Bucket | undefined
   tokens: RateLimit.Bucket | undefined
 }

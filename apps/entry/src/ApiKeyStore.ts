@@ -65,7 +65,7 @@ const make = Effect.gen(function* () {
   const list = Effect.gen(function* () {
     const rows = yield* sql`
       SELECT name, hash, prefix, last4, requests_per_minute AS requestsPerMinute, tokens_per_minute AS tokensPerMinute,
-        origin, created_at_ms AS createdAtMs, revoked_at_ms AS revokedAtMs
+        region, trust, origin, created_at_ms AS createdAtMs, revoked_at_ms AS revokedAtMs
       FROM api_keys ORDER BY name LIMIT ${keysMax}`
     return yield* decodeRows(rows)
   }).pipe(Effect.mapError(asStoreError("")))
@@ -81,6 +81,8 @@ const make = Effect.gen(function* () {
         last4: key.last4,
         requests_per_minute: key.requestsPerMinute,
         tokens_per_minute: key.tokensPerMinute,
+        region: key.region,
+        trust: key.trust,
         origin,
         created_at_ms: nowMs
       })}`

@@ -4,6 +4,7 @@ import { Certificate } from "@weft/mesh/Certificate"
 import { protocolVersion } from "@weft/mesh/Hello"
 import { Identity } from "@weft/mesh/Identity"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
+import { observeProcess } from "@weft/mesh/ProcessMetrics"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
 import * as Transports from "@weft/mesh/Transports"
 import { MeshAddresses } from "@weft/mesh/Transports"
@@ -14,13 +15,21 @@ import { ApiKeyStore } from "./ApiKeyStore.ts"
 import * as Database from "./Database.ts"
 import { EntryConfig } from "./EntryConfig.ts"
 import { EntryDescription } from "./EntryDescription.ts"
+import { Demand } from "./election/Demand.ts"
+import { Elections } from "./election/Elections.ts"
+import { Fallback } from "./fallback/Fallback.ts"
 import * as Http from "./Http.ts"
 import { HttpAddress } from "./http/HttpAddress.ts"
 import { Links } from "./Links.ts"
 import * as MeshInference from "./MeshInference.ts"
 import * as MeshListener from "./MeshListener.ts"
+import * as Gossip from "./performance/Gossip.ts"
+import { Performance } from "./performance/Performance.ts"
 import { Slots } from "./Slots.ts"
+import { Share } from "./share/Share.ts"
+import { Sla } from "./sla/Sla.ts"
 import { Splits } from "./split/Splits.ts"
+import { Status } from "./status/Status.ts"
 
 /** Runs the entry until it is interrupted or its directory gives up; `json` prints where it listens as one object. */
 export const run = Effect.fn("entry.serve")(function* (json: boolean) {
@@ -28,6 +37,7 @@ export const run = Effect.fn("entry.serve")(function* (json: boolean) {
   const { meshAddresses, peerId } = Context.get(context, EntryDescription)
   const { url } = Context.get(context, HttpAddress)
   yield* observeBuild
+  yield* observeProcess
   yield* Console.log(
     json
       ? JSON.stringify({ event: "listening", url, peerId, mesh: meshAddresses[0] })
@@ -54,12 +64,15 @@ const description = Layer.effect(
   })
 )
 
-const layer = Layer.mergeAll(Http.layer, MeshListener.layer).pipe(
+const layer = Layer.mergeAll(Http.layer, MeshListener.layer, Gossip.layer).pipe(
   Layer.provide(MeshInference.layer),
-  Layer.provide(Splits.layer),
-  Layer.provide(Slots.layer),
+  Layer.provide([Splits.layer, Elections.layer]),
+  Layer.provide(Status.layer),
+  Layer.provide([Slots.layer, Demand.layer]),
   Layer.provide(Links.layer),
-  Layer.provide(ApiKeyStore.layer),
+  Layer.provide([Sla.layer, Fallback.layer]),
+  Layer.provide(Performance.layer),
+  Layer.provide([ApiKeyStore.layer, Share.layer]),
   Layer.provide(Database.layer),
   Layer.provideMerge(PeerDirectoryActor.layer()),
   Layer.provideMerge(description),

@@ -1,6 +1,11 @@
 /** The entry's configuration: every `WEFT_…` name it reads, its default, and what may be written there. */
 import { Config, ConfigError, Context, Effect, Either, Layer, Option, Redacted } from "effect"
 import { type ApiKey, parseList } from "./ApiKeys.ts"
+import * as FallbackConfig from "./fallback/FallbackConfig.ts"
+import * as OtherEntries from "./performance/OtherEntries.ts"
+import { PolicyName } from "./routing/Policies.ts"
+import * as TrustList from "./routing/TrustList.ts"
+import * as Tier from "./sla/Tier.ts"
 import * as SplitActivations from "./split/SplitActivations.ts"
 
 /** Represents the configuration of one entry. */
@@ -27,6 +32,20 @@ export interface EntryConfigShape {
   readonly forceSplit: boolean
   /** How stages hand hidden states on; those of architectures that are not there are exact. */
   readonly splitActivations: SplitActivations.SplitActivations
+  /** What models are expected to be good for. */
+  readonly tiers: Tier.Tiers
+  /** Who answers where the mesh is too slow; none: the mesh alone. */
+  readonly fallback: Option.Option<FallbackConfig.FallbackConfig>
+  /** Roots of the HTTP doors of other entries, whose measurements count here too. */
+  readonly entries: ReadonlyArray<string>
+  /** What entries show each other; without it samples are shown on loopback only. */
+  readonly entriesToken: Option.Option<Redacted.Redacted>
+  /** Whether every request comes through a proxy that adds to `X-Forwarded-For` who asked. */
+  readonly trustedProxy: boolean
+  /** How the peer of an answer is chosen. */
+  readonly routing: PolicyName
+  /** Who may carry which label of trust. */
+  readonly trust: TrustList.TrustList
 }
 
 /** Gives the configuration of the entry. */
@@ -46,7 +65,14 @@ export class EntryConfig extends Context.Tag("@weft/entry/EntryConfig")<EntryCon
     // An answer that killed three peers is likely to kill a fourth.
     maxFailovers: 2,
     forceSplit: false,
-    splitActivations: new Map()
+    entries: [],
+    entriesToken: Option.none(),
+    splitActivations: new Map(),
+    tiers: Tier.tiersDefault,
+    fallback: Option.none(),
+    trustedProxy: false,
+    routing: "predicted-ttft",
+    trust: TrustList.empty
   }
 
   /** Makes a layer of the defaults and `partial`. */
@@ -120,7 +146,8 @@ const fields = Config.all({
   apiKeys: Config.redacted("API_KEYS").pipe(
     Config.option,
     Config.withDescription(
-      "name:secret[:requestsPerMinute[:tokensPerMinute]], separated by commas; unset: open on loopback."
+      "name:secret[:requestsPerMinute[:tokensPerMinute]][:region=LABEL][:trust=LABEL], separated by commas; " +
+        "unset: open on loopback."
     )
   ),
   adminToken: Config.redacted("ADMIN_TOKEN").pipe(
@@ -138,11 +165,36 @@ const fields = Config.all({
     Config.withDefault(defaults.forceSplit),
     Config.withDescription("1: models are split even where a peer could serve them whole.")
   ),
+  routing: Config.literal(...PolicyName.literals)("ROUTING").pipe(
+    Config.withDefault(defaults.routing),
+    Config.withDescription(`How the peer of an answer is chosen: ${PolicyName.literals.join(", ")}.`)
+  ),
+  trust: Config.string("TRUST").pipe(
+    Config.withDefault(""),
+    Config.withDescription("label=PEERID, separated by commas: who may carry which label of trust.")
+  ),
   splitActivations: Config.string("SPLIT_ACTIVATIONS").pipe(
     Config.withDefault(""),
     Config.withDescription(
       "architecture:type, separated by commas: stages hand hidden states on as f32 (exact, by default), f16 or q8."
     )
+  ),
+  entries: Config.string("ENTRIES").pipe(
+    Config.withDefault(""),
+    Config.withDescription("URLs of other entries, separated by commas: what they measure counts here too.")
+  ),
+  entriesToken: Config.redacted("ENTRIES_TOKEN").pipe(
+    Config.option,
+    Config.withDescription("Secret that entries show each other; unset: samples are shown on loopback only.")
+  ),
+  tiers: Config.nonEmptyString("TIERS").pipe(
+    Config.option,
+    Config.withDescription("tier=pattern|pattern, separated by commas: what models are good for; unset: by their size.")
+  ),
+  fallback: FallbackConfig.config,
+  trustedProxy: Config.boolean("TRUSTED_PROXY").pipe(
+    Config.withDefault(defaults.trustedProxy),
+    Config.withDescription("1: a proxy in front says in X-Forwarded-For who asked; without one anybody could.")
   )
 }).pipe(Config.nested("WEFT"))
 
@@ -150,16 +202,22 @@ const invalid = (name: string, reason: string): ConfigError.ConfigError =>
   ConfigError.InvalidData(["WEFT", name], reason)
 
 const config: Effect.Effect<EntryConfigShape, ConfigError.ConfigError> = Effect.gen(function* () {
-  const { databaseUrl, apiKeys, splitActivations, ...rest } = yield* fields
+  const { databaseUrl, apiKeys, entries, splitActivations, tiers, trust, ...rest } = yield* fields
   const databasePath = Option.match(databaseUrl, {
     onNone: () => Either.right(`${rest.dataDir}/entry.sqlite`),
     onSome: databasePathOf
   })
   return {
     ...rest,
+    entries: yield* Either.mapLeft(OtherEntries.parseList(entries), (reason) => invalid("ENTRIES", reason)),
     splitActivations: yield* Either.mapLeft(SplitActivations.parseList(splitActivations), ({ message }) =>
       invalid("SPLIT_ACTIVATIONS", message)
     ),
+    tiers: yield* Option.match(tiers, {
+      onNone: () => Either.right(defaults.tiers),
+      onSome: (text) => Either.mapLeft(Tier.parseList(text), ({ message }) => invalid("TIERS", message))
+    }),
+    trust: yield* Either.mapLeft(TrustList.parseList(trust), ({ message }) => invalid("TRUST", message)),
     databasePath: yield* Either.mapLeft(databasePath, (reason) => invalid("DATABASE_URL", reason)),
     apiKeys: yield* Either.mapLeft(
       parseList(Option.match(apiKeys, { onNone: () => "", onSome: Redacted.value })),

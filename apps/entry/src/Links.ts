@@ -1,7 +1,6 @@
-/** The live links to peers, and what this entry gave each of them to do: the election's second input. */
+/** The live links to peers, and what this entry gave each of them to do: the router's second input. */
 import type { Link } from "@weft/mesh/Link"
 import type { PeerId } from "@weft/mesh/PeerId"
-import type { Attachment } from "@weft/mesh/SoloElection"
 import { Context, Effect, Layer, type Scope } from "effect"
 
 interface Held {
@@ -9,6 +8,16 @@ interface Held {
   inFlight: number
   lastElectedMs: number
   rttMs: number | undefined
+}
+
+/** Represents what the entry itself knows of a peer. */
+export interface Attachment {
+  /** Answers of this entry that the peer gives now. */
+  readonly inFlight: number
+  /** Smoothed round trip to it in milliseconds; absent while not measured. */
+  readonly rttMs: number | undefined
+  /** When it was last given a request, milliseconds since 1970; 0 for never. */
+  readonly lastElectedMs: number
 }
 
 /** Represents where a linked peer is. */

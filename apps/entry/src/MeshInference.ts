@@ -7,15 +7,16 @@ import { ask } from "@weft/engine/GenerateCall"
 import { type GenerateEvent, type GenerateRequest, isLast } from "@weft/engine/Generation"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import type { PeerId } from "@weft/mesh/PeerId"
-import type { Suits } from "@weft/mesh/SoloElection"
 import { Clock, Effect, Either, FiberSet, Layer } from "effect"
 import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
+import { Demand } from "./election/Demand.ts"
 import { Failover, type PartEnd } from "./Failover.ts"
-import { type AnswerListener, Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
-import type { Seat } from "./Links.ts"
-import { Slots } from "./Slots.ts"
+import { type AnswerListener, type Asker, Inference, type NoAnswer, type ServedModel } from "./Inference.ts"
+import type { Suits } from "./routing/Eligible.ts"
+import type { Outcome } from "./routing/Errand.ts"
+import type { PromptBlocks } from "./routing/PromptBlocks.ts"
+import { type SlotSeat, Slots } from "./Slots.ts"
 import * as SplitActivations from "./split/SplitActivations.ts"
 
 /** Peers asked for an answer before it has begun: a fourth machine would hardly fare better than three. */
@@ -32,6 +33,7 @@ export const layer = Layer.scoped(
   Effect.gen(function* () {
     const { unsafeSnapshot } = yield* PeerDirectoryActor
     const slots = yield* Slots
+    const demand = yield* Demand
     const { maxFailovers: failoversMax, splitActivations } = yield* EntryConfig
     const run = yield* FiberSet.makeRuntime<never>()
     const surroundings: Surroundings = {
@@ -46,8 +48,9 @@ export const layer = Layer.scoped(
         return [...directory.models.keys()].flatMap((id) => served(directory, id) ?? [])
       },
       find: (id) => served(unsafeSnapshot(), id),
-      generate: (request, caller, listener) => {
-        const answer = new MeshAnswer(surroundings, request, caller, listener)
+      generate: (request, asker, listener) => {
+        demand.asked(request.model)
+        const answer = new MeshAnswer(surroundings, request, asker, listener)
         answer.look()
         return () => answer.cancel()
       }
@@ -77,24 +80,27 @@ interface Surroundings {
 /** One answer on its way through one or more peers; `Failover.ts` decides, this carries out. */
 class MeshAnswer {
   readonly #surroundings: Surroundings
-  readonly #caller: string
+  readonly #asker: Asker
   readonly #listener: AnswerListener
   readonly #failover: Failover
   readonly #model: string
   readonly #suits: Suits | undefined
+  readonly #prompt: PromptBlocks
   #hasPeer = false
+  #hasMoved = false
   #isOver = false
   /** Looks without success since the last peer failed. */
   #looks = 0
-  #failed: { readonly peer: PeerId; readonly last: PartEnd } | undefined
+  #failed: { readonly seat: SlotSeat; readonly last: PartEnd } | undefined
   /** Ends what it waits for now: a slot, or a peer's events. */
   #letGo: () => void = () => {}
 
-  constructor(surroundings: Surroundings, request: GenerateRequest, caller: string, listener: AnswerListener) {
+  constructor(surroundings: Surroundings, request: GenerateRequest, asker: Asker, listener: AnswerListener) {
     this.#surroundings = surroundings
     this.#model = request.model
     this.#suits = request.profile === "exact" ? surroundings.suitsExact : undefined
-    this.#caller = caller
+    this.#asker = asker
+    this.#prompt = surroundings.slots.readPrompt(request.model, asker.caller, request.prompt)
     this.#listener = listener
     this.#failover = new Failover(request, { triesMax, failoversMax: surroundings.failoversMax })
   }
@@ -104,7 +110,7 @@ class MeshAnswer {
     if (this.#isOver) return
     const { hasBegun, tried } = this.#failover
     const letGo = this.#surroundings.slots.take(
-      { model: this.#model, caller: this.#caller, excluded: tried, hasBegun, suits: this.#suits },
+      { ...this.#asker, model: this.#model, prompt: this.#prompt, excluded: tried, hasBegun, suits: this.#suits },
       (seat) => (Either.isLeft(seat) ? this.#refused(seat.left) : this.#ask(seat.right))
     )
     // Where the slot was there at once, `#ask` has set what is to be let go.
@@ -117,7 +123,7 @@ class MeshAnswer {
     this.#letGo()
   }
 
-  #ask(seat: Seat): void {
+  #ask(seat: SlotSeat): void {
     const { peer } = seat.link
     const { request } = this.#failover
     const after = this.#failover.asked(peer)
@@ -125,32 +131,32 @@ class MeshAnswer {
     const cancel = ask(seat.link, request, (events) => this.#told(seat, events))
     this.#letGo = () => {
       cancel()
-      seat.leave()
+      seat.leave("none")
     }
   }
 
-  #told(seat: Seat, events: ReadonlyArray<GenerateEvent>): void {
+  #told(seat: SlotSeat, events: ReadonlyArray<GenerateEvent>): void {
     const passed: Array<GenerateEvent> = []
     for (const event of events) {
       if (isLast(event)) {
         this.#partEnded(seat, passed, event)
         return
       }
+      if (event._tag === "Delta" && event.text !== "") seat.begun()
       if (this.#failover.passes(event)) passed.push(event)
     }
-    this.#tell(seat.link.peer, passed)
+    this.#tell(seat, passed)
   }
 
-  #partEnded(seat: Seat, passed: Array<GenerateEvent>, last: PartEnd): void {
-    const { peer } = seat.link
+  #partEnded(seat: SlotSeat, passed: Array<GenerateEvent>, last: PartEnd): void {
     const verdict = this.#failover.ended(last)
     if (verdict._tag === "Over") {
-      this.#end(peer, [...passed, verdict.last])
-      seat.leave()
+      this.#end(seat, [...passed, verdict.last])
+      seat.leave(outcomeOf(last))
     } else {
-      this.#tell(peer, passed)
-      seat.leave()
-      this.#failed = { peer, last }
+      this.#tell(seat, passed)
+      seat.leave(outcomeOf(last))
+      this.#failed = { seat, last }
       this.#looks = 0
       this.look()
     }
@@ -162,24 +168,45 @@ class MeshAnswer {
       this.#failover.forgive()
       this.#letGo = () => {}
       this.#surroundings.later(() => this.look())
-    } else if (this.#failed !== undefined) this.#end(this.#failed.peer, [this.#failed.last])
+    } else if (this.#failed !== undefined) this.#end(this.#failed.seat, [this.#failed.last])
     else {
       this.#isOver = true
       this.#listener.refused(why)
     }
   }
 
-  #end(peer: PeerId, events: ReadonlyArray<GenerateEvent>): void {
-    this.#tell(peer, events)
+  #end(seat: SlotSeat, events: ReadonlyArray<GenerateEvent>): void {
+    this.#tell(seat, events)
     this.#isOver = true
   }
 
-  #tell(peer: PeerId, events: ReadonlyArray<GenerateEvent>): void {
+  #tell({ link, mode }: SlotSeat, events: ReadonlyArray<GenerateEvent>): void {
     if (this.#isOver || events.length === 0) return
     if (!this.#hasPeer) {
       this.#hasPeer = true
-      this.#listener.begun(peer)
+      this.#listener.begun(link.peer, `mesh:${mode}`)
+    }
+    if (this.#failed !== undefined && !this.#hasMoved) {
+      this.#hasMoved = true
+      this.#listener.moved()
     }
     this.#listener.events(events)
+  }
+}
+
+/** A peer is not to blame for what any other would refuse too, nor for being full or on its way out. */
+const outcomeOf = (last: PartEnd): Outcome => {
+  if (last._tag === "Finished") return "whole"
+  switch (last.failure.code) {
+    case "engine_lost":
+    case "internal":
+    case "model_not_found":
+      return "failed"
+    case "overloaded":
+    case "shutting_down":
+    case "cancelled":
+    case "context_length_exceeded":
+    case "invalid_request":
+      return "none"
   }
 }

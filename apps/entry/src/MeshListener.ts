@@ -15,6 +15,7 @@ import { toShort } from "@weft/mesh/PeerId"
 import { type Session, Transport } from "@weft/mesh/Transport"
 import { Clock, Effect, Either, Layer, Schedule } from "effect"
 import * as ControlRate from "./ControlRate.ts"
+import { Elections } from "./election/Elections.ts"
 import { Links } from "./Links.ts"
 import { Slots } from "./Slots.ts"
 
@@ -70,6 +71,7 @@ const welcome = (session: Session) =>
 const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
   const directory = yield* PeerDirectoryActor
   const slots = yield* Slots
+  const elections = yield* Elections
   const context = yield* Effect.context<PeerDirectoryActor | Slots>()
   const { id: audience } = yield* Identity
   let lastSequence = -1
@@ -108,6 +110,8 @@ const serveLink = Effect.fnUntraced(function* (link: Link.Link) {
       yield* slots.serveQueues
       return known ? { nowMs: yield* Clock.currentTimeMillis } : yield* new NotRegistered()
     }),
+    Elect: ({ standing }) =>
+      Effect.flatMap(mayPass, (passes) => (passes ? elections.ask(link.peer, standing) : Effect.succeed(null))),
     Leave: () => Effect.zipRight(mayPass, Effect.provide(leave(link), context))
   })
 })

@@ -143,9 +143,17 @@ const unavailable = (status: 502 | 503 | 504, code: string, message: string, ret
 export const shuttingDown = (): ApiError =>
   unavailable(503, "shutting_down", "The server is restarting. Retry in a few seconds.", retryAfterMsDefault)
 
+/** Returns the 503 of a status stream that has as many watchers as it may. */
+export const tooManyWatchers = (): ApiError =>
+  unavailable(503, "too_many_watchers", "As many watch as may. GET /api/status tells the same once.", 5_000)
+
 /** Returns the 504 of an answer that took longer than the server waits for any. */
 export const answerTimeout = (): ApiError =>
   unavailable(504, "answer_timeout", "The answer took too long and was cancelled. Ask for fewer tokens.")
+
+/** Returns the 502 of an answer that the provider began and did not end. */
+export const fallbackFailed = (): ApiError =>
+  unavailable(502, "fallback_failed", "The provider that stands in for the mesh failed while it answered. Retry.")
 
 /** Returns the error a client sees when no answer was begun. */
 export const fromNoAnswer = (failure: NoAnswer): ApiError => {
@@ -154,7 +162,9 @@ export const fromNoAnswer = (failure: NoAnswer): ApiError => {
     case "ModelNotFound":
       return modelNotFound(failure.model)
     case "NoPeer":
-      return unavailable(503, "no_peer", `${failure.message} Retry later, or choose another model.`, retryAfterMs)
+      return failure.label === undefined
+        ? unavailable(503, "no_peer", `${failure.message} Retry later, or choose another model.`, retryAfterMs)
+        : unavailable(503, "no_peer", `${failure.message} Retry later, or ask for another label.`, retryAfterMs)
     case "NotExact":
       // No 503: clients would send it again and again.
       return invalidRequest(`${failure.message} ${notExactCure}`, "x-weft-profile", "profile_unavailable")

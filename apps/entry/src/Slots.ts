@@ -2,21 +2,31 @@
  * Gives each answer a slot of a peer, or a place in the queue of its model until one is free. Owns the queues; a slot
  * that becomes free is given on at once, without a timer. Every step is synchronous: nobody ever sees half of one.
  */
+import { none as noLabels } from "@weft/mesh/Labels"
 import type { PeerDirectory } from "@weft/mesh/PeerDirectory"
+import { slotsServing } from "@weft/mesh/PeerDirectory"
 import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
-import type { PeerId } from "@weft/mesh/PeerId"
-import { elect, NobodyElected, type Suits, slotsServing } from "@weft/mesh/SoloElection"
-import { Context, Effect, Either, Layer } from "effect"
+import { type PeerId, toShort } from "@weft/mesh/PeerId"
+import { Context, Effect, Either, Layer, Random } from "effect"
+import { EntryConfig } from "./EntryConfig.ts"
 import * as EntryMetrics from "./EntryMetrics.ts"
-import { NoAnswer } from "./Inference.ts"
+import * as DoorLog from "./http/DoorLog.ts"
+import { type Asker, NoAnswer } from "./Inference.ts"
 import { Links, type Seat } from "./Links.ts"
 import * as ModelQueue from "./ModelQueue.ts"
+import { Performance } from "./performance/Performance.ts"
+import type { Mode } from "./performance/PerformanceState.ts"
+import type { Nobody, Suits, View, Wanted } from "./routing/Eligible.ts"
+import type { Outcome } from "./routing/Errand.ts"
+import { policies } from "./routing/Policies.ts"
+import type { PromptBlocks } from "./routing/PromptBlocks.ts"
+import { type Route, Router } from "./routing/Router.ts"
+import * as RoutingMetrics from "./routing/RoutingMetrics.ts"
 
 /** Represents who wants a slot and for what. */
-export interface SlotRequest {
+export interface SlotRequest extends Asker {
   readonly model: string
-  /** Name of the key it came with; callers take turns. */
-  readonly caller: string
+  readonly prompt: PromptBlocks
   /** Peers that failed this answer already. */
   readonly excluded: ReadonlySet<PeerId>
   /** An answer that has begun does not wait behind those that have not; the peer's own queue takes it. */
@@ -25,17 +35,28 @@ export interface SlotRequest {
   readonly suits?: Suits | undefined
 }
 
+/** Represents a slot of a peer that an answer has. */
+export interface SlotSeat extends Pick<Seat, "link" | "sinceMs"> {
+  readonly mode: Mode
+  /** The first text came; calls after the first do nothing. */
+  readonly begun: () => void
+  /** Frees it, once. */
+  readonly leave: (outcome: Outcome) => void
+}
+
 /** Allocates slots. */
 export class Slots extends Context.Tag("@weft/entry/Slots")<
   Slots,
   {
+    /** Returns a prompt as the choice of its peer needs it. */
+    readonly readPrompt: Router["readPrompt"]
     /**
      * Tells `granted` once which slot it got or why there is none: at once, or when its turn has come. Returns what
      * gives the wait up; undefined where it was told at once.
      */
     readonly take: (
       request: SlotRequest,
-      granted: (seat: Either.Either<Seat, NoAnswer>) => void
+      granted: (seat: Either.Either<SlotSeat, NoAnswer>) => void
     ) => (() => void) | undefined
     /**
      * Gives free slots to those who wait, and ends the wait of those whom nobody serves any more; called when peers
@@ -59,7 +80,7 @@ const retryAfterSecondsNoPeer = 5
 
 // internal
 
-type Granted = (seat: Either.Either<Seat, NoAnswer>) => void
+type Granted = (seat: Either.Either<SlotSeat, NoAnswer>) => void
 
 /** Somebody who waits for a slot, in the line of its model. */
 interface Waiter {
@@ -76,25 +97,52 @@ interface Line {
 const make = Effect.gen(function* () {
   const { unsafeSnapshot } = yield* PeerDirectoryActor
   const clock = yield* Effect.clock
-  const lines = new Lines(yield* Links, unsafeSnapshot, () => clock.unsafeCurrentTimeMillis())
+  const { routing, trust } = yield* EntryConfig
+  const performance = yield* Performance
+  const turn = yield* Random.nextIntBetween(0, turnsBegin)
+  const router = new Router({ policy: policies[routing], trust, turn, figuresOf: performance.of })
+  const lines = new Lines({
+    router,
+    links: yield* Links,
+    directory: unsafeSnapshot,
+    nowMs: () => clock.unsafeCurrentTimeMillis(),
+    log: yield* DoorLog.make
+  })
+  RoutingMetrics.observe(router, () => clock.unsafeCurrentTimeMillis())
   return {
+    readPrompt: (model, caller, prompt) => router.readPrompt(model, caller, prompt),
     take: (request: SlotRequest, granted: Granted) => lines.take(request, granted),
     serveQueues: Effect.sync(() => lines.serveAll())
   } satisfies typeof Slots.Service
 })
 
+/** Draws of entries begin this far apart at most; any number will do. */
+const turnsBegin = 65_536
+
+interface LinesOptions {
+  readonly router: Router
+  readonly links: typeof Links.Service
+  readonly directory: () => PeerDirectory
+  readonly nowMs: () => number
+  readonly log: DoorLog.DoorLog
+}
+
 /** The lines of all models. */
 class Lines {
+  readonly #router: Router
   readonly #links: typeof Links.Service
   readonly #directory: () => PeerDirectory
   readonly #nowMs: () => number
+  readonly #log: DoorLog.DoorLog
   readonly #lines = new Map<string, Line>()
   #tickets = 0
 
-  constructor(links: typeof Links.Service, directory: () => PeerDirectory, nowMs: () => number) {
+  constructor({ directory, links, log, nowMs, router }: LinesOptions) {
+    this.#router = router
     this.#links = links
     this.#directory = directory
     this.#nowMs = nowMs
+    this.#log = log
   }
 
   /** Gives a slot or a refusal at once, or a place in the line. */
@@ -102,9 +150,9 @@ class Lines {
     const { caller, hasBegun, model } = request
     // Those who wait come first, should something be free that nobody told of yet.
     if (!hasBegun) this.#serve(model)
-    const elected = this.#elect(request)
-    if (hasBegun || !isAllBusy(elected)) {
-      granted(this.#seat(request, elected))
+    const route = this.#choose(request)
+    if (hasBegun || !isAllBusy(route)) {
+      granted(this.#seat(request, route))
       return undefined
     }
     const line = this.#lineOf(model)
@@ -129,6 +177,7 @@ class Lines {
       this.#lines.delete(model)
       EntryMetrics.queued.remove({ model })
     }
+    this.#router.prune(this.#directory())
   }
 
   /** A client that left before it had what it waited for. */
@@ -149,41 +198,55 @@ class Lines {
   #serve(model: string): void {
     const line = this.#lines.get(model)
     while (line !== undefined && line.queue.length > 0) {
-      const electedByMost = this.#elect({ model, excluded: nobody, hasBegun: false })
-      const electedBy = ({ request }: Waiter) =>
-        request.excluded.size === 0 && request.suits === undefined ? electedByMost : this.#elect(request)
+      const isBusyForMost = this.#isBusy({ model, excluded: nobody, labels: noLabels, hasBegun: false })
       const next = ModelQueue.take(line.queue, (ticket) => {
         const waiter = line.waiters.get(ticket)
-        return waiter !== undefined && !isAllBusy(electedBy(waiter))
+        if (waiter === undefined) return false
+        return !(isChoosy(waiter.request) ? this.#isBusy(waiter.request) : isBusyForMost)
       })
       const waiter = next === undefined ? undefined : line.waiters.get(next.ticket)
       if (next === undefined || waiter === undefined) return
       line.waiters.delete(next.ticket)
       change(model, line, next.queue)
-      waiter.granted(this.#seat(waiter.request, electedBy(waiter)))
+      waiter.granted(this.#seat(waiter.request, this.#choose(waiter.request)))
     }
   }
 
-  #elect({ excluded, hasBegun, model, suits }: Omit<SlotRequest, "caller">): Elected {
-    const options = { excluded, suits, perSlotMax: hasBegun ? perSlotMaxBegun : perSlotMax }
-    return elect(this.#directory(), model, this.#links.attachments(), options)
+  #view(): View {
+    return { directory: this.#directory(), attachments: this.#links.attachments(), nowMs: this.#nowMs() }
   }
 
-  /** Takes the slot at the elected peer. */
-  #seat({ model }: SlotRequest, elected: Elected): Either.Either<Seat, NoAnswer> {
-    const seat = Either.flatMap(elected, (peer) =>
-      Either.fromNullable(this.#links.enter(peer, this.#nowMs()), () => new NobodyElected({ reason: "NoPeer" }))
-    )
-    return Either.mapBoth(seat, {
-      onLeft: ({ reason }) => noAnswer(model, reason),
-      onRight: (seat) => {
-        let isHeld = true
-        const leave = (): void => {
-          if (!isHeld) return
-          isHeld = false
-          this.#release(model, seat)
-        }
-        return { ...seat, leave }
+  #isBusy(request: Omit<Wanted & SlotRequest, "caller" | "perSlotMax" | "prompt">): boolean {
+    return this.#router.refusal(this.#view(), wantedOf(request))?.reason === "AllBusy"
+  }
+
+  #choose(request: SlotRequest): Chosen {
+    return this.#router.choose(this.#view(), wantedOf(request), request.prompt)
+  }
+
+  /** Takes the slot at the chosen peer. */
+  #seat({ caller, hasBegun, model }: SlotRequest, chosen: Chosen): Either.Either<SlotSeat, NoAnswer> {
+    if (Either.isLeft(chosen)) return Either.left(noAnswer(model, chosen.left))
+    const { candidate, explanation } = chosen.right.choice
+    const seat = this.#links.enter(candidate.peer, this.#nowMs())
+    if (seat === undefined) return Either.left(noAnswer(model, { reason: "NoPeer" }))
+    const { mode, peer } = candidate
+    if (this.#log.keepsDebug) {
+      const { prediction, ...why } = explanation
+      this.#log.debug("routed", { model, caller, peer: toShort(peer), mode, ...why, ...prediction })
+    }
+    const errand = this.#router.sent(chosen.right, hasBegun, this.#nowMs())
+    let isHeld = true
+    return Either.right({
+      link: seat.link,
+      sinceMs: seat.sinceMs,
+      mode,
+      begun: () => errand.begun(this.#nowMs()),
+      leave: (outcome) => {
+        if (!isHeld) return
+        isHeld = false
+        errand.ended(outcome, this.#nowMs())
+        this.#release(model, seat)
       }
     })
   }
@@ -195,23 +258,34 @@ class Lines {
   }
 }
 
-type Elected = ReturnType<typeof elect>
+type Chosen = Either.Either<Route, Nobody>
 
 const nobody: ReadonlySet<PeerId> = new Set()
 
-const isAllBusy = (elected: Elected): boolean => Either.isLeft(elected) && elected.left.reason === "AllBusy"
+/** Whether some peers are not good enough, so that one may be free and the request wait still. */
+const isChoosy = ({ excluded, labels, suits }: SlotRequest): boolean =>
+  excluded.size > 0 || suits !== undefined || labels.region !== undefined || labels.trust !== undefined
+
+const wantedOf = <R extends Omit<Wanted, "perSlotMax"> & Pick<SlotRequest, "hasBegun">>(request: R): Wanted => ({
+  ...request,
+  perSlotMax: request.hasBegun ? perSlotMaxBegun : perSlotMax
+})
+
+const isAllBusy = (chosen: Chosen): boolean => Either.isLeft(chosen) && chosen.left.reason === "AllBusy"
 
 const change = (model: string, line: Line, queue: ModelQueue.ModelQueue): void => {
   line.queue = queue
   EntryMetrics.queued.set({ model }, queue.length)
 }
 
-const noAnswer = (model: string, reason: NobodyElected["reason"]): NoAnswer => {
-  switch (reason) {
+const noAnswer = (model: string, nobody: Nobody): NoAnswer => {
+  switch (nobody.reason) {
     case "UnknownModel":
       return new NoAnswer({ reason: "ModelNotFound", model })
-    case "NoPeer":
-      return new NoAnswer({ reason: "NoPeer", model, retryAfterSeconds: retryAfterSecondsNoPeer })
+    case "NoPeer": {
+      const label = nobody.label === undefined ? {} : { label: nobody.label }
+      return new NoAnswer({ reason: "NoPeer", model, retryAfterSeconds: retryAfterSecondsNoPeer, ...label })
+    }
     case "NoneSuits":
       return new NoAnswer({ reason: "NotExact", model })
     case "AllBusy":

@@ -17,6 +17,8 @@ export class Answers extends Context.Tag("@weft/peer/Answers")<
     /** From now on new requests are refused with `shutting_down`; completes when the running answers are finished. */
     readonly drain: Effect.Effect<void>
     readonly isDraining: () => boolean
+    /** Waits until an answer is under way; returns at once where one is. */
+    readonly busy: Effect.Effect<void>
   }
 >() {
   static readonly layer = Layer.effect(
@@ -32,6 +34,7 @@ const shuttingDown: GenerateFailure = { code: "shutting_down", message: "this pe
 const make = Effect.fnUntraced(function* (engines: typeof Engines.Service): Effect.fn.Return<typeof Answers.Service> {
   const counts = { active: 0, finished: 0, failed: 0, cancelled: 0 }
   const idle = yield* Effect.makeLatch(true)
+  const busy = yield* Effect.makeLatch(false)
   const clock = yield* Effect.clock
   let draining = false
   PeerMetrics.observeActive(() => counts.active)
@@ -40,6 +43,7 @@ const make = Effect.fnUntraced(function* (engines: typeof Engines.Service): Effe
     const startedMs = clock.unsafeCurrentTimeMillis()
     counts.active++
     idle.unsafeClose()
+    busy.unsafeOpen()
     return {
       engine: draining ? Either.left(shuttingDown) : engines.find(model),
       done: (outcome) => {
@@ -47,7 +51,9 @@ const make = Effect.fnUntraced(function* (engines: typeof Engines.Service): Effe
         counts[outcome]++
         PeerMetrics.answers.inc({ outcome })
         PeerMetrics.answerDuration.observe((clock.unsafeCurrentTimeMillis() - startedMs) / 1_000)
-        if (counts.active === 0) idle.unsafeOpen()
+        if (counts.active > 0) return
+        idle.unsafeOpen()
+        busy.unsafeClose()
       }
     }
   }
@@ -59,6 +65,7 @@ const make = Effect.fnUntraced(function* (engines: typeof Engines.Service): Effe
       draining = true
       return idle.await
     }),
-    isDraining: () => draining
+    isDraining: () => draining,
+    busy: busy.await
   }
 })

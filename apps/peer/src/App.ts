@@ -4,18 +4,23 @@
  * Stopping runs the other way: finish and leave, then close the page, the sessions and the engines.
  */
 import * as Os from "node:os"
+import { join } from "node:path"
 import { observeBuild } from "@weft/mesh/BuildMetrics"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity, load as loadIdentity } from "@weft/mesh/Identity"
 import { PeerLinks } from "@weft/mesh/PeerLinks"
+import { observeProcess } from "@weft/mesh/ProcessMetrics"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
 import * as Transports from "@weft/mesh/Transports"
 import { version } from "@weft/mesh/Version"
 import * as WebTransport from "@weft/mesh/WebTransport"
 import { Clock, Effect, Layer, Option } from "effect"
 import { Answers } from "./Answers.ts"
+import * as Baseline from "./baseline/Baseline.ts"
 import { Engines, make as makeEngines } from "./Engines.ts"
 import { EntryLink, type Self } from "./EntryLink.ts"
+import { Solo } from "./election/Solo.ts"
+import * as SoloShare from "./election/SoloShare.ts"
 import * as LocalHttp from "./LocalHttp.ts"
 import * as Memory from "./Memory.ts"
 import * as Models from "./Models.ts"
@@ -27,33 +32,37 @@ import { Splits } from "./Splits.ts"
 /** Represents what `peer up` was given. */
 export interface AppOptions extends Models.ModelsOptions {
   readonly address: Option.Option<string>
+  /** The speed of whole models is measured with no mesh in the way, while nobody asks. */
+  readonly baseline: boolean
   readonly entry: string
   readonly httpPort: number
   readonly json: boolean
   readonly maxMemory: Option.Option<string>
   readonly name: Option.Option<string>
   readonly port: number
+  readonly region: Option.Option<string>
   readonly speculates: boolean
+  readonly trust: Option.Option<string>
 }
 
 /** Runs a peer until it is interrupted; then it finishes its answers within their bound and leaves the mesh. */
 export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
   const progress = Progress.make(options.json)
   yield* observeBuild
+  yield* observeProcess
   yield* RunningPeer.assertNone(options.dataDirectory)
   const identity = yield* loadIdentity(options.dataDirectory)
-  const memoryBytes = yield* Option.match(options.maxMemory, {
-    onNone: () => Effect.sync(() => process.availableMemory()),
-    onSome: Memory.parse
-  })
-  const { engines: whole, stock } = yield* Models.start(options, memoryBytes, progress)
-  const engines = yield* makeEngines(whole)
+  const lentBytes = yield* Effect.transposeMapOption(options.maxMemory, Memory.parse)
+  const memoryBytes = SoloShare.usable(process.availableMemory(), Os.totalmem(), Option.getOrUndefined(lentBytes))
+  const { solo, stock } = yield* Models.start(options, memoryBytes, progress)
+  const engines = yield* makeEngines(solo.held.map(({ engine }) => engine))
   const info: Self = {
     id: identity.id,
     name: Option.getOrElse(options.name, () => Os.hostname()).slice(0, 64),
     version,
     memoryBytes,
     ...(Option.isSome(options.address) ? { address: options.address.value } : {}),
+    ...labelsOf(options),
     threads: Option.getOrElse(options.threads, () => Math.max(1, Os.availableParallelism() - 1))
   }
   const entryLink = EntryLink.layer({
@@ -63,9 +72,12 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
       progress.registered({ id: info.id, entry: options.entry, address: link.session.remoteAddress }),
     onLost: (why) => progress.lost(why)
   })
-  const layer = Layer.scopedDiscard(serve(options, info, progress)).pipe(
+  const baseline = options.baseline
+    ? Baseline.layer({ path: join(options.dataDirectory, "baseline.json") })
+    : Layer.empty
+  const layer = Layer.merge(Layer.scopedDiscard(serve(options, info, progress)), baseline).pipe(
     Layer.provide(entryLink),
-    Layer.provide(Splits.layer(stock, options)),
+    Layer.provide([Solo.layer(solo), Splits.layer(stock, options)]),
     Layer.provide(PeerLinks.layer),
     Layer.provide(Answers.layer),
     Layer.provide(Layer.succeed(Engines, engines)),
@@ -77,6 +89,15 @@ export const run = Effect.fn("peer.up")(function* (options: AppOptions) {
 }, Effect.scoped)
 
 // internal
+
+/** What the owner says of the peer beyond what it can do; absent where they say nothing. */
+const labelsOf = ({ region, trust }: Pick<AppOptions, "region" | "trust">): Pick<Self, "labels"> => {
+  const labels = {
+    ...(Option.isSome(region) ? { region: region.value } : {}),
+    ...(Option.isSome(trust) ? { trust: trust.value } : {})
+  }
+  return Object.keys(labels).length === 0 ? {} : { labels }
+}
 
 /** QUIC both ways on one port; where a network lets no UDP through, WebTransport to the entry. */
 const transport = (port: number) =>
@@ -91,6 +112,7 @@ const serve = Effect.fnUntraced(function* (options: AppOptions, info: Self, prog
   const engines = yield* Engines
   const entryLink = yield* EntryLink
   const splits = yield* Splits
+  const solo = yield* Solo
   const startedMs = yield* Clock.currentTimeMillis
   const status = Effect.gen(function* () {
     const registered = Option.getOrUndefined(yield* entryLink.current)
@@ -111,6 +133,7 @@ const serve = Effect.fnUntraced(function* (options: AppOptions, info: Self, prog
       leases: splits.leases(),
       groups: splits.groups(),
       answers: yield* answers.counts,
+      election: yield* solo.status,
       upSeconds: ((yield* Clock.currentTimeMillis) - startedMs) / 1_000
     } satisfies PeerStatus
   })

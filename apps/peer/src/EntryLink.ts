@@ -14,6 +14,7 @@ import { Cause, Clock, Context, Effect, Layer, Option, Ref, Schedule } from "eff
 import { Answers } from "./Answers.ts"
 import { Engines } from "./Engines.ts"
 import * as EntryDiscovery from "./EntryDiscovery.ts"
+import { Solo } from "./election/Solo.ts"
 import * as Heartbeats from "./Heartbeats.ts"
 import * as PeerMetrics from "./PeerMetrics.ts"
 import { Splits } from "./Splits.ts"
@@ -26,7 +27,7 @@ export interface Registered {
 }
 
 /** Represents what a peer says of itself that stays; models and offers are added when it registers. */
-export type Self = Omit<PeerInfo, "models" | "stages">
+export type Self = Omit<PeerInfo, "models" | "solo" | "stages">
 
 /** Represents what a peer says and to whom. */
 export interface EntryLinkOptions {
@@ -49,7 +50,7 @@ export class EntryLink extends Context.Tag("@weft/peer/EntryLink")<
 >() {
   static readonly layer = (
     options: EntryLinkOptions
-  ): Layer.Layer<EntryLink, never, Answers | Engines | Splits | Identity | Transport | HttpClient.HttpClient> =>
+  ): Layer.Layer<EntryLink, never, Answers | Engines | Solo | Splits | Identity | Transport | HttpClient.HttpClient> =>
     Layer.scoped(EntryLink, make(options))
 }
 
@@ -57,6 +58,8 @@ export class EntryLink extends Context.Tag("@weft/peer/EntryLink")<
 const drainDeadline = "15 seconds"
 /** Longest wait for the entry's answer to a control message. */
 const controlDeadline = "5 seconds"
+/** How often the entry is asked which models to serve; a lost worker is replaced within this and the load. */
+const electEvery = "1 second"
 /** Longest goodbye; the entry notices a silent leave in under 2 s anyway. */
 const leaveDeadline = "1 second"
 
@@ -168,8 +171,20 @@ const stayRegistered = Effect.fnUntraced(function* (
   const changed = Effect.raceFirst(engines.changed, splits.offersChanged)
   // A registration says nothing of the load, so that is said behind it.
   const changes = Effect.forever(changed.pipe(Effect.zipRight(register), Effect.zipRight(beat.now(registered))))
-  const said = Effect.raceFirst(heartbeats, changes)
+  const elections = yield* makeElections(description, control)
+  const said = Effect.raceFirst(Effect.raceFirst(heartbeats, changes), elections)
   return yield* Effect.raceFirst(said, Effect.flatMap(streams, Effect.fail))
+})
+
+/** Returns the effect that asks for orders and follows them; where there is nothing to elect it only waits. */
+const makeElections = Effect.fnUntraced(function* ({ peerId }: EntryDescription, control: Registered["control"]) {
+  const solo = yield* Solo
+  if ((yield* solo.offer) === undefined) return Effect.never
+  return Effect.gen(function* () {
+    const standing = yield* solo.standing
+    const order = yield* Effect.timeout(control.Elect({ standing }), controlDeadline)
+    if (order !== null) yield* solo.receive(peerId, order)
+  }).pipe(Effect.repeat(Schedule.spaced(electEvery)), Effect.zipRight(Effect.never))
 })
 
 /** Returns the effect that says what this peer is now, and answers how often a heartbeat is wanted. */
@@ -181,14 +196,21 @@ const makeRegister = Effect.fnUntraced(function* (
   const identity = yield* Identity
   const engines = yield* Engines
   const splits = yield* Splits
+  const solo = yield* Solo
   let sequence = 0
   return Effect.gen(function* () {
     const issuedAtMs = yield* Clock.currentTimeMillis
     // The clock rises over restarts too, so no counter has to be kept.
     sequence = Math.max(sequence + 1, issuedAtMs)
     const stages = (yield* splits.offers).slice(0, stageOffersMax)
+    const offer = yield* solo.offer
     const announcement = Announcement.sign(identity, {
-      info: { ...self, models: engines.models(), ...(stages.length === 0 ? {} : { stages }) },
+      info: {
+        ...self,
+        models: engines.models(),
+        ...(stages.length === 0 ? {} : { stages }),
+        ...(offer === undefined ? {} : { solo: offer })
+      },
       audience,
       sequence,
       issuedAtMs,

@@ -1,4 +1,4 @@
-/** Amounts of memory as people write them, and whether the models fit what their owner lends. Pure. */
+/** Amounts of memory as people write them, and the refusal of models that do not fit. Pure. */
 import { Data, Either } from "effect"
 import { memoryFactor } from "./Doctor.ts"
 
@@ -24,16 +24,6 @@ export const parse = (amount: string): Either.Either<number, MemoryRefused> => {
   return Number.isSafeInteger(bytes)
     ? Either.right(bytes)
     : Either.left(new MemoryRefused({ message: `'${amount}' is no amount of memory; write for example 6GiB` }))
-}
-
-/** Tells for each file, in their order, whether it can be served beside those before it within `memoryBytes`. */
-export const fitting = (sizesBytes: ReadonlyArray<number>, memoryBytes: number): ReadonlyArray<boolean> => {
-  let takenBytes = 0
-  return sizesBytes.map((size) => {
-    const fits = (takenBytes + size) * memoryFactor <= memoryBytes
-    if (fits) takenBytes += size
-    return fits
-  })
 }
 
 /** Returns the refusal of files of these sizes, of which not even a layer fits into `memoryBytes`. */

@@ -35,5 +35,19 @@ export const links = new Counter({
   labelNames: ["result"] as const
 })
 
+/** Shows what a model gave with no mesh in the way, when that was last measured; pair of the entry's figures. */
+export const nativeTokensPerSecond = new Gauge({
+  name: "weft_native_tokens_per_second",
+  help: "Tokens per second of a model with no mesh in the way; absent until it was measured.",
+  labelNames: ["model"] as const
+})
+
+/** Shows the same measurement's time to the first text. */
+export const nativeTtft = new Gauge({
+  name: "weft_native_ttft_seconds",
+  help: "Time to the first text of a model with no mesh in the way; absent until it was measured.",
+  labelNames: ["model"] as const
+})
+
 /** Is 1 while the peer is registered at its entry. */
 export const registered = new Gauge({ name: "weft_peer_registered", help: "1 while registered at the entry" })

@@ -1,6 +1,7 @@
 /** What `peer status` shows: the running peer's own account of itself, served on loopback by `LocalHttp.ts`. */
 import { EngineTuning } from "@weft/engine/EngineTuning"
 import { PipelineStats } from "@weft/engine/pipeline/PipelineHostProtocol"
+import { Role } from "@weft/mesh/election/ElectionProtocol"
 import { ModelDescription } from "@weft/mesh/ModelDescription"
 import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"
@@ -65,6 +66,32 @@ export const GroupStatus = Schema.Struct({
 })
 export type GroupStatus = typeof GroupStatus.Type
 
+/** Represents what the peer is for each model that it could serve alone, and whose order it follows. */
+export const ElectionStatus = Schema.Struct({
+  /** Absent where no entry ordered anything yet. */
+  lease: Schema.optional(
+    Schema.Struct({
+      entry: PeerId,
+      epoch: Schema.NonNegativeInt,
+      /** Milliseconds; at 0 any entry may order the peer. */
+      leftMs: Schema.NonNegativeInt
+    })
+  ),
+  /** Why the last order was refused; absent where it was not. */
+  refused: Schema.optional(Schema.String),
+  models: Schema.Array(
+    Schema.Struct({
+      model: Schema.String,
+      role: Role,
+      why: Schema.String,
+      needBytes: Schema.NonNegativeInt,
+      /** It has an engine now; a worker that was just elected has none yet. */
+      isLoaded: Schema.Boolean
+    })
+  )
+})
+export type ElectionStatus = typeof ElectionStatus.Type
+
 /** Represents a running peer. */
 export const PeerStatus = Schema.Struct({
   id: PeerId,
@@ -82,6 +109,8 @@ export const PeerStatus = Schema.Struct({
   lends: Schema.Array(LentModelStatus),
   leases: Schema.Array(LeaseStatus),
   groups: Schema.Array(GroupStatus),
+  /** Absent where the peer serves all it can whatever an entry says. */
+  election: Schema.optional(ElectionStatus),
   answers: Schema.Struct({
     active: Schema.NonNegativeInt,
     finished: Schema.NonNegativeInt,

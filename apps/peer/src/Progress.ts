@@ -10,6 +10,8 @@ export interface Progress {
   /** Returns the callback of one load, which takes 0…1 and prints when a person would see a difference. */
   readonly loading: (path: string) => (fraction: number) => void
   readonly loaded: (model: ModelDescription) => Effect.Effect<void>
+  /** It was checked and is not loaded: an election may want it. */
+  readonly standingBy: (model: ModelDescription) => Effect.Effect<void>
   /** Its layers are lent, those of `only` where that is there. */
   readonly lent: (model: ModelDescription, layers: number, only: StageRange | undefined) => Effect.Effect<void>
   /** The model of that file guesses where this peer hosts `model`. */
@@ -51,6 +53,8 @@ export const make = (json: boolean): Progress => {
         { model },
         `serving ${model.id}  (${model.quantization}, context ${model.contextTokens}, ${model.slots} slots)`
       ),
+    standingBy: (model) =>
+      tell("standby", { model }, `standing by with ${model.id}  (${model.quantization}): no room beside the others`),
     lent: (model, layers, only) =>
       tell(
         "lent",

@@ -62,6 +62,8 @@ export const startPeer = async (options: PeerOptions): Promise<Peer> => {
   const program = Programs.start(
     [
       ...["run", "apps/peer/src/main.ts", "up", "--json", "--entry", url, "--model", model, "--slots", String(slots)],
+      // nothing but what is asked may compute while figures are made
+      "--no-baseline",
       ...(threads === undefined ? [] : ["--threads", String(threads)]),
       ...(contextTokens === undefined ? [] : ["--context", String(contextTokens)]),
       ...(options.more ?? [])

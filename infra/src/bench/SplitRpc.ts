@@ -43,6 +43,7 @@ const options = {
   pairs: { byDefault: 3, about: "answers of each, in turn" },
   tokens: { byDefault: 32, about: "tokens of an answer" },
   small: { byDefault: 0, about: "1: a model of 0.06 instead of 0.29 billion parameters" },
+  "machines-min": { byDefault: 2, about: "fewest machines" },
   "machines-max": { byDefault: 3, about: "most machines" },
   "rtt-min": { byDefault: 0, about: "shortest round trip, ms" },
   "rtt-max": { byDefault: 50, about: "longest round trip, ms" },
@@ -64,7 +65,7 @@ export const splitRpc: Benchmark.Benchmark<keyof typeof options> = {
     const llamaCpp = await LlamaCpp.make(directory, tell)
     const model = await RandomModel.make(join(directory, "models"), shape, given.seed, Mesh.tinyModel)
     const cells: Array<Cell> = []
-    for (let machines = 2; machines <= given["machines-max"]; machines++) {
+    for (let machines = given["machines-min"]; machines <= given["machines-max"]; machines++) {
       for (const rttMs of roundTripsMs.filter((ms) => ms >= given["rtt-min"] && ms <= given["rtt-max"])) {
         for (const speculates of rttMs === goalRttMs ? [false, true] : [false]) {
           tell(`${machines} machines at ${rttMs} ms${speculates ? ", guessing" : ""}`)

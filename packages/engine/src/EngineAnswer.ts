@@ -80,7 +80,8 @@ class Answer implements EngineAnswer {
   }
 
   add(token: number): ReadonlyArray<GenerateEvent> {
-    if (this.text.endsAnswer(token)) return this.#finishWithRest("", [], "stop")
+    const ends = this.options.request.ignoresEnd !== true && this.text.endsAnswer(token)
+    if (ends) return this.#finishWithRest("", [], "stop")
     this.#length++
     const step = this.#stops.push(this.#characters.push(this.text.piece(token)))
     if (step.stopped) return this.#finish(step.emit, [token], "stop")

@@ -2,6 +2,7 @@
  * Counters of engines, in prom-client's global register, by model. Set where the state changes:
  * `EngineSupervisor.ts`.
  */
+import { Effect, type Scope } from "effect"
 import { Counter, Gauge, Histogram } from "prom-client"
 
 /** Counts hosts that were started again after a death; a host that never came up is not counted. */
@@ -42,4 +43,42 @@ export const decodeSeconds = new Histogram({
   labelNames: ["model"] as const,
   // From one token of a tiny model to a full batch of a large one on an old processor.
   buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
+})
+
+/** Represents an engine as scrapes see it. */
+export interface ObservedEngine {
+  readonly model: string
+  /** Answers it gives at once. */
+  readonly slots: number
+  /** Whether its host is up; loading, starting again and given up are not. */
+  readonly isReady: () => boolean
+}
+
+const engines = new Set<ObservedEngine>()
+
+/** Shows an engine until the scope closes. */
+export const observeEngine = (engine: ObservedEngine): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => void engines.add(engine)),
+    () => Effect.sync(() => void engines.delete(engine))
+  )
+
+new Gauge({
+  name: "weft_engine_slots",
+  help: "Answers that a model gives at once",
+  labelNames: ["model"] as const,
+  collect() {
+    this.reset()
+    for (const { model, slots } of engines) this.inc({ model }, slots)
+  }
+})
+
+new Gauge({
+  name: "weft_engine_ready",
+  help: "1 while the engine host of a model is up",
+  labelNames: ["model"] as const,
+  collect() {
+    this.reset()
+    for (const { isReady, model } of engines) this.set({ model }, isReady() ? 1 : 0)
+  }
 })

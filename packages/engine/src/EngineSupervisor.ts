@@ -6,13 +6,15 @@
 import { availableParallelism } from "node:os"
 import { basename, resolve } from "node:path"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
-import { Effect, FiberId, FiberSet, RcRef, Schema } from "effect"
+import { Effect, FiberId, FiberSet, Option, RcRef, Schema } from "effect"
+import * as CalibrationFile from "./CalibrationFile.ts"
 import type { AnswerListener, Engine } from "./Engine.ts"
 import { EngineConfig } from "./EngineConfig.ts"
 import { EngineError } from "./EngineError.ts"
 import * as EngineMetrics from "./EngineMetrics.ts"
 import * as EngineRequests from "./EngineRequests.ts"
 import { type GenerateFailure, type GenerateRequest, isLast, type Profile } from "./Generation.ts"
+import { libraryVersion } from "./internal/llama/LibraryVersion.ts"
 import * as ModelFile from "./ModelFile.ts"
 import * as SupervisedHost from "./SupervisedHost.ts"
 
@@ -27,6 +29,15 @@ export type EngineOptions = typeof EngineConfig.Encoded & {
 export interface SupervisedEngine extends Engine {
   /** Process id of the host that is up, for the owner's tools; none while there is no host. */
   readonly hostProcessId: Effect.Effect<number | undefined>
+}
+
+/** Represents an engine of a whole model file. */
+export interface WholeEngine extends SupervisedEngine {
+  /**
+   * Names what its speed depends on beside what else runs: the file and when it was written, the library, and what was
+   * measured of this computer. It is another name when any of them changes.
+   */
+  readonly setup: Effect.Effect<string>
 }
 
 /**
@@ -50,6 +61,11 @@ export const make = Effect.fn("EngineSupervisor.make")(function* (options: Engin
   const startHost = (profile: Profile, onProgress: (fraction: number) => void) =>
     SupervisedHost.make({ path, identity, config, model, profile, onProgress, onCounts: counts.setter(profile) })
   const main = yield* startHost(config.profile, options.onProgress ?? (() => {}))
+  yield* EngineMetrics.observeEngine({
+    model: model.id,
+    slots: model.slots,
+    isReady: () => main.state() === "ready"
+  })
   const exact = yield* RcRef.make({
     acquire: Effect.zipRight(
       assertMemory(file.sizeBytes),
@@ -87,7 +103,13 @@ export const make = Effect.fn("EngineSupervisor.make")(function* (options: Engin
     const known = tuning === undefined ? {} : { tuning }
     return { state: main.state(), restarts: main.restarts(), ...counts.sum(), ...known }
   })
-  return { model, generate, load, hostProcessId: Effect.sync(main.processId) } satisfies SupervisedEngine
+  const subject = SupervisedHost.calibrationSubject({ config, model, profile: config.profile })
+  const setup = Effect.gen(function* () {
+    const file = yield* Effect.orElseSucceed(SupervisedHost.fileIdentity(path), () => identity)
+    const calibration = Option.getOrNull(yield* CalibrationFile.read(config.calibrationPath, subject))
+    return JSON.stringify([subject, file, libraryVersion, calibration])
+  })
+  return { model, generate, load, setup, hostProcessId: Effect.sync(main.processId) } satisfies WholeEngine
 })
 
 // internal

@@ -98,6 +98,8 @@ export const GenerateRequest = Schema.Struct({
   stop: Schema.Array(Schema.String.pipe(Schema.minLength(1), Schema.maxLength(stopCharactersMax))).pipe(
     Schema.maxItems(stopStringsMax)
   ),
+  /** The answer goes on where the model would end it, up to `maxTokens`: it is timed, and not read. */
+  ignoresEnd: Schema.optional(Schema.Boolean),
   /** The peer's own choice where it is absent. */
   profile: Schema.optional(Profile),
   resume: Schema.optional(Resume)

@@ -96,6 +96,19 @@ export const open = (path: string, options: OpenOptions = {}): Effect.Effect<Mod
     }).pipe(Effect.catchTag("GgufRejected", ({ reason, detail }) => new ModelFileRejected({ reason, path, detail })))
   ).pipe(Effect.withSpan("ModelFile.open"))
 
+/** Returns the checked header of the model file at `path`, without hashing the rest; for what a plan needs of it. */
+export const header = (path: string): Effect.Effect<GgufHeader, GgufRejected> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const handle = yield* Effect.acquireRelease(
+        attempt(() => openFile(path, constants.O_RDONLY | constants.O_NONBLOCK)),
+        (handle) => Effect.promise(() => handle.close())
+      )
+      const { size } = yield* attempt(() => handle.stat())
+      return yield* GgufGate.check(fromHandle(handle, size))
+    })
+  )
+
 const attempt = <A>(evaluate: () => Promise<A>): Effect.Effect<A, GgufRejected> =>
   Effect.tryPromise({ try: evaluate, catch: unreadable })
 

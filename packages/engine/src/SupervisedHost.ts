@@ -74,6 +74,18 @@ export const fileIdentity = (path: string): Effect.Effect<string, EngineError> =
     catch: (cause) => new EngineError({ reason: "file_rejected", detail: `${path} cannot be read; check it`, cause })
   }).pipe(Effect.map(({ ino, mtimeMs, size }) => `${ino}:${mtimeMs}:${size}`))
 
+/** Returns what a calibration of the host is known by. */
+export const calibrationSubject = ({
+  config,
+  model,
+  profile
+}: Pick<SupervisedHostOptions, "config" | "model" | "profile">): CalibrationFile.CalibrationSubject => ({
+  sha256: model.sha256,
+  profile,
+  threadsMax: threadsMost(config),
+  prefillTokens: config.prefillTokens
+})
+
 // internal
 
 interface Status {
@@ -192,13 +204,6 @@ const stop = (status: Status, requests: EngineRequests.EngineRequests, failure: 
   status.state = "stopped"
   requests.stop(failure)
 }
-
-const calibrationSubject = ({ config, model, profile }: Supervised): CalibrationFile.CalibrationSubject => ({
-  sha256: model.sha256,
-  profile,
-  threadsMax: threadsMost(config),
-  prefillTokens: config.prefillTokens
-})
 
 const loadCommand = (
   { config, model, path, profile }: Supervised,

@@ -1,6 +1,7 @@
 /** The control plane between a peer and its entry: what a peer may ask of the entry over their link. */
 import { Rpc, RpcGroup } from "@effect/rpc"
 import { Schema } from "effect"
+import { Order, Standing } from "./election/ElectionProtocol.ts"
 import { PeerInfo, PeerLoad } from "./PeerInfo.ts"
 
 /** Represents a registration that the entry does not take, and why. */
@@ -22,7 +23,7 @@ export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegis
 
 /**
  * Most bytes of an announcement: 32 models of 3.1 KB each, with names and texts as long as they may be in UTF-8 and all
- * their stages, and 8 offers of 11 KB each.
+ * their stages, 8 offers of 11 KB each, and 8 candidates of 1.3 KB.
  */
 const announcementBytesMax = 224 * 1024
 
@@ -66,6 +67,8 @@ export class MeshRpcs extends RpcGroup.make(
     error: NotRegistered,
     defect
   }),
+  /** Asks which models to serve alone, and renews the lease; null where the entry has no order for the peer. */
+  Rpc.make("Elect", { payload: { standing: Standing }, success: Schema.NullOr(Order), defect }),
   /** Leaves the directory at once. */
   Rpc.make("Leave", { defect })
 ) {}

@@ -11,6 +11,18 @@ export const Layer = Schema.Int.pipe(Schema.between(0, layersMax))
 export const ServedStage = Schema.Struct({ peer: PeerId, from: Layer, to: Layer })
 export type ServedStage = typeof ServedStage.Type
 
+/** What a peer measured of its own engine with no mesh in the way; a claim, as all of a description. */
+export const NativeFigures = Schema.Struct({
+  /** Milliseconds; the bounds are wider than anything people wait for. */
+  ttftMs: Schema.Number.pipe(Schema.greaterThan(0), Schema.lessThanOrEqualTo(1e7)),
+  tokensPerSecond: Schema.Number.pipe(Schema.greaterThan(0), Schema.lessThanOrEqualTo(1e5)),
+  /** Completions the figures are the median of. */
+  runs: Schema.Int.pipe(Schema.between(1, 3)),
+  /** Milliseconds since 1970. */
+  measuredAtMs: Schema.Int
+})
+export type NativeFigures = typeof NativeFigures.Type
+
 /** Represents one loaded model as the directory and `/v1/models` show it. */
 export const ModelDescription = Schema.Struct({
   /** The name clients ask for. */
@@ -25,6 +37,8 @@ export const ModelDescription = Schema.Struct({
   contextTokens: Schema.Int.pipe(Schema.positive()),
   /** Sequences that run at once. */
   slots: Schema.Int.pipe(Schema.positive()),
+  /** Absent until the peer has measured it. */
+  native: Schema.optionalWith(NativeFigures, { exact: true }),
   /**
    * Who computes which layers, in order, where the peer that says this is the first of several; absent where it holds
    * the whole model. With more than 16 the loop alone takes longer than anybody waits for a token.

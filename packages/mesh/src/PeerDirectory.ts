@@ -29,6 +29,11 @@ export interface PeerDirectory {
   readonly peers: ReadonlyMap<PeerId, Peer>
   /** Also models that no peer serves now, so that a client can be told "no peer" instead of "no such model". */
   readonly models: ReadonlyMap<string, KnownModel>
+  /**
+   * Who holds the file of each model, in the order of registration. A list stays the same one until somebody registers
+   * or leaves who held the model, so that what is made of it can be kept.
+   */
+  readonly holders: ReadonlyMap<string, ReadonlyArray<PeerId>>
 }
 
 /** Represents a registration that was not taken. */
@@ -37,7 +42,7 @@ export class RegistrationRefused extends Data.TaggedError("RegistrationRefused")
 }> {}
 
 /** A directory without peers. */
-export const empty: PeerDirectory = { peers: new Map(), models: new Map() }
+export const empty: PeerDirectory = { peers: new Map(), models: new Map(), holders: new Map() }
 
 /** Most peers of one entry: about 10 MB of descriptions, and as many sessions as one UDP socket should carry. */
 export const peersMax = 10_000
@@ -61,7 +66,8 @@ export const register = (
   const announced = info.models.map((model) => ({ ...model, slots: Math.min(model.slots, slotsMax) }))
   const others = new Map(directory.peers)
   others.delete(info.id)
-  const settled = settle(directory.models, [...(known?.info.models ?? []), ...announced], others, announced, now)
+  const touched = [...(known?.info.models ?? []), ...announced]
+  const settled = settle(directory.models, touched, others, announced, now)
   // Last in the order of registration: where it names a file anew, those who serve one already come first.
   const peers = new Map(others).set(info.id, {
     info: { ...info, models: announced },
@@ -70,7 +76,8 @@ export const register = (
     registeredAtMs: known?.link === link ? known.registeredAtMs : now,
     lastSeenMs: now
   })
-  return Either.right({ peers, models: bounded(settled, peers) })
+  const models = bounded(settled, peers)
+  return Either.right({ peers, models, holders: holdersAfter(directory.holders, touched, models, peers) })
 }
 
 /** Notes that a peer lives and how busy it is; the same directory when it is not registered over this link. */
@@ -101,16 +108,27 @@ export const isRegistered = (directory: PeerDirectory, id: PeerId, link: number)
   directory.peers.get(id)?.link === link
 
 /** Returns the registered peers that hold the file of `model`; who calls another file by its name is left out. */
-export const holding = ({ models, peers }: PeerDirectory, model: string): ReadonlyArray<Peer> => {
-  const description = models.get(model)?.description
-  return description === undefined ? [] : [...peers.values()].filter((peer) => holds(peer, description))
-}
+export const holding = ({ holders, peers }: PeerDirectory, model: string): ReadonlyArray<Peer> =>
+  (holders.get(model) ?? []).flatMap((id) => peers.get(id) ?? [])
 
 /** Returns the peers that take new requests for `model` now. */
 export const serving = (directory: PeerDirectory, model: string): ReadonlyArray<Peer> =>
-  holding(directory, model).filter(
-    (peer) => peer.load.state === "ready" && peer.load.models.some((served) => served.id === model && served.ready)
-  )
+  holding(directory, model).filter((peer) => loadServing(peer, model) !== undefined)
+
+/** Returns how busy `model` is at a peer that takes new requests for it now; undefined where it takes none. */
+export const loadServing = ({ load }: Peer, model: string): ModelLoad | undefined => {
+  if (load.state !== "ready") return undefined
+  for (const served of load.models) if (served.id === model) return served.ready ? served : undefined
+  return undefined
+}
+
+/** Returns how many answers for `model` its ready peers give at once. */
+export const slotsServing = (directory: PeerDirectory, model: string): number =>
+  serving(directory, model).reduce((sum, { info }) => sum + (descriptionOf(info, model)?.slots ?? 0), 0)
+
+/** Returns what a peer says of `model`; undefined where it does not have it. */
+export const descriptionOf = ({ models }: PeerInfo, model: string): ModelDescription | undefined =>
+  models.find(({ id }) => id === model)
 
 /**
  * Returns the stages that serve `model` now; undefined where a peer serves it whole, or nobody does: a split is shown
@@ -128,12 +146,34 @@ const idle = (id: string): ModelLoad => ({ id, ready: true, active: 0, queued: 0
 const holds = (peer: Peer, { id, sha256 }: ModelDescription): boolean =>
   peer.info.models.some((model) => model.id === id && model.sha256 === sha256)
 
-const without = ({ models, peers }: PeerDirectory, ids: ReadonlyArray<PeerId>): PeerDirectory => {
+const without = ({ holders, models, peers }: PeerDirectory, ids: ReadonlyArray<PeerId>): PeerDirectory => {
   const left = new Map(peers)
   for (const id of ids) left.delete(id)
   const touched = ids.flatMap((id) => peers.get(id)?.info.models ?? [])
   // What a registered peer serves is known already, so nothing begins here and its time is of no account.
-  return { peers: left, models: settle(models, touched, left, [], 0) }
+  const settled = settle(models, touched, left, [], 0)
+  return { peers: left, models: settled, holders: holdersAfter(holders, touched, settled, left) }
+}
+
+/** Lists anew who holds the models that `touched` names. */
+const holdersAfter = (
+  before: PeerDirectory["holders"],
+  touched: ReadonlyArray<ModelDescription>,
+  models: PeerDirectory["models"],
+  peers: PeerDirectory["peers"]
+): PeerDirectory["holders"] => {
+  const holders = new Map(before)
+  for (const id of new Set(touched.map((model) => model.id))) {
+    const description = models.get(id)?.description
+    const ids = description === undefined ? [] : [...peers.values()].filter((peer) => holds(peer, description))
+    if (ids.length === 0) holders.delete(id)
+    else
+      holders.set(
+        id,
+        ids.map(({ info }) => info.id)
+      )
+  }
+  return holders
 }
 
 /**

@@ -11,7 +11,7 @@ import type { ChildFailed } from "@weft/actors/ChildFailed"
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { RegisterRefused } from "./MeshProtocol.ts"
 import * as PeerDirectory from "./PeerDirectory.ts"
-import { observePeers } from "./PeerDirectoryMetrics.ts"
+import { departed, observeDirectory, registrationEnded } from "./PeerDirectoryMetrics.ts"
 import { PeerId } from "./PeerId.ts"
 import { PeerInfo, PeerLoad } from "./PeerInfo.ts"
 
@@ -48,32 +48,40 @@ const mailboxCapacity = 8_192
 
 // internal
 
+type Step = (directory: PeerDirectory.PeerDirectory, now: number) => PeerDirectory.PeerDirectory
+
 const make = Effect.fnUntraced(function* (silenceMsMax: number) {
   let current = PeerDirectory.empty
-  const update = (step: (directory: PeerDirectory.PeerDirectory, now: number) => PeerDirectory.PeerDirectory) =>
+  observeDirectory(() => current)
+  const update = (step: Step) =>
     Effect.map(Clock.currentTimeMillis, (now) => {
       current = step(current, now)
-      observePeers(countByState(current))
       return current
+    })
+  const removing = (why: "link" | "silence", step: Step) =>
+    Effect.suspend(() => {
+      const before = current.peers.size
+      return Effect.map(update(step), ({ peers }) => departed(why, before - peers.size))
     })
   const build = Effect.gen(function* () {
     current = PeerDirectory.empty
     return PeerDirectoryRpcs.of({
       Register: Effect.fnUntraced(function* ({ info, link }) {
         const now = yield* Clock.currentTimeMillis
-        const next = yield* Effect.mapError(
-          PeerDirectory.register(current, info, link, now),
-          ({ reason }) => new RegisterRefused({ reason, detail: refusals[reason] })
-        )
+        const next = yield* Effect.mapError(PeerDirectory.register(current, info, link, now), ({ reason }) => {
+          registrationEnded(reason)
+          return new RegisterRefused({ reason, detail: refusals[reason] })
+        })
         yield* update(() => next)
+        registrationEnded("accepted")
       }),
       Heartbeat: ({ link, load, peer }) =>
         Effect.map(
           update((directory, now) => PeerDirectory.heartbeat(directory, peer, link, load, now)),
           (directory) => PeerDirectory.isRegistered(directory, peer, link)
         ),
-      Leave: ({ link, peer }) => update((directory) => PeerDirectory.leave(directory, peer, link)),
-      Sweep: () => update((directory, now) => PeerDirectory.expire(directory, silenceMsMax, now))
+      Leave: ({ link, peer }) => removing("link", (directory) => PeerDirectory.leave(directory, peer, link)),
+      Sweep: () => removing("silence", (directory, now) => PeerDirectory.expire(directory, silenceMsMax, now))
     })
   })
   const { join, ref } = yield* Actor.spawn(directoryActor, build, { mailboxCapacity })
@@ -86,9 +94,3 @@ const refusals = {
   DirectoryFull: "this entry holds as many peers as it can; try another entry",
   StaleLink: "this peer has a newer link"
 } as const
-
-const countByState = ({ peers }: PeerDirectory.PeerDirectory): Readonly<Record<PeerLoad["state"], number>> => {
-  const counts = { ready: 0, draining: 0 }
-  for (const peer of peers.values()) counts[peer.load.state]++
-  return counts
-}

@@ -1,5 +1,7 @@
 /** What a peer says of itself: capabilities when it registers, load with every heartbeat. */
 import { Schema } from "effect"
+import { SoloOffer } from "./election/ElectionProtocol.ts"
+import { Labels } from "./Labels.ts"
 import { ModelDescription } from "./ModelDescription.ts"
 import { PeerId } from "./PeerId.ts"
 import { StageOffer } from "./StageOffer.ts"
@@ -23,12 +25,16 @@ export const PeerInfo = Schema.Struct({
   version: Schema.String.pipe(Schema.maxLength(32)),
   /** Where other peers reach it, as its owner says; where its session comes from, if absent. */
   address: Schema.optionalWith(PeerAddress, { exact: true }),
+  /** As its owner says; a label of trust counts where the entry vouches for it. */
+  labels: Schema.optionalWith(Labels, { exact: true }),
   /** Memory it lends, in bytes. */
   memoryBytes: Schema.NonNegativeInt,
   threads: Schema.Int.pipe(Schema.positive()),
   models: Schema.Array(ModelDescription).pipe(Schema.maxItems(modelsMax)),
   /** Models of which it lends layers instead of serving them alone. */
-  stages: Schema.optionalWith(Schema.Array(StageOffer).pipe(Schema.maxItems(stageOffersMax)), { exact: true })
+  stages: Schema.optionalWith(Schema.Array(StageOffer).pipe(Schema.maxItems(stageOffersMax)), { exact: true }),
+  /** Models that the entry may have it serve alone; absent where it serves all that it could anyway. */
+  solo: Schema.optionalWith(SoloOffer, { exact: true })
 })
 export type PeerInfo = typeof PeerInfo.Type
 

@@ -95,7 +95,7 @@ class LiveSession implements MeshSession {
   #pingId = 0
   #measured: { readonly id: number; readonly sentAtMs: number } | undefined
   #rttMs: number | undefined
-  #packets = { packetsSent: 0, packetsLost: 0 }
+  #reported = MeshMetrics.noTotals
 
   constructor(raw: RawSession, options: SessionOptions, parts: Parts) {
     this.#raw = raw
@@ -311,13 +311,10 @@ class LiveSession implements MeshSession {
   }
 
   #report(): void {
-    const { rttMs = this.#rttMs, packetsSent = 0, packetsLost = 0 } = this.#raw.stats()
-    MeshMetrics.sessionMeasured(this.#options.layer, {
-      rttMs,
-      packetsSent: packetsSent - this.#packets.packetsSent,
-      packetsLost: packetsLost - this.#packets.packetsLost
-    })
-    this.#packets = { packetsSent, packetsLost }
+    const { rttMs = this.#rttMs, ...counted } = this.#raw.stats()
+    const totals = { ...MeshMetrics.noTotals, ...this.#counters, ...counted }
+    MeshMetrics.sessionMeasured(this.#options.layer, rttMs, this.#reported, totals)
+    this.#reported = totals
   }
 
   #violated(why: string): void {

@@ -1,9 +1,9 @@
 /** What a client reads of the splits. */
 import { expect } from "bun:test"
-import { fromSecret } from "@weft/entry/ApiKeys"
 import * as SplitState from "@weft/entry/split/SplitState"
 import { Effect } from "effect"
 import { it } from "../../support/effect.ts"
+import { isEmptyAndKeyed } from "../listing.ts"
 import { open, send } from "../support.ts"
 import { model, peer } from "./lending.ts"
 
@@ -26,11 +26,5 @@ it.live("/api/splits shows each split, its stages and why every peer has its par
 )
 
 it.live("without a split the list is empty, and where keys are needed it needs one", () =>
-  Effect.gen(function* () {
-    const plain = yield* open()
-    expect((yield* send(`${plain.url}/api/splits`)).json).toEqual({ object: "list", data: [] })
-    const apiKeys = [fromSecret("one", "a-secret-of-sixteen", { requestsPerMinute: null, tokensPerMinute: null })]
-    const keyed = yield* open({ config: { apiKeys } })
-    expect((yield* send(`${keyed.url}/api/splits`)).status).toBe(401)
-  }).pipe(Effect.scoped)
+  isEmptyAndKeyed("/api/splits")
 )

@@ -1,5 +1,6 @@
 /** `keys create | list | revoke`: the operator's way to the keys; a running entry follows within a second. */
 import { Args, Command, Options } from "@effect/cli"
+import { Label } from "@weft/mesh/Labels"
 import { Console, Effect, Option, Schema } from "effect"
 import { ApiKeyStore, type StoredKey } from "../ApiKeyStore.ts"
 import { ApiKeyName, fromSecret, makeSecret } from "../ApiKeys.ts"
@@ -18,16 +19,32 @@ const perMinute = (unit: "requests" | "tokens") =>
     Options.withDescription(`Most ${unit} per minute; left out: the entry's default.`)
   )
 
+const label = (kind: "region" | "trust") =>
+  Options.text(kind).pipe(
+    Options.withSchema(Label),
+    Options.optional,
+    Options.withDescription(`Label of ${kind} that peers must carry to answer this key; left out: any.`)
+  )
+
 const create = Command.make(
   "create",
-  { name, requests: perMinute("requests"), tokens: perMinute("tokens"), json },
-  ({ name, requests, tokens, json }) =>
+  {
+    name,
+    requests: perMinute("requests"),
+    tokens: perMinute("tokens"),
+    region: label("region"),
+    trust: label("trust"),
+    json
+  },
+  ({ name, requests, tokens, region, trust, json }) =>
     Effect.gen(function* () {
       const secret = makeSecret()
       const key = yield* (yield* ApiKeyStore).create(
         fromSecret(name, secret, {
           requestsPerMinute: Option.getOrNull(requests),
-          tokensPerMinute: Option.getOrNull(tokens)
+          tokensPerMinute: Option.getOrNull(tokens),
+          region: Option.getOrNull(region),
+          trust: Option.getOrNull(trust)
         })
       )
       yield* Console.log(
@@ -46,7 +63,9 @@ const list = Command.make("list", { json }, ({ json }) =>
         ? JSON.stringify(keys)
         : keys.length === 0
           ? "There are no keys. Make one with: keys create NAME"
-          : keys.map((key) => `${key.name}\t${key.key}\t${key.limits}\t${key.origin}\t${key.state}`).join("\n")
+          : keys
+              .map((key) => `${key.name}\t${key.key}\t${key.limits}\t${key.requires}\t${key.origin}\t${key.state}`)
+              .join("\n")
     )
   })
 ).pipe(Command.withDescription("Show every key; never a secret."))
@@ -73,6 +92,10 @@ const toShown = (key: StoredKey) => ({
   name: key.name,
   key: key.last4 === "" ? `sha256:${key.hash.slice(0, 8)}…` : `${key.prefix}…${key.last4}`,
   limits: `${key.requestsPerMinute ?? "default"} requests/min, ${key.tokensPerMinute ?? "default"} tokens/min`,
+  requires: [
+    ...(key.region === null ? [] : [`region=${key.region}`]),
+    ...(key.trust === null ? [] : [`trust=${key.trust}`])
+  ].join(" "),
   origin: key.origin,
   createdAt: new Date(key.createdAtMs).toISOString(),
   state: key.revokedAtMs === null ? "valid" : "revoked"

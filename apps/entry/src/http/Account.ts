@@ -1,8 +1,11 @@
 /** What one answer used, from its request's arrival to its end: feeds the metrics, the caller's quota and the log. */
 import type { GenerateEvent, Usage } from "@weft/engine/Generation"
+import type { PeerId } from "@weft/mesh/PeerId"
 import type { Clock } from "effect"
 import type { Grant } from "../Admission.ts"
 import * as EntryMetrics from "../EntryMetrics.ts"
+import type { Performance } from "../performance/Performance.ts"
+import type { Mode, Served } from "../performance/PerformanceState.ts"
 import * as AnswerSample from "./AnswerSample.ts"
 import type { RequestInfo } from "./CurrentRequest.ts"
 import type { DoorLog } from "./DoorLog.ts"
@@ -17,6 +20,8 @@ export interface AccountOptions {
   readonly grant: Grant
   readonly clock: Clock.Clock
   readonly log: DoorLog
+  /** Is told the sample of an answer that one peer gave whole. */
+  readonly performance: Pick<typeof Performance.Service, "record">
 }
 
 /** Represents the account of one answer of a request that was let in. */
@@ -29,12 +34,24 @@ export class Account {
   #lastNanos: bigint | undefined
   #tokensAfterFirst = 0
   #usage: Usage | undefined
+  /** There while one peer is all who answers. */
+  #served: Served | undefined
   #isOpen = true
 
   constructor(options: AccountOptions) {
     this.#options = options
     this.#labels = { model: options.model }
     EntryMetrics.requestsInFlight.inc(this.#labels)
+  }
+
+  /** Notes which peer answers, and how. */
+  begun(peer: PeerId, mode: Mode): void {
+    this.#served = { peer, model: this.model, mode }
+  }
+
+  /** Notes that more than one peer had to do with the answer: it tells how fast the mesh is, and no peer. */
+  moved(): void {
+    this.#served = undefined
   }
 
   /** Notes a batch of events that came at once. */
@@ -53,9 +70,14 @@ export class Account {
     if (hasText) this.#noteTokens(count)
   }
 
-  /** Closes the account with the status the client saw; calls after the first do nothing. */
-  close(status: number): void {
-    if (!this.#isOpen) return
+  /** What it is counted by. */
+  get model(): string {
+    return this.#options.model
+  }
+
+  /** Closes the account with the status the client saw, once; returns the tokens of the answer. */
+  close(status: number): number {
+    if (!this.#isOpen) return 0
     this.#isOpen = false
     const { caller, grant, log, model, request } = this.#options
     const { completionTokens, promptTokens } = this.#usage ?? {
@@ -71,16 +93,18 @@ export class Account {
     const sample = this.#sample(status)
     const isRecorded = typeof sample !== "string"
     EntryMetrics.samples.inc({ model, result: isRecorded ? "recorded" : sample })
+    if (isRecorded && this.#served !== undefined) this.#options.performance.record(this.#served, sample)
     if (isRecorded && sample.tokensPerSecond !== undefined) {
       EntryMetrics.tokensPerSecond.observe(this.#labels, sample.tokensPerSecond)
     }
     // What was recorded is in the metrics; why something was not stands nowhere else.
-    if (isRecorded && !log.keepsDebug) return
+    if (isRecorded && !log.keepsDebug) return completionTokens
     const clientRequest = request.clientRequestId ?? ""
     const tokens = { promptTokens, completionTokens }
     const said = { request: request.id, clientRequest, caller, model, status, ...tokens }
     if (isRecorded) log.debug("answer ended, its sample is recorded", { ...said, ...sample })
     else log.info("answer ended, no sample is recorded", { ...said, why: sample })
+    return completionTokens
   }
 
   /** The time to the first text counts as soon as that came; the sample is the same figure at the end. */

@@ -15,7 +15,12 @@ export interface EndedAnswer {
 }
 
 /** Represents why an answer is no sample. */
-export type NoSample = "non_2xx_status" | "usage_chunk_missing" | "zero_completion_tokens" | "client_disconnected"
+export type NoSample =
+  | "non_2xx_status"
+  | "usage_chunk_missing"
+  | "zero_completion_tokens"
+  | "client_disconnected"
+  | "absurd"
 
 /** Represents what is measured of an answer. */
 export interface AnswerSample {
@@ -26,6 +31,13 @@ export interface AnswerSample {
 
 /** Shortest time between first and last text that tells a rate: a shorter one tells how reads fell together. */
 export const windowMsMin = 50
+
+/** Nothing gives one answer so many; a peer that sends more counts tokens that it does not draw. */
+export const tokensPerSecondMax = 100_000
+/** Nobody waits so long for a first text: the clock was set. */
+export const ttftMsMax = 600_000
+/** The clock of arrivals has whole milliseconds, so a first text may come this much before its request. */
+const roundingMs = 2
 
 /** Status of a client that left before the end, after nginx. */
 const clientLeft = 499
@@ -39,8 +51,13 @@ export const sampleOf = (answer: EndedAnswer): AnswerSample | NoSample => {
   if (usageTokens === 0 || firstMs === undefined || lastMs === undefined) return "zero_completion_tokens"
   const windowMs = lastMs - firstMs
   const hasRate = windowMs >= windowMsMin && tokensAfterFirst > 0
-  return {
-    ttftMs: Math.max(0, firstMs - startedMs),
-    tokensPerSecond: hasRate ? (tokensAfterFirst * 1000) / windowMs : undefined
-  }
+  const ttftMs = firstMs - startedMs
+  const tokensPerSecond = hasRate ? (tokensAfterFirst * 1000) / windowMs : undefined
+  const isSane =
+    ttftMs >= -roundingMs &&
+    ttftMs <= ttftMsMax &&
+    windowMs >= 0 &&
+    tokensAfterFirst >= 0 &&
+    (tokensPerSecond === undefined || (tokensPerSecond >= 0 && tokensPerSecond <= tokensPerSecondMax))
+  return isSane ? { ttftMs: Math.max(0, ttftMs), tokensPerSecond } : "absurd"
 }

@@ -1,4 +1,5 @@
 /** The headers that every response carries whatever it says. */
+import * as VerdictHeaders from "../sla/VerdictHeaders.ts"
 import type { RequestInfo } from "./CurrentRequest.ts"
 
 /** Returns the headers of a response that is sent now, those of what it says aside. */
@@ -21,6 +22,8 @@ export const preflight: Readonly<Record<string, string>> = {
     "Idempotency-Key",
     "X-Client-Request-Id",
     "X-Weft-Profile",
+    "X-Weft-Region",
+    "X-Weft-Trust",
     ...[
       "Arch",
       "Async",
@@ -61,6 +64,6 @@ const headersOfAll = {
       `x-ratelimit-${kind}-requests`,
       `x-ratelimit-${kind}-tokens`
     ]),
-    "x-weft-served-by"
+    ...VerdictHeaders.names
   ].join(", ")
 }

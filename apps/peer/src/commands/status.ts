@@ -33,16 +33,18 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
   ]),
   "",
   ...Terminal.table([
-    ["MODEL", "STATE", "SLOTS", "QUEUED", "CONTEXT", "RESTARTS"],
+    ["MODEL", "STATE", "SLOTS", "QUEUED", "CONTEXT", "RESTARTS", "NATIVE"],
     ...status.models.map((model) => [
       Terminal.printable(model.id),
       model.state,
       `${model.active}/${model.slots}`,
       String(model.queued),
       String(model.contextTokens),
-      String(model.restarts)
+      String(model.restarts),
+      describeNative(model.native)
     ])
   ]),
+  ...describeElection(status.election),
   ...describeLends(status.lends),
   ...describeLeases(status.leases),
   ...describeGroups(status.groups),
@@ -50,6 +52,39 @@ const describe = (status: PeerStatus): ReadonlyArray<string> => [
     tuning === undefined ? [] : ["", `${Terminal.printable(id)}: ${describeTuning(tuning)}`]
   )
 ]
+
+const describeElection = (election: PeerStatus["election"]): ReadonlyArray<string> =>
+  election === undefined
+    ? []
+    : [
+        "",
+        ...Terminal.table([
+          ["ELECTION", "ROLE", "LOADED", "WHY"],
+          ...election.models.map(({ isLoaded, model, role, why }) => [
+            Terminal.printable(model),
+            role,
+            isLoaded ? "yes" : "no",
+            Terminal.printable(why)
+          ])
+        ]),
+        describeLease(election)
+      ]
+
+const describeLease = ({ lease, refused }: NonNullable<PeerStatus["election"]>): string => {
+  const held =
+    lease === undefined
+      ? "no entry ordered anything yet"
+      : `ordered by ${toShort(lease.entry)}, epoch ${lease.epoch}, ${
+          lease.leftMs === 0 ? "lease ended" : `lease for ${Math.ceil(lease.leftMs / 1_000)} s`
+        }`
+  return refused === undefined ? held : `${held}; refused another order: ${refused}`
+}
+
+/** How fast it is with no mesh in the way, as the middle of so many runs. */
+const describeNative = (native: PeerStatus["models"][number]["native"]): string =>
+  native === undefined
+    ? "-"
+    : `${native.tokensPerSecond.toFixed(1)} tok/s, ${native.ttftMs.toFixed(0)} ms (${native.runs} runs)`
 
 const describeLends = (lends: PeerStatus["lends"]): ReadonlyArray<string> =>
   lends.length === 0

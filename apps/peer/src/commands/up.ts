@@ -1,5 +1,6 @@
 /** `peer up`: serve models until told to stop. */
 import { Command, Options } from "@effect/cli"
+import { Label } from "@weft/mesh/Labels"
 import { PeerAddress } from "@weft/mesh/PeerInfo"
 import { Config, Effect } from "effect"
 import * as App from "../App.ts"
@@ -20,6 +21,10 @@ export const up = Command.make(
       Options.withSchema(PeerAddress),
       Options.optional,
       Options.withDescription("HOST:PORT where other peers reach this one (default: where its packets come from)")
+    ),
+    baseline: Options.boolean("no-baseline").pipe(
+      Options.withDescription("never measure how fast models answer with no mesh in the way"),
+      Options.map((isOff) => !isOff)
     ),
     contextTokens: Options.integer("context").pipe(
       Options.withFallbackConfig(Config.integer("WEFT_CONTEXT")),
@@ -66,6 +71,12 @@ export const up = Command.make(
       Options.withDescription("UDP port of the mesh (default: a free one)")
     ),
     profile: PeerConfig.profile,
+    region: Options.text("region").pipe(
+      Options.withFallbackConfig(Config.string("WEFT_REGION")),
+      Options.withSchema(Label),
+      Options.optional,
+      Options.withDescription("label that requests may ask for, e.g. eu-west: where this computer stands")
+    ),
     slots: Options.integer("slots").pipe(
       Options.withFallbackConfig(Config.integer("WEFT_SLOTS")),
       Options.withDefault(4),
@@ -79,7 +90,13 @@ export const up = Command.make(
       Options.withFallbackConfig(Config.boolean("WEFT_FORCE_SPLIT")),
       Options.withDescription("lend layers of every model, also of those that would fit whole")
     ),
-    threads: PeerConfig.threads
+    threads: PeerConfig.threads,
+    trust: Options.text("trust").pipe(
+      Options.withFallbackConfig(Config.string("WEFT_TRUST_LABEL")),
+      Options.withSchema(Label),
+      Options.optional,
+      Options.withDescription("label that requests may ask for, e.g. staff; counts where the entry vouches for it")
+    )
   },
   App.run
 ).pipe(Command.withDescription("serve models to the mesh until told to stop"))

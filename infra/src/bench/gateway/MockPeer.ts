@@ -4,7 +4,7 @@
  */
 import { FetchHttpClient } from "@effect/platform"
 import * as Program from "@weft/actors/Program"
-import type { SupervisedEngine } from "@weft/engine/EngineSupervisor"
+import type { WholeEngine } from "@weft/engine/EngineSupervisor"
 import type { GenerateEvent } from "@weft/engine/Generation"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity } from "@weft/mesh/Identity"
@@ -13,6 +13,7 @@ import { version } from "@weft/mesh/Version"
 import { Answers } from "@weft/peer/Answers"
 import * as Engines from "@weft/peer/Engines"
 import { EntryLink } from "@weft/peer/EntryLink"
+import { Solo } from "@weft/peer/election/Solo"
 import { Splits } from "@weft/peer/Splits"
 import { Console, Effect, Layer } from "effect"
 import { answerText, mockModelName } from "./Answer.ts"
@@ -32,7 +33,8 @@ const events: ReadonlyArray<GenerateEvent> = [
   }
 ]
 
-const engine: SupervisedEngine = {
+const engine: WholeEngine = {
+  setup: Effect.succeed("mock"),
   model: {
     id: mockModelName,
     sha256: "0".repeat(64),
@@ -62,7 +64,7 @@ const run = Effect.gen(function* () {
     entryLink.pipe(
       Layer.provide(Answers.layer),
       Layer.provide(Layer.effect(Engines.Engines, Engines.make([engine]))),
-      Layer.provide(Splits.layerNone)
+      Layer.provide([Solo.layerNone, Splits.layerNone])
     )
   )
 })

@@ -4,6 +4,7 @@
  * anew.
  */
 import { existsSync, renameSync, rmSync } from "node:fs"
+import { availableParallelism } from "node:os"
 import { dirname, join } from "node:path"
 import * as Programs from "../Programs.ts"
 
@@ -22,8 +23,8 @@ export const make = async (directory: string, tell: (line: string) => void): Pro
     readonly release: string
   }
   const source = join(directory, `llama.cpp-${release}`)
-  const [server, bench] = targets.map((target) => join(source, "build/bin", target)) as [string, string]
-  if (![server, bench].every(existsSync)) {
+  const [server, bench] = [join(source, "build/bin", serverTarget), join(source, "build/bin", benchTarget)]
+  if (!existsSync(server) || !existsSync(bench)) {
     const missing = missingOf(Bun.which)
     if (missing !== undefined) throw new Error(missing)
     tell(`building llama.cpp ${release}, once: a quarter of an hour on two processors`)
@@ -42,8 +43,8 @@ export const missingOf = (which: (command: string) => string | null): string | u
 
 // internal
 
-/** `llama-bench` comes last: it needs what the server needs, and more. */
-const targets = ["ggml-rpc-server", "llama-bench"]
+const serverTarget = "ggml-rpc-server"
+const benchTarget = "llama-bench"
 
 const tools = [
   { name: "git", commands: ["git"] },
@@ -68,5 +69,6 @@ const build = async (bundle: string, source: string): Promise<void> => {
   }
   const folder = join(source, "build")
   await Programs.run(["cmake", "-S", source, "-B", folder, ...settings.map((setting) => `-D${setting}`)])
-  await Programs.run(["cmake", "--build", folder, "--parallel", "--target", ...targets])
+  const parallel = String(availableParallelism())
+  await Programs.run(["cmake", "--build", folder, "--parallel", parallel, "--target", serverTarget, benchTarget])
 }

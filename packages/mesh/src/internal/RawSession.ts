@@ -47,7 +47,11 @@ export class NoStreamFree extends Error {}
 /** Represents the figures a layer measures itself; absent where it cannot. */
 export interface RawStats {
   readonly rttMs?: number
+  /** Bytes of whole packets. */
+  readonly bytesSent?: number
+  readonly bytesReceived?: number
   readonly packetsSent?: number
+  readonly packetsReceived?: number
   readonly packetsLost?: number
 }
 

@@ -12,6 +12,7 @@ import {
   type RawClose,
   type RawSession,
   type RawSessionEvents,
+  type RawStats,
   type RawStream,
   type RawStreamEvents
 } from "./RawSession.ts"
@@ -131,6 +132,7 @@ const millis = (nanoseconds: bigint): number => Number(nanoseconds) / 1e6
 /** Figures that Bun's session counts beyond Node's types. */
 interface PacketStats {
   readonly pktSent: bigint
+  readonly pktRecv: bigint
   readonly pktLost: bigint
 }
 
@@ -151,6 +153,8 @@ class QuicRawSession implements RawSession {
   #over: RawClose | undefined
   #left = false
   #address: string | undefined
+  /** As they were last: counters never fall back. */
+  #stats: RawStats = {}
 
   constructor(session: Quic.QuicSession, serverCertificateSha256: Uint8Array, isAccepted: boolean) {
     this.#session = session
@@ -206,15 +210,19 @@ class QuicRawSession implements RawSession {
     this.#session.destroy(undefined, { code: BigInt(code) + codeShift, type: "application", reason })
   }
 
-  readonly stats = (): ReturnType<RawSession["stats"]> => {
-    if (this.#session.destroyed) return {}
+  readonly stats = (): RawStats => {
+    if (this.#session.destroyed) return this.#stats
     // Bun's own counters, see PacketStats.
     const stats = this.#session.stats as unknown as Quic.QuicSession.Stats & PacketStats
-    return {
+    this.#stats = {
       ...(stats.smoothedRtt > 0n ? { rttMs: millis(stats.smoothedRtt) } : {}),
+      bytesSent: Number(stats.bytesSent),
+      bytesReceived: Number(stats.bytesReceived),
       packetsSent: Number(stats.pktSent),
+      packetsReceived: Number(stats.pktRecv),
       packetsLost: Number(stats.pktLost)
     }
+    return this.#stats
   }
 
   #closed(why: RawClose): void {

@@ -1,0 +1,70 @@
+/** The peers of one model, each with its own figures. */
+import type { ServingPeer } from "../StatusDocument.ts"
+import { Figure, Grade, Missing } from "./Figure.tsx"
+import { duration, shortId, threeDigits } from "./Format.ts"
+
+/** Shows the peers as a table, which is a list of cards where there is little room. */
+export const PeerTable = ({
+  peers,
+  peerCount
+}: {
+  readonly peers: ReadonlyArray<ServingPeer>
+  readonly peerCount: number
+}) => (
+  <>
+    <table class="peers">
+      <thead>
+        <tr>
+          {["Peer", "State", "Through mesh", "Native", "Efficiency", "First text", "Round trip"].map((heading) => (
+            <th key={heading} scope="col">
+              {heading}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {peers.map((peer) => (
+          <PeerRow key={peer.id} {...peer} />
+        ))}
+      </tbody>
+    </table>
+    {peerCount > peers.length && <p class="soft">and {peerCount - peers.length} more</p>}
+  </>
+)
+
+// internal
+
+const PeerRow = ({ active, efficiency, id, name, native, queued, rttMs, slots, state, through }: ServingPeer) => (
+  <tr>
+    <th scope="row">
+      <bdi>{name || "unnamed"}</bdi>{" "}
+      <code class="soft" title={id}>
+        {shortId(id)}
+      </code>
+    </th>
+    <td data-label="State">
+      {state}
+      {slots > 0 && (
+        <span class="soft">
+          {" "}
+          {active} of {slots} busy{queued > 0 && `, ${queued} wait`}
+        </span>
+      )}
+    </td>
+    <td data-label="Through mesh">
+      {through?.tokensPerSecond == null ? (
+        <Missing />
+      ) : (
+        <Figure value={threeDigits(through.tokensPerSecond.p50)} unit="tok/s" />
+      )}
+    </td>
+    <td data-label="Native">
+      {native === null ? <Missing /> : <Figure value={threeDigits(native.tokensPerSecond)} unit="tok/s" />}
+    </td>
+    <td data-label="Efficiency">
+      <Grade {...efficiency} />
+    </td>
+    <td data-label="First text">{through === null ? <Missing /> : <Figure {...duration(through.ttftMs.p50)} />}</td>
+    <td data-label="Round trip">{rttMs === null ? <Missing /> : <Figure {...duration(rttMs)} />}</td>
+  </tr>
+)
