@@ -252,9 +252,10 @@ class World {
         )
         yield* stream.write(encodeSpares({ _tag: "Spares", spares, permits }))
       })
-      const end = Effect.zipRight(Deferred.await(over), Effect.zipRight(stream.end, Effect.never))
       const offering = Effect.forever(Effect.delay(offer, "1 second"))
-      yield* Effect.raceFirst(hear, Effect.raceFirst(offering, end))
+      // Nothing is offered on a stream that has ended.
+      const end = Effect.zipRight(Effect.raceFirst(offering, Deferred.await(over)), stream.end)
+      yield* Effect.raceFirst(hear, Effect.zipRight(end, Effect.never))
     })
   }
 
