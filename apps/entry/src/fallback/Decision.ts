@@ -22,19 +22,6 @@ export type FallbackStatus =
   | "budget-exhausted"
   | "failed"
 
-/** Every status. */
-export const fallbackStatuses: ReadonlyArray<FallbackStatus> = [
-  "not-needed",
-  "served",
-  "fallback-disabled",
-  "tier-not-allowed",
-  "model-not-mapped",
-  "request-not-portable",
-  "trial",
-  "budget-exhausted",
-  "failed"
-]
-
 /** Represents a decision: who is asked first. */
 export type Decision =
   | { readonly _tag: "Mesh"; readonly status: FallbackStatus }

@@ -3,7 +3,6 @@
  * entry, carried to the host in its `Form` and shown to the lender with each `Reserve`. What is signed is made again
  * from what is asked for, so a permit is worth nothing for another group, host, peer or model. Pure.
  */
-
 import * as Identity from "@weft/mesh/Identity"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import { Layer } from "@weft/mesh/ModelDescription"
@@ -45,6 +44,7 @@ export interface Reservation extends Permitted {
 export const validityMs = 10 * 60_000
 /** Clocks of volunteers' machines differ, as with announcements. */
 const skewMsMax = 30_000
+
 /** Signs a permit that is good from `nowMs` on. */
 export const sign = (
   entry: typeof Identity.Identity.Service,

@@ -97,7 +97,7 @@ const fresh: Elected = {
   refused: undefined
 }
 
-/** Whether a peer that refused is left alone for now. */
+/** Whether a peer that refused is still left alone. */
 const isResting = ({ refused }: Elected, now: number): boolean => refused !== undefined && now - refused.atMs < restMs
 
 /** Whether this entry may decide for the peer now. */
