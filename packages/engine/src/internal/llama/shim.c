@@ -15,6 +15,8 @@
 /* enum ggml_backend_dev_type */
 #define DEVICE_GPU 1
 #define DEVICE_INTEGRATED_GPU 2
+/* enum llama_load_mode */
+#define LOAD_WITHOUT_MAPPING 0
 /* Tokens the repeat penalty looks back; llama.cpp's own default. */
 #define REPEAT_WINDOW 64
 
@@ -92,11 +94,17 @@ bool library_has_accelerator(void) {
 
 /* ---- model and context ---- */
 
-/* Without `repack` the weights stay as they are in the file, so that the count of rows does not choose the kernel. */
+/*
+ * Without `repack` the weights stay as they are in the file, so that the count of rows does not choose the kernel. They
+ * are read, not mapped, where a host's memory comes in huge pages (`HostEnvironment.ts`): a mapped file has small ones.
+ */
 void *model_open(const char *path, int32_t gpu_layers, bool repack, void *progress) {
   struct llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = gpu_layers;
   params.use_extra_bufts = repack;
+#if defined(__linux__)
+  params.load_mode = LOAD_WITHOUT_MAPPING;
+#endif
   params.progress_callback = (progress_callback)progress;
   return llama_model_load_from_file(path, params);
 }
