@@ -17,14 +17,16 @@ import * as Report from "./Report.ts"
 import * as Seeded from "./Seeded.ts"
 
 const peers = 3
-/** What a peer has unless told otherwise. */
+/** What a peer has unless told otherwise: it keeps as many beginnings, those of answers that run among them. */
 const slots = 4
 
 const options = {
   pairs: { byDefault: 3, about: "pairs of the default policy and round-robin" },
-  questions: { byDefault: 180, about: "questions of each half" },
-  tenants: { byDefault: 9, about: "tenants, each with instructions of about 1,000 tokens" },
-  clients: { byDefault: 6, about: "clients that ask at once" },
+  questions: { byDefault: 120, about: "questions of each half" },
+  // Two of a peer's slots for the tenants that it has, two for questions that meet another one of their tenant: as many
+  // tenants as the peers can keep with about one client each. Taken in turn, each peer would have to keep all six.
+  tenants: { byDefault: 6, about: "tenants, each with instructions of 1,000 tokens" },
+  clients: { byDefault: 4, about: "clients that ask at once" },
   tokens: { byDefault: 12, about: "tokens of an answer" },
   small: { byDefault: 1, about: "0: a model of 0.29 instead of 0.06 billion parameters" },
   seed: { byDefault: 1, about: "seed of model and questions" }

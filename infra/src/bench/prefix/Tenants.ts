@@ -13,9 +13,9 @@ export interface Question {
   readonly messages: ChatQuestion["messages"]
 }
 
-/** Words of a tenant's instructions: about 1,000 tokens of the bundled models' vocabulary. */
+/** Words of a tenant's instructions, a token each in the bundled models' vocabulary. */
 const instructionWords = 1_000
-/** Words of a question: a twentieth of the prompt at most, so that nearly all of it is the tenant's. */
+/** Words of a question: a fiftieth of the prompt, so that nearly all of it is the tenant's. */
 const questionWords = 10
 
 /** Returns `questions` questions, each of a tenant that is drawn. */
