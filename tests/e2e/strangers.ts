@@ -50,7 +50,10 @@ export interface Registration {
   readonly announcement?: Partial<Parameters<typeof Announcement.sign>[1]>
 }
 
-/** Registers a peer of `model` that answers every stream with `act`; it is gone with the scope. */
+/**
+ * Registers a peer of `model` that answers every stream with `act`; it is gone with the scope. Returns its link, and
+ * what says the same announcement once more.
+ */
 export const register = Effect.fnUntraced(function* (
   entry: Entry,
   model: string,
@@ -73,7 +76,7 @@ export const register = Effect.fnUntraced(function* (
   const load = { state: "ready", models: [{ id: model, ready: true, active: 0, queued: 0 }] } as const
   yield* Effect.forkScoped(Effect.repeat(control.Heartbeat({ load }), Schedule.spaced("1 second")))
   yield* Effect.forkScoped(Link.serve(link, ({ stream }) => Effect.zipRight(Effect.ignore(act(stream)), Effect.never)))
-  return link
+  return { link, repeat: control.Register({ announcement }) }
 })
 
 /** Returns what answers requests as a script says, on the clock of the test. */

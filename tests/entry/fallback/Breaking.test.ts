@@ -1,4 +1,4 @@
-/** A provider that fails, over real HTTP: a few requests wait for it, the next are for the mesh at once, one tries it. */
+/** A provider that fails, over real HTTP: a few wait for it, the next go to the mesh at once, one tries it. */
 import { expect } from "bun:test"
 import { freePort } from "@weft/infra/wan/FreePort"
 import { type Clock, Duration, Effect } from "effect"
