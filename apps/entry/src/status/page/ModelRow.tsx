@@ -161,6 +161,7 @@ const ModelFacts = ({ model, zone }: { readonly model: ModelStatus; readonly zon
           </span>
         </>
       ),
+    "Native first text": native === null ? <Missing /> : <Figure {...duration(native.ttftMs)} />,
     "Native runs": native === null ? <Missing /> : <Figure value={count(native.runs)} unit="of 3" />,
     Audit: <Unmeasured>unaudited</Unmeasured>,
     "First served": firstServedAt.meshMs === null ? none : <Moment ms={firstServedAt.meshMs} zone={zone} />,
