@@ -104,7 +104,7 @@ describe("an engine whose host", () => {
   it.live("sees nothing of the environment but what it needs", () =>
     Effect.gen(function* () {
       const error = yield* refused("environment", { environment: { CUDA_VISIBLE_DEVICES: "0" } })
-      expect(error?.message).toContain("variables: CUDA_VISIBLE_DEVICES DO_NOT_TRACK GGML_NO_BACKTRACE.")
+      expect(error?.message).toContain("variables: CUDA_VISIBLE_DEVICES DO_NOT_TRACK GGML_NO_BACKTRACE GLIBC_TUNABLES.")
     })
   )
 
