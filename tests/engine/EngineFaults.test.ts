@@ -200,9 +200,14 @@ describe("an engine whose host", () => {
         const fields = readFileSync(`/proc/${processId}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
         return Number(fields[11]) + Number(fields[12])
       }
-      const before = used()
-      yield* Effect.sleep("2 seconds")
-      expect(used() - before).toBeLessThanOrEqual(4)
+      // What its first answer left to do, compiling and collecting, may take seconds where others compute too.
+      let least = Number.POSITIVE_INFINITY
+      for (let second = 0; second < 8 && least > 2; second++) {
+        const before = used()
+        yield* Effect.sleep("1 second")
+        least = Math.min(least, used() - before)
+      }
+      expect(least).toBeLessThanOrEqual(2)
     })
   )
 })
