@@ -35,6 +35,17 @@ test("any bytes cut anywhere give what one decoding of all of them gives", () =>
     { numRuns: 3000 }
   ))
 
+test("a byte order mark behind text is kept, and one in front of it is not", () => {
+  const mark = Uint8Array.from([0xef, 0xbb, 0xbf])
+  const letter = Uint8Array.from([0x61])
+  const joined = (...parts: ReadonlyArray<Uint8Array>): string => {
+    const assembler = Utf8Assembler.make()
+    return parts.map(assembler.push).join("") + assembler.flush()
+  }
+  expect(joined(letter, mark, letter)).toBe("a\uFEFFa")
+  expect(joined(mark, letter, letter, mark)).toBe("aa\uFEFF")
+})
+
 test("bytes that come one at a time give the same, and every piece of text is whole characters", () =>
   FastCheck.assert(
     FastCheck.property(bytes, (all) => {

@@ -71,14 +71,23 @@ export interface Asked<Question, Reply> {
   readonly stop: () => Promise<void>
 }
 
-/** Starts the module at `path`, which calls `serve`. `prefix` is a command that starts it, e.g. one that pins it. */
+/** Represents how a child is started. */
+export interface AskedOptions {
+  /** A command that starts it, e.g. one that pins it. */
+  readonly prefix?: ReadonlyArray<string>
+  /** Goes before the benchmark's own. */
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+/** Starts the module at `path`, which calls `serve`. */
 export const startAsked = <Question, Reply>(
   path: string,
-  prefix: ReadonlyArray<string> = []
+  { environment = {}, prefix = [] }: AskedOptions = {}
 ): Asked<Question, Reply> => {
   const replies: Array<PromiseWithResolvers<Reply>> = []
   const child = Bun.spawn([...prefix, process.execPath, path], {
     cwd: root,
+    env: { ...process.env, ...environment },
     stdio: ["ignore", "inherit", "inherit"],
     serialization: "json",
     ipc: (reply: Reply) => replies.shift()?.resolve(reply)

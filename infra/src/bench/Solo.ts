@@ -5,6 +5,7 @@
  * measured.
  */
 import { join } from "node:path"
+import { hostEnvironment } from "@weft/engine/HostEnvironment"
 import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
 import * as ChatStream from "./http/ChatStream.ts"
@@ -56,7 +57,9 @@ export const solo: Benchmark.Benchmark<keyof typeof options> = {
     const entry = await Mesh.startEntry()
     const slots = streamsMax
     const peer = await Mesh.startPeer({ url: entry.url, model: path, slots, threads: given.threads, contextTokens })
-    const direct = Programs.startAsked<DirectQuestion, DirectReply>(join(import.meta.dir, "solo/Direct.ts"))
+    const direct = Programs.startAsked<DirectQuestion, DirectReply>(join(import.meta.dir, "solo/Direct.ts"), {
+      environment: hostEnvironment
+    })
     await direct.ask({ kind: "open", path, contextTokens, slots, threads: given.threads })
     const probe = makeProbe(entry, path, direct, Seeded.make(given.seed))
     await warmUp(probe, given)

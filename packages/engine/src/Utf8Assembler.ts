@@ -14,8 +14,19 @@ export interface Utf8Assembler {
 /** Returns an empty assembler; all its output joined is what `new TextDecoder().decode` gives for all its input. */
 export const make = (): Utf8Assembler => {
   const decoder = new TextDecoder("utf-8")
+  // Behind an ASCII byte the decoder holds nothing back, and no byte order mark is the text's first any more.
+  let isBetween = false
   return {
-    push: (bytes) => decoder.decode(bytes, { stream: true }),
+    push: (bytes) => {
+      if (isBetween && bytes.every(isAscii)) return String.fromCharCode(...bytes)
+      const last = bytes.at(-1)
+      if (last !== undefined) isBetween = isAscii(last)
+      return decoder.decode(bytes, { stream: true })
+    },
     flush: () => decoder.decode()
   }
 }
+
+// internal
+
+const isAscii = (byte: number): boolean => byte < 0x80

@@ -32,12 +32,16 @@ export const encode = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => Uint8A
 }
 
 /** Returns one whole frame of a value that MessagePack can hold. */
-export const frame = (value: unknown): Uint8Array => encodePayload(Msgpack.encode(value))
+export const frame = (value: unknown): Uint8Array => {
+  const bytes = Msgpack.encodeBehind(headerBytes, value)
+  writeLength(bytes, bytes.length - headerBytes)
+  return bytes
+}
 
 /** Returns the frame around one encoded value. */
 export const encodePayload = (payload: Uint8Array): Uint8Array => {
   const bytes = new Uint8Array(headerBytes + payload.length)
-  new DataView(bytes.buffer).setUint32(0, payload.length)
+  writeLength(bytes, payload.length)
   bytes.set(payload, headerBytes)
   return bytes
 }
@@ -145,6 +149,10 @@ export const reader = (stream: MeshStream, options: { readonly sizeBytesMax?: nu
 }
 
 // internal
+
+const writeLength = (bytes: Uint8Array, length: number): void => {
+  for (let at = headerBytes - 1, rest = length; at >= 0; at--, rest >>>= 8) bytes[at] = rest
+}
 
 const notMsgpack = () => new FrameError({ reason: "NotMsgpack", detail: "bytes that are no plain value" })
 

@@ -3,7 +3,7 @@
  * strangers are scanned before they are decoded, so that no length they claim is believed.
  */
 import { Option } from "effect"
-import { Packr } from "msgpackr"
+import { Packr, RESERVE_START_SPACE } from "msgpackr"
 
 /** Deepest nesting; the deepest message of Weft (an announcement's offers with a model's stages) has 7. */
 export const depthMax = 32
@@ -13,6 +13,10 @@ const packr = new Packr({ useRecords: false, moreTypes: false, int64AsType: "num
 
 /** Returns the encoding of a value of the types above; the array is the caller's. */
 export const encode = (value: unknown): Uint8Array => packr.pack(value)
+
+/** Returns the same behind `count` bytes, at most 255, that hold anything: for what stands in front of it. */
+export const encodeBehind = (count: number, value: unknown): Uint8Array =>
+  packr.pack(value, RESERVE_START_SPACE | count)
 
 /** Returns the value, or `None` where the bytes are not exactly one value of the types above. Never throws. */
 export const decode = (bytes: Uint8Array): Option.Option<unknown> =>

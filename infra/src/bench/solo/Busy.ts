@@ -34,7 +34,7 @@ export const measureCompetitor = async (busy: Busy): Promise<Pick<Report.Report,
   const probe = makeProbe(entry, path, direct, Seeded.make(given.seed + 1))
   await probe.through(probe.prompt(), 16)
   const pin = Bun.which("taskset") === null ? [] : ["taskset", "-c", "0"]
-  const neighbour = Programs.startAsked<never, never>(join(import.meta.dir, "Competitor.ts"), pin)
+  const neighbour = Programs.startAsked<never, never>(join(import.meta.dir, "Competitor.ts"), { prefix: pin })
   const pairs: Array<Figures.Pair> = []
   const gapsMs: Array<number> = []
   for (let index = 0; index < given["busy-pairs"]; index++) {

@@ -6,6 +6,7 @@ import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Context, Effect, type Scope, Stream } from "effect"
 import { EngineError } from "../EngineError.ts"
+import { hostEnvironment } from "../HostEnvironment.ts"
 import * as FrameSocket from "./FrameSocket.ts"
 
 /**
@@ -76,9 +77,7 @@ const start = ({ command, environment }: HostProcessOptions) =>
         stdio: ["ignore", "pipe", "pipe", "socket-fd"],
         // Bun reads `.env` and `bunfig.toml` of the folder it starts in; the user's are not for a model's process.
         cwd: dirname(process.execPath),
-        // A backtrace forks a debugger and takes seconds; the assertion itself is printed anyway. Bun sends reports of
-        // crashes to its makers unless told not to.
-        env: { ...environment, GGML_NO_BACKTRACE: "1", DO_NOT_TRACK: "1" }
+        env: { ...environment, ...hostEnvironment }
       }),
     catch: (error) => lost(`the engine host cannot be started: ${error}`)
   })

@@ -15,6 +15,15 @@
 /* enum ggml_backend_dev_type */
 #define DEVICE_GPU 1
 #define DEVICE_INTEGRATED_GPU 2
+/* poll.h of Linux and macOS. */
+#define POLL_IN 1
+struct pollfd {
+  int descriptor;
+  short events, returned;
+};
+extern int poll(struct pollfd *asked, unsigned long count, int wait_ms);
+/* enum llama_load_mode */
+#define LOAD_WITHOUT_MAPPING 0
 /* Tokens the repeat penalty looks back; llama.cpp's own default. */
 #define REPEAT_WINDOW 64
 
@@ -90,13 +99,25 @@ bool library_has_accelerator(void) {
   return ggml_backend_dev_by_type(DEVICE_GPU) != NULL || ggml_backend_dev_by_type(DEVICE_INTEGRATED_GPU) != NULL;
 }
 
+/* Whether nothing is to be read from a descriptor, its end included; does not wait. */
+bool descriptor_silent(int32_t descriptor) {
+  struct pollfd asked = {descriptor, POLL_IN, 0};
+  return poll(&asked, 1, 0) == 0;
+}
+
 /* ---- model and context ---- */
 
-/* Without `repack` the weights stay as they are in the file, so that the count of rows does not choose the kernel. */
+/*
+ * Without `repack` the weights stay as they are in the file, so that the count of rows does not choose the kernel. They
+ * are read, not mapped, where a host's memory comes in huge pages (`HostEnvironment.ts`): a mapped file has small ones.
+ */
 void *model_open(const char *path, int32_t gpu_layers, bool repack, void *progress) {
   struct llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = gpu_layers;
   params.use_extra_bufts = repack;
+#if defined(__linux__)
+  params.load_mode = LOAD_WITHOUT_MAPPING;
+#endif
   params.progress_callback = (progress_callback)progress;
   return llama_model_load_from_file(path, params);
 }
