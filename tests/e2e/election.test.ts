@@ -57,6 +57,7 @@ const statusOf = (dataDirectory: string) =>
     run(["run", "apps/peer/src/main.ts", "status", "--json"], { WEFT_DATA_DIR: dataDirectory }),
     ({ stdout }) => Schema.decodeUnknownSync(Schema.parseJson(PeerStatus))(stdout)
   )
+const doctor = (...args: ReadonlyArray<string>) => run(["run", "apps/peer/src/main.ts", "doctor", ...args])
 const rolesOf = ({ models }: Election) => Object.fromEntries(models.map(({ model, role }) => [model, role]))
 
 it.live(
@@ -78,6 +79,21 @@ it.live(
       ])
       const told = yield* run(["run", "apps/peer/src/main.ts", "status"], { WEFT_DATA_DIR: peer.dataDirectory })
       expect(told.stdout).toMatch(/tiny-nano-f16 +standby +no +no room beside/)
+      const given = ["--model", modelPath(small), "--model", modelPath(nano), ...room]
+      // what is foreseen before a start, and what is so while the peer runs
+      const foreseen = yield* doctor("--data-dir", yield* directory, ...given)
+      expect([foreseen.code, foreseen.stdout]).toEqual([0, expect.stringMatching(/nano-f16: standby.*healthy/)])
+      const seen = yield* doctor("--data-dir", peer.dataDirectory, "--json")
+      expect(JSON.parse(seen.stdout)).toMatchObject({ fit: true })
+      const roles = (JSON.parse(seen.stdout) as { checks: ReadonlyArray<{ name: string; detail: string }> }).checks
+      expect(roles.filter(({ name }) => name === "role").map(({ detail }) => detail)).toEqual([
+        expect.stringMatching(/^tiny-small-f16: worker: serves it/),
+        expect.stringMatching(/^tiny-nano-f16: standby, which is healthy: no room beside/)
+      ])
+      const metrics = yield* Effect.promise(async () => (await fetch(`${url}/metrics`)).text())
+      expect(metrics).toContain('weft_election_roles{role="standby"} 1\n')
+      expect(metrics).toContain('weft_election_peers{lease="here"} 1\n')
+      expect(metrics).toMatch(/weft_elections_total [1-9]/)
 
       expect(yield* ask(url, nano)).toBe(404)
       yield* until(served(url), (models) => models[nano] === 1 && models[small] === undefined)

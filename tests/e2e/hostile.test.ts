@@ -1,86 +1,23 @@
 /** A real entry among strangers: diallers that lie, and peers that registered honestly and answer with anything. */
 import { expect } from "bun:test"
 import { GenerateEvent } from "@weft/engine/Generation"
-import * as Announcement from "@weft/mesh/Announcement"
-import { Certificate } from "@weft/mesh/Certificate"
-import * as ControlPlane from "@weft/mesh/ControlPlane"
 import { concat } from "@weft/mesh/FrameBuffer"
 import * as Frames from "@weft/mesh/Frames"
 import * as Hello from "@weft/mesh/Hello"
-import { Identity } from "@weft/mesh/Identity"
 import * as Link from "@weft/mesh/Link"
-import * as PeerId from "@weft/mesh/PeerId"
-import * as QuicTransport from "@weft/mesh/QuicTransport"
-import { type MeshStream, type Session, Transport } from "@weft/mesh/Transport"
-import { Clock, Context, Effect, Layer, Option, Schedule, Schema } from "effect"
+import type { MeshStream, Session } from "@weft/mesh/Transport"
+import { Effect, Option, Schedule } from "effect"
 import { as, type Endpoint } from "../mesh/links.ts"
-import { peerInfo } from "../mesh/peers.ts"
 import { it } from "../support/effect.ts"
 import { startEntry, startPeer } from "../support/processes.ts"
+import { ask, type Entry, endpoint, entryId, figure, metrics, register } from "./strangers.ts"
 
-type Entry = Effect.Effect.Success<ReturnType<typeof startEntry>>
-
-/** A process of the mesh inside the test, with a UDP port and an identity of its own. */
-const endpoint = Effect.map(
-  Layer.build(
-    Layer.merge(
-      Layer.provide(QuicTransport.layer({ host: "127.0.0.1", port: 0 }), Certificate.layer),
-      Identity.layerEphemeral
-    )
-  ),
-  (context): Endpoint => ({ transport: Context.get(context, Transport), identity: Context.get(context, Identity) })
-)
-const entryId = ({ peerId }: Entry) => Schema.decodeUnknownSync(PeerId.PeerId)(peerId)
-
-const metrics = ({ url }: Entry) => Effect.promise(async () => (await fetch(`${url}/metrics`)).text())
-const figure = (text: string, line: RegExp): number => Number(line.exec(text)?.[1] ?? 0)
 const refused = (entry: Entry, reason: string) =>
   Effect.map(metrics(entry), (text) =>
     figure(text, new RegExp(`weft_sessions_refused_total\\{reason="${reason}"\\} (\\d+)`))
   )
 const residentBytes = (entry: Entry) =>
   Effect.map(metrics(entry), (text) => figure(text, /^process_resident_memory_bytes ([\d.e+]+)/m))
-
-/** Registers a peer of `model` that answers every stream with `act`. */
-const register = Effect.fnUntraced(function* (
-  entry: Entry,
-  model: string,
-  act: (stream: MeshStream) => Effect.Effect<unknown, unknown>
-) {
-  const self = yield* endpoint
-  const link = yield* as(self, Link.dial(entry.mesh, { role: "peer", expected: entryId(entry) }))
-  const control = yield* ControlPlane.client(link)
-  const issuedAtMs = yield* Clock.currentTimeMillis
-  const announcement = Announcement.sign(self.identity, {
-    info: peerInfo(self.identity.id, [model], 8),
-    audience: entryId(entry),
-    sequence: 1,
-    issuedAtMs,
-    expiresAtMs: issuedAtMs + Announcement.validityMs
-  })
-  yield* control.Register({ announcement })
-  const load = { state: "ready", models: [{ id: model, ready: true, active: 0, queued: 0 }] } as const
-  yield* Effect.forkScoped(Effect.repeat(control.Heartbeat({ load }), Schedule.spaced("1 second")))
-  yield* Effect.forkScoped(Link.serve(link, ({ stream }) => Effect.zipRight(Effect.ignore(act(stream)), Effect.never)))
-  return link
-})
-
-const ask = ({ url }: Entry, model: string, changes: object = {}, signal: AbortSignal | null = null) =>
-  Effect.promise(async () => {
-    const response = await fetch(`${url}/v1/chat/completions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({
-        model,
-        messages: [{ role: "user", content: "What is 7 plus 5?" }],
-        temperature: 0,
-        max_tokens: 20,
-        ...changes
-      }),
-      signal
-    })
-    return { status: response.status, text: await response.text() }
-  })
 
 const offerOf = (self: Endpoint, changes: Partial<Hello.Offer> = {}): Hello.Offer => ({
   _tag: "Offer",

@@ -50,6 +50,11 @@ const entrySeries: ReadonlyArray<readonly [name: string, counted: boolean]> = [
   ['weft_served_total{model="tiny-small-f16",served_by="mesh"}', true],
   ['weft_mesh_share_ratio{window="24h"}', true],
   ['weft_mesh_share_ratio{window="7d"}', true],
+  ["weft_elections_total", false],
+  ["weft_election_moves_total", false],
+  ['weft_election_refusals_total{reason="Memory"}', false],
+  ['weft_election_roles{role="standby"}', false],
+  ['weft_election_peers{lease="here"}', false],
   ["weft_build_info{", true]
 ]
 

@@ -53,6 +53,7 @@ it.live("doctor passes a machine that can serve, and names what is wrong with th
       "threads",
       "data directory",
       "model",
+      "role",
       "entry by HTTP",
       "entry by QUIC",
       "clock"
@@ -82,7 +83,23 @@ it.live("status shows the running peer, and a second one on its data directory i
     const running = yield* startPeer(url, { args: ["--name", "ada"] })
     const status = yield* peer("status", "--json", "--data-dir", running.dataDirectory)
     expect(parsed(status.stdout)).toMatchObject({ id: running.id, name: "ada", state: "registered", entry: { peerId } })
-    expect((yield* peer("status", "--data-dir", running.dataDirectory)).stdout).toContain("tiny-small-f16")
+    expect(parsed(status.stdout)["election"]).toEqual({
+      isElective: false,
+      models: [
+        {
+          model: "tiny-small-f16",
+          role: "worker",
+          why: expect.stringContaining("room for it"),
+          isLoaded: true,
+          needBytes: expect.any(Number)
+        }
+      ]
+    })
+    const told = yield* peer("status", "--data-dir", running.dataDirectory)
+    expect(told.stdout).toMatch(/tiny-small-f16 +worker +yes +there is room for it/)
+    expect(told.stdout).not.toContain("lease")
+    const doctor = yield* peer("doctor", "--data-dir", running.dataDirectory)
+    expect([doctor.code, doctor.stdout]).toEqual([0, expect.stringContaining("tiny-small-f16: worker: there is room")])
     const second = yield* peer(
       "up",
       "--entry",

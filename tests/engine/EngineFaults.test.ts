@@ -104,7 +104,7 @@ describe("an engine whose host", () => {
   it.live("sees nothing of the environment but what it needs", () =>
     Effect.gen(function* () {
       const error = yield* refused("environment", { environment: { CUDA_VISIBLE_DEVICES: "0" } })
-      expect(error?.message).toContain("variables: CUDA_VISIBLE_DEVICES DO_NOT_TRACK GGML_NO_BACKTRACE.")
+      expect(error?.message).toContain("variables: CUDA_VISIBLE_DEVICES DO_NOT_TRACK GGML_NO_BACKTRACE GLIBC_TUNABLES.")
     })
   )
 
@@ -200,9 +200,14 @@ describe("an engine whose host", () => {
         const fields = readFileSync(`/proc/${processId}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
         return Number(fields[11]) + Number(fields[12])
       }
-      const before = used()
-      yield* Effect.sleep("2 seconds")
-      expect(used() - before).toBeLessThanOrEqual(4)
+      // What its first answer left to do, compiling and collecting, may take seconds where others compute too.
+      let least = Number.POSITIVE_INFINITY
+      for (let second = 0; second < 8 && least > 2; second++) {
+        const before = used()
+        yield* Effect.sleep("1 second")
+        least = Math.min(least, used() - before)
+      }
+      expect(least).toBeLessThanOrEqual(2)
     })
   )
 })

@@ -61,6 +61,8 @@ export const status: StatusDocument = statusOf({
   nowMs: 1_700_000_005_000,
   entry: { id: description.peerId, version: description.version, startedAtMs: 1_700_000_000_000 },
   directory: PeerDirectory.empty,
+  elections: ElectionState.empty,
+  trust: new Map(),
   reaches: new Map(),
   performance: { of: () => undefined, ofModel: () => undefined },
   tierOf: () => "experimental",

@@ -3,15 +3,26 @@ import { expect, test } from "bun:test"
 import * as Doctor from "@weft/peer/Doctor"
 import { Option } from "effect"
 
+const gib = 2 ** 30
+
+const model = (name: string, needBytes: number): Doctor.ModelFinding => ({
+  name,
+  path: `${name}.gguf`,
+  sizeBytes: 1e6,
+  needBytes,
+  problem: Option.none()
+})
+
 const fit: Doctor.Findings = {
   bunVersion: "1.4.4",
   libc: "2.36",
   platform: "linux",
   cpus: 4,
   threads: 3,
-  memoryFreeBytes: 2 ** 30,
+  memoryUsableBytes: gib,
   dataDirectory: { path: "data", problem: Option.none() },
-  models: [{ path: "tiny.gguf", sizeBytes: 1e6, problem: Option.none() }],
+  models: [model("tiny", 1_100_000)],
+  running: Option.none(),
   entry: Option.some({
     url: "http://entry",
     httpProblem: Option.none(),
@@ -30,7 +41,7 @@ const withEntry = (changes: Partial<Doctor.EntryFinding>): Partial<Doctor.Findin
 
 test("a fit machine passes every check, and each check says what it found", () => {
   const checks = Doctor.examine(fit)
-  expect(checks.length).toBe(9)
+  expect(checks.length).toBe(10)
   for (const check of checks) expect(check).toEqual({ name: check.name, status: "PASS", detail: expect.any(String) })
   expect(Doctor.failed(checks)).toBe(false)
 })
@@ -53,9 +64,12 @@ const verdicts: ReadonlyArray<
   ["libc", "FAIL", { libc: "musl" }, /musl/, /Debian/],
   ["libc", "FAIL", { libc: "unknown" }, /unknown/, /glibc/],
   ["libc", "PASS", { libc: "unknown", platform: "darwin" }, /darwin/],
-  ["memory", "FAIL", { memoryFreeBytes: 1_099_999 }, /free, the models need/, /smaller model/],
-  ["memory", "PASS", { memoryFreeBytes: 1_100_001 }, /free, the models need/],
-  ["memory", "PASS", { memoryFreeBytes: 0, models: [] }, /0\.00 GiB free/],
+  ["memory", "FAIL", { memoryUsableBytes: 1_099_999 }, /may be used, the models need/, /smaller model/],
+  ["memory", "PASS", { memoryUsableBytes: 1_100_000 }, /may be used, the models need/],
+  ["memory", "PASS", { models: [model("a", gib), model("b", gib)] }, /1\.00 GiB may be used.* 2\.00 GiB together/],
+  ["memory", "PASS", { memoryUsableBytes: 0, models: [] }, /0\.00 GiB may be used/],
+  ["role", "PASS", {}, /^tiny: worker from the start/],
+  ["role", "WARN", { models: [model("large", 2 * gib), model("a", gib)] }, /^large: too large .*lent/, /splits/],
   ["threads", "WARN", { threads: 4 }, /4 of 4/, /--threads 3/],
   ["threads", "WARN", { threads: 9 }, /9 of 4/, /--threads 3/],
   ["threads", "PASS", { threads: 1, cpus: 1 }, /1 of 1/],
@@ -70,7 +84,7 @@ const verdicts: ReadonlyArray<
   [
     "model",
     "FAIL",
-    { models: [{ path: "x", sizeBytes: 0, problem: Option.some("is truncated") }] },
+    { models: [{ ...model("x", 0), problem: Option.some("is truncated") }] },
     /is truncated/,
     /SHA-256/
   ],
@@ -107,4 +121,43 @@ test("an entry that offers no QUIC address fails, as no peer could reach it", ()
   expect(check?.status).toBe("FAIL")
   const unasked = verdict("entry by QUIC", withEntry({ httpProblem: Option.some("nobody"), quic: Option.none() }))
   expect(unasked).toBeUndefined()
+})
+
+const rolesOf = (changes: Partial<Doctor.Findings>) =>
+  Doctor.examine({ ...fit, ...changes }).flatMap(({ detail, name, status }) =>
+    name === "role" ? [[status, detail]] : []
+  )
+
+test("before the start a model without room beside the others is foreseen as a standby, and that is healthy", () => {
+  const models = [model("a", gib), model("b", gib / 2), { ...model("bad", 1), problem: Option.some("is truncated") }]
+  const findings = { models }
+  expect(rolesOf(findings)).toEqual([
+    ["PASS", "a: worker from the start, as there is room for it"],
+    ["PASS", "b: standby from the start, which is healthy: no room beside a; it is loaded when the mesh needs it more"]
+  ])
+  expect(verdict("memory", findings)?.status).toBe("PASS")
+  expect(rolesOf({ models: [model("a", 2 * gib)] })).toEqual([])
+})
+
+test("of a running peer every role is told with its reason: a standby is healthy, none is a failure", () => {
+  const known = (model: string, role: "worker" | "standby" | "dropped", isLoaded: boolean) => ({
+    model,
+    role,
+    isLoaded,
+    needBytes: 1,
+    why: `why ${model}`
+  })
+  const running = Option.some([
+    known("a", "worker", true),
+    known("b", "worker", false),
+    known("c", "standby", false),
+    known("d", "dropped", false)
+  ])
+  expect(rolesOf({ running })).toEqual([
+    ["PASS", "a: worker: why a"],
+    ["PASS", "b: worker, not loaded yet: why b"],
+    ["PASS", "c: standby, which is healthy: why c"],
+    ["WARN", "d: neither worker nor standby: why d"]
+  ])
+  expect(Doctor.failed(Doctor.examine({ ...fit, running }))).toBe(false)
 })

@@ -12,11 +12,11 @@ import { it } from "../support/effect.ts"
 
 const entry = peerId(101)
 
-/** A peer that serves `a` and stands by with `b`; either takes 6 of 10 bytes. */
-const peer = Effect.gen(function* () {
+/** A peer that serves the first of these models and stands by with the others; each takes 6 of 10 bytes. */
+const peerOf = Effect.fnUntraced(function* (...ids: ReadonlyArray<string>) {
   const log: Array<string> = []
   const state = { active: 1, freeBytes: 10, fails: false }
-  const candidates = peerInfo(peerId(1), ["a", "b"]).models.map((model): Candidate => {
+  const candidates = peerInfo(peerId(1), ids).models.map((model): Candidate => {
     const engine: WholeEngine = {
       setup: Effect.succeed("the same"),
       model,
@@ -46,6 +46,8 @@ const peer = Effect.gen(function* () {
   const models = () => engines.models().map(({ id }) => id)
   return { solo, engines, state, log, models }
 })
+
+const peer = peerOf("a", "b")
 
 const order = (epoch: number, ...workers: ReadonlyArray<string>): Order => ({
   epoch,
@@ -119,5 +121,27 @@ it.effect("an order that is refused changes nothing and is told with the next st
     expect((yield* solo.status)?.refused).toContain("memory")
     yield* solo.receive(entry, order(4, "a"))
     expect(yield* solo.standing).toMatchObject({ lease: { entry, epoch: 4 }, highestEpoch: 4, refused: null })
+  })
+)
+
+it.effect("a peer whose models all fit offers none for election, and says that each is served and stays", () =>
+  Effect.gen(function* () {
+    const { solo } = yield* peerOf("a")
+    expect(yield* solo.offer).toBeUndefined()
+    expect(yield* solo.status).toEqual({
+      isElective: false,
+      models: [{ model: "a", role: "worker", why: expect.stringMatching(/room/), isLoaded: true, needBytes: 6 }]
+    })
+  })
+)
+
+it.effect("models beyond those that entries choose among are told too, as dropped", () =>
+  Effect.gen(function* () {
+    const { solo } = yield* peerOf(..."abcdefghij")
+    expect((yield* solo.offer)?.candidates.length).toBe(8)
+    const { isElective, models = [] } = (yield* solo.status) ?? {}
+    expect(isElective).toBe(true)
+    expect(models.map(({ model, role }) => model + role[0]).join(" ")).toBe("aw bs cs ds es fs gs hs id jd")
+    expect(models.at(-1)?.why).toContain("first 8 models")
   })
 )

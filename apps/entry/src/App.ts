@@ -66,8 +66,8 @@ const description = Layer.effect(
 
 const layer = Layer.mergeAll(Http.layer, MeshListener.layer, Gossip.layer).pipe(
   Layer.provide(MeshInference.layer),
-  Layer.provide([Splits.layer, Elections.layer]),
-  Layer.provide(Status.layer),
+  Layer.provide([Splits.layer, Status.layer]),
+  Layer.provide(Elections.layer),
   Layer.provide([Slots.layer, Demand.layer]),
   Layer.provide(Links.layer),
   Layer.provide([Sla.layer, Fallback.layer]),

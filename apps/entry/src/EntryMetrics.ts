@@ -1,4 +1,5 @@
 /** What the HTTP door counts, on prom-client's global register. A model that nobody serves counts as `other`. */
+import { ModelHistogram } from "@weft/mesh/ModelHistogram"
 import { Counter, Gauge, Histogram } from "prom-client"
 
 /** Counts requests for an answer at their end, by the status the client saw; one that its client left is a 499. */
@@ -18,10 +19,9 @@ export const timeToFirstToken = new Histogram({
 })
 
 /** Measures the time between tokens after the first; tokens that came together share their time. */
-export const interTokenLatency = new Histogram({
+export const interTokenLatency = new ModelHistogram({
   name: "weft_inter_token_latency_seconds",
   help: "Time per token between two arrivals of text of one answer.",
-  labelNames: ["model"] as const,
   // OpenTelemetry, gen_ai.server.time_per_output_token
   buckets: [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5]
 })

@@ -1,5 +1,7 @@
 /** What a machine must have to be a peer. Pure: findings in, verdicts with the cure out; `DoctorProbes.ts` looks. */
 import { Option } from "effect"
+import * as SoloShare from "./election/SoloShare.ts"
+import type { ElectionStatus } from "./PeerStatus.ts"
 
 /** Represents the verdict on one thing; `fix` says what to do where it is not a PASS. */
 export interface Check {
@@ -17,16 +19,23 @@ export interface Findings {
   readonly platform: string
   readonly cpus: number
   readonly threads: number
-  readonly memoryFreeBytes: number
+  /** What models may take together, that which a running peer has loaded included. */
+  readonly memoryUsableBytes: number
   readonly dataDirectory: { readonly path: string; readonly problem: Option.Option<string> }
   readonly models: ReadonlyArray<ModelFinding>
+  /** What the peer of the data directory is for each of its models, where one runs. */
+  readonly running: Option.Option<ElectionStatus["models"]>
   readonly entry: Option.Option<EntryFinding>
 }
 
 /** Represents one model file as it was found. */
 export interface ModelFinding {
+  /** The name by which clients ask for it. */
+  readonly name: string
   readonly path: string
   readonly sizeBytes: number
+  /** What it takes when it is loaded whole. */
+  readonly needBytes: number
   /** Why the gate refused the file, where it did. */
   readonly problem: Option.Option<string>
 }
@@ -50,9 +59,6 @@ export const bunVersionMin = "1.4.4"
 export const glibcVersionMin = "2.34"
 /** Beyond this, signed announcements (valid for a minute) of honest peers begin to look expired. */
 export const clockSkewMsMax = 10_000
-/** A model needs its file in memory, and a tenth more for KV cells and buffers (the election's own rule). */
-export const memoryFactor = 1.1
-
 /** Returns one verdict per thing, in the order a person would check them. */
 export const examine = (findings: Findings): ReadonlyArray<Check> => [
   examineBun(findings),
@@ -61,6 +67,10 @@ export const examine = (findings: Findings): ReadonlyArray<Check> => [
   examineThreads(findings),
   examineDataDirectory(findings),
   ...findings.models.map(examineModel),
+  ...Option.match(findings.running, {
+    onNone: () => foreseeRoles(findings),
+    onSome: (models) => models.map(examineRole)
+  }),
   ...Option.match(findings.entry, { onNone: () => [], onSome: examineEntry })
 ]
 
@@ -112,11 +122,14 @@ const examineLibc = ({ libc, platform }: Findings): Check => {
       )
 }
 
-const examineMemory = ({ memoryFreeBytes, models }: Findings): Check => {
-  const needed = models.reduce((sum, model) => sum + model.sizeBytes, 0) * memoryFactor
-  if (needed === 0) return pass("memory", `${gib(memoryFreeBytes)} free`)
-  const detail = `${gib(memoryFreeBytes)} free, the models need about ${gib(needed)}`
-  return memoryFreeBytes >= needed
+/** Of several models it is enough that one fits: the others stand by. */
+const examineMemory = (findings: Findings): Check => {
+  const usable = `${gib(findings.memoryUsableBytes)} may be used`
+  const good = soundOf(findings)
+  if (good.length === 0) return pass("memory", usable)
+  const needed = good.reduce((sum, { needBytes }) => sum + needBytes, 0)
+  const detail = `${usable}, the models need about ${gib(needed)}${good.length > 1 ? " together" : ""}`
+  return partsOf(findings).includes("worker")
     ? pass("memory", detail)
     : fail("memory", detail, "Free some memory, or serve a smaller model or quantisation.")
 }
@@ -144,6 +157,43 @@ const examineModel = ({ path, problem, sizeBytes }: ModelFinding): Check =>
     onNone: () => pass("model", `${path} (${gib(sizeBytes)})`),
     onSome: (detail) => fail("model", detail, "Download the file again, and compare its SHA-256 with the publisher's.")
   })
+
+const soundOf = ({ models }: Findings): ReadonlyArray<ModelFinding> =>
+  models.filter(({ problem }) => Option.isNone(problem))
+
+/** What becomes of each sound model when the peer starts. */
+const partsOf = (findings: Findings): ReadonlyArray<SoloShare.Part> =>
+  SoloShare.divide(
+    soundOf(findings).map(({ needBytes }) => ({ needBytes, isLent: false })),
+    findings.memoryUsableBytes
+  ).parts
+
+const foreseeRoles = (findings: Findings): ReadonlyArray<Check> => {
+  const parts = partsOf(findings)
+  const good = soundOf(findings)
+  const served = good.flatMap(({ name }, index) => (parts[index] === "worker" ? [name] : []))
+  return good.flatMap(({ name, needBytes }, index) => {
+    if (parts[index] === "worker") return [pass("role", `${name}: worker from the start, as there is room for it`)]
+    if (parts[index] === "standby") {
+      const why = `no room beside ${served.join(", ")}; it is loaded when the mesh needs it more`
+      return [pass("role", `${name}: standby from the start, which is healthy: ${why}`)]
+    }
+    // Where nothing fits, the memory's verdict says it.
+    if (served.length === 0) return []
+    const detail = `${name}: too large to be served alone (${gib(needBytes)}), its layers are lent`
+    return [warn("role", detail, "That may stay where splits are wanted; otherwise leave it out.")]
+  })
+}
+
+const examineRole = ({ isLoaded, model, role, why }: ElectionStatus["models"][number]): Check => {
+  if (role === "standby") return pass("role", `${model}: standby, which is healthy: ${why}`)
+  if (role === "worker") return pass("role", `${model}: worker${isLoaded ? "" : ", not loaded yet"}: ${why}`)
+  return warn(
+    "role",
+    `${model}: neither worker nor standby: ${why}`,
+    "The mesh does not count on it here. That may stay; 'peer up' without it keeps the disk for others."
+  )
+}
 
 const examineEntry = ({ clockSkewMs, httpProblem, quic, url }: EntryFinding): ReadonlyArray<Check> => [
   Option.match(httpProblem, {

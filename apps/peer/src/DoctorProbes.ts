@@ -11,10 +11,15 @@ import * as QuicTransport from "@weft/mesh/QuicTransport"
 import { Clock, Duration, Effect, Layer, Option } from "effect"
 import type { EntryFinding, Findings, ModelFinding } from "./Doctor.ts"
 import * as EntryDiscovery from "./EntryDiscovery.ts"
+import * as SoloShare from "./election/SoloShare.ts"
+import * as Memory from "./Memory.ts"
+import * as Models from "./Models.ts"
+import * as RunningPeer from "./RunningPeer.ts"
 
 /** Represents what the owner asked to have examined. */
-export interface Subjects {
+export interface Subjects extends Models.NeedOptions {
   readonly dataDirectory: string
+  readonly maxMemory: Option.Option<string>
   readonly threads: Option.Option<number>
   readonly models: ReadonlyArray<string>
   readonly entry: Option.Option<string>
@@ -23,18 +28,29 @@ export interface Subjects {
 /** Collects the findings; network probes are bounded by their own deadlines. */
 export const look = Effect.fn("DoctorProbes.look")(function* (subjects: Subjects) {
   const identity = yield* Effect.either(Identity.load(subjects.dataDirectory))
+  const lentBytes = yield* Effect.transposeMapOption(subjects.maxMemory, Memory.parse)
+  const status = yield* Effect.option(RunningPeer.status(subjects.dataDirectory))
+  const running = Option.map(status, ({ election }) => election?.models ?? [])
+  const loadedBytes = Option.getOrElse(running, () => [])
+    .filter(({ isLoaded }) => isLoaded)
+    .reduce((sum, { needBytes }) => sum + needBytes, 0)
   return {
     bunVersion: Bun.version,
     libc: libc(),
     platform: process.platform,
     cpus: Os.availableParallelism(),
     threads: Option.getOrElse(subjects.threads, () => Math.max(1, Os.availableParallelism() - 1)),
-    memoryFreeBytes: process.availableMemory(),
+    memoryUsableBytes: SoloShare.usable(
+      process.availableMemory() + loadedBytes,
+      Os.totalmem(),
+      Option.getOrUndefined(lentBytes)
+    ),
     dataDirectory: {
       path: subjects.dataDirectory,
       problem: identity._tag === "Left" ? Option.some(identity.left.message) : Option.none()
     },
-    models: yield* Effect.forEach(subjects.models, lookAtModel),
+    models: yield* Effect.forEach(subjects.models, (path) => lookAtModel(subjects, path)),
+    running,
     entry: yield* Effect.transposeMapOption(subjects.entry, lookAtEntry)
   } satisfies Findings
 })
@@ -51,11 +67,11 @@ const libc = (): string => {
     : "musl"
 }
 
-const lookAtModel = (path: string): Effect.Effect<ModelFinding> =>
-  Effect.match(ModelFile.open(path), {
-    onFailure: (refused) => ({ path, sizeBytes: 0, problem: Option.some(refused.message) }),
-    onSuccess: ({ sizeBytes }) => ({ path, sizeBytes, problem: Option.none() })
-  })
+const lookAtModel = Effect.fnUntraced(function* (options: Models.NeedOptions, path: string) {
+  const opened = yield* Effect.either(ModelFile.open(path))
+  const problem = opened._tag === "Left" ? Option.some(opened.left.message) : Option.none()
+  return { name: Models.nameOf(path), path, problem, ...(yield* Models.needs(options, path)) } satisfies ModelFinding
+})
 
 const lookAtEntry = Effect.fnUntraced(function* (url: string) {
   const discovered = yield* Effect.either(EntryDiscovery.discover(url))

@@ -1,9 +1,11 @@
 /** Amounts of memory as people write them, and the refusal of models that do not fit. Pure. */
 import { Data, Either } from "effect"
-import { memoryFactor } from "./Doctor.ts"
 
 /** Represents memory that is not enough, or not written as an amount. */
 export class MemoryRefused extends Data.TaggedError("MemoryRefused")<{ readonly message: string }> {}
+
+/** A model needs its file in memory, and a tenth more for buffers (the election's own rule). */
+export const memoryFactor = 1.1
 
 const factors: Readonly<Record<string, number>> = {
   "": 1,

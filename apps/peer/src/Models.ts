@@ -20,26 +20,27 @@ import * as StageRules from "@weft/engine/stage/StageRules"
 import * as StageShelf from "@weft/engine/stage/StageShelf"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import { Effect, ExecutionStrategy, Exit, Option, Scope } from "effect"
-import { memoryFactor } from "./Doctor.ts"
-
 import * as DraftOption from "./DraftOption.ts"
 import type { SoloOptions } from "./election/Solo.ts"
 import type { Candidate } from "./election/SoloEngines.ts"
-
 import * as SoloShare from "./election/SoloShare.ts"
 import * as LayersOption from "./LayersOption.ts"
 import * as Memory from "./Memory.ts"
 import type * as Progress from "./Progress.ts"
 
-/** Represents what `peer up` was given about models. */
-export interface ModelsOptions {
+/** Represents what decides how much memory a model takes besides its file. */
+export interface NeedOptions {
   readonly contextTokens: Option.Option<number>
+  readonly profile: Profile
+  readonly slots: number
+}
+
+/** Represents what `peer up` was given about models. */
+export interface ModelsOptions extends NeedOptions {
   readonly dataDirectory: string
   readonly draftModels: ReadonlyArray<string>
   readonly layers: ReadonlyArray<string>
   readonly models: ReadonlyArray<string>
-  readonly profile: Profile
-  readonly slots: number
   /** Layers are lent of every model. */
   readonly split: boolean
   readonly threads: Option.Option<number>
@@ -84,12 +85,23 @@ export const start = Effect.fn("Models.start")(function* (
   return { solo, stock }
 })
 
+/** Returns the name by which clients ask for the model of a file. */
+export const nameOf = (path: string): string => basename(path).replace(/\.gguf$/i, "")
+
+/** Returns the size of a file and the memory that its model takes when it is loaded whole, both in bytes. */
+export const needs = Effect.fnUntraced(function* (options: NeedOptions, path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const info = yield* Effect.orElseSucceed(fs.stat(path), () => undefined)
+  const sizeBytes = Number(info?.size ?? 0)
+  // What is wrong with a file is said when it is opened in earnest.
+  const header = yield* Effect.orElseSucceed(ModelFile.header(path), () => undefined)
+  return { sizeBytes, needBytes: needOf(options, sizeBytes, header) }
+})
+
 // internal
 
 /** What an engine takes where nothing is said; the default of `EngineConfig`. */
 const contextTokensDefault = 4_096
-
-const nameOf = (path: string): string => basename(path).replace(/\.gguf$/i, "")
 
 const engineOptions = ({ dataDirectory, threads }: ModelsOptions) => ({
   calibrationPath: join(dataDirectory, "calibration.json"),
@@ -121,30 +133,22 @@ interface GivenFile extends SoloShare.Given {
 const fastCellFactor = 64 / 34
 
 const given = (options: ModelsOptions, path: string, only: StageRange | undefined) =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const info = yield* Effect.orElseSucceed(fs.stat(path), () => undefined)
-    const sizeBytes = Number(info?.size ?? 0)
-    // What is wrong with a file is said when it is opened in earnest.
-    const header = yield* Effect.orElseSucceed(ModelFile.header(path), () => undefined)
-    return {
-      path,
-      sizeBytes,
-      only,
-      isLent: options.split || only !== undefined,
-      needBytes: needOf(options, sizeBytes, header)
-    }
-  })
+  Effect.map(needs(options, path), (needed) => ({
+    ...needed,
+    path,
+    only,
+    isLent: options.split || only !== undefined
+  }))
 
-const needOf = (options: ModelsOptions, sizeBytes: number, header: GgufHeader | undefined): number => {
-  if (header === undefined) return Math.ceil(sizeBytes * memoryFactor)
+const needOf = (options: NeedOptions, sizeBytes: number, header: GgufHeader | undefined): number => {
+  if (header === undefined) return Math.ceil(sizeBytes * Memory.memoryFactor)
   const { slots } = options
   const bare = StageMemory.bytesNeeded({ header, sizeBytes, slots, contextTokens: 0 })
   const cells = StageMemory.bytesNeeded({ header, sizeBytes: 0, slots, contextTokens: contextOf(options, header) })
   return Math.ceil(bare + cells * (options.profile === "fast" ? fastCellFactor : 1))
 }
 
-const contextOf = ({ contextTokens }: ModelsOptions, header: GgufHeader): number =>
+const contextOf = ({ contextTokens }: NeedOptions, header: GgufHeader): number =>
   Math.min(
     Option.getOrElse(contextTokens, () => contextTokensDefault),
     header.contextTokens

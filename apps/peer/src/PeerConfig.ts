@@ -38,5 +38,28 @@ export const profile = Options.choice("profile", ["fast", "exact"]).pipe(
   Options.withDescription("fast, or exact: the same tokens whatever else runs, with a slower prompt")
 )
 
+/** Sequences of one model that run at once. */
+export const slots = Options.integer("slots").pipe(
+  Options.withFallbackConfig(Config.integer("WEFT_SLOTS")),
+  Options.withDefault(4),
+  Options.withDescription("answers that one model gives at once")
+)
+
+/** Longest sequence. */
+export const contextTokens = Options.integer("context").pipe(
+  Options.withFallbackConfig(Config.integer("WEFT_CONTEXT")),
+  Options.optional,
+  Options.withDescription(
+    "most tokens of prompt and answer together (default: what the model was trained for, up to 4096)"
+  )
+)
+
+/** What `Memory.parse` reads. */
+export const maxMemory = Options.text("max-memory").pipe(
+  Options.withFallbackConfig(Config.string("WEFT_MAX_MEMORY")),
+  Options.optional,
+  Options.withDescription("most memory to lend, e.g. 6GiB (default: what is free)")
+)
+
 /** Makes a command print JSON, one object per line, instead of text for people. */
 export const json = Options.boolean("json").pipe(Options.withDescription("print JSON, one object per line"))

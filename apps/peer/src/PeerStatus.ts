@@ -68,6 +68,8 @@ export type GroupStatus = typeof GroupStatus.Type
 
 /** Represents what the peer is for each model that it could serve alone, and whose order it follows. */
 export const ElectionStatus = Schema.Struct({
+  /** False where all its models fit at once: it serves them whatever an entry says, and obeys nobody. */
+  isElective: Schema.Boolean,
   /** Absent where no entry ordered anything yet. */
   lease: Schema.optional(
     Schema.Struct({
@@ -109,7 +111,7 @@ export const PeerStatus = Schema.Struct({
   lends: Schema.Array(LentModelStatus),
   leases: Schema.Array(LeaseStatus),
   groups: Schema.Array(GroupStatus),
-  /** Absent where the peer serves all it can whatever an entry says. */
+  /** Absent where the peer has no model that it could serve alone. */
   election: Schema.optional(ElectionStatus),
   answers: Schema.Struct({
     active: Schema.NonNegativeInt,

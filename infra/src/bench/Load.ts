@@ -47,7 +47,7 @@ export const load: Benchmark.Benchmark<keyof typeof options> = {
   name: "load",
   about: "many streams, overload and soak: lost and crossed answers, latencies, goodput, memory",
   options,
-  minutesMax: (given) => 10 + (given.seconds + 3 * given["overload-seconds"] + given.soak) / 60,
+  minutesMax: (given) => 10 + (given.seconds + 4 * given["overload-seconds"] + given.soak) / 60,
   run: async (given, tell) => {
     const entry = await Mesh.startEntry()
     const peers: Array<Mesh.Peer> = []
@@ -102,6 +102,12 @@ interface Capacity {
   readonly capacity: number
 }
 
+/** Requests that came whether others were answered or not, and what became of them. */
+interface Offered {
+  readonly perSecond: number
+  readonly reply: LoadReply
+}
+
 const none: Part = { figures: {}, reach: [] }
 
 const measureOverload = async (send: Send, held: LoadReply, given: Options, tell: Tell): Promise<Part & Capacity> => {
@@ -111,15 +117,22 @@ const measureOverload = async (send: Send, held: LoadReply, given: Options, tell
   const saturated = await send({ streams: saturatingStreams }, seconds)
   tell(`${saturated.goodput.toFixed(1)} requests a second`)
   const even = await send({ perSecond: saturated.goodput }, seconds)
-  const offered = overloadFactor * Math.max(held.goodput, saturated.goodput, even.goodput)
-  tell(`${offered.toFixed(1)} requests a second`)
-  const over = await send({ perSecond: offered }, seconds)
-  const peak = Math.max(held.goodput, saturated.goodput, even.goodput, over.goodput)
+  const known = Math.max(held.goodput, saturated.goodput, even.goodput)
+  const offer = async (goodput: number): Promise<Offered> => {
+    const perSecond = overloadFactor * goodput
+    tell(`${perSecond.toFixed(1)} requests a second`)
+    return { perSecond, reply: await send({ perSecond }, seconds) }
+  }
+  const first = await offer(known)
+  // More may go through beside more that waits: then that is the rate to be three times over.
+  const offered = first.reply.goodput > known ? await offer(first.reply.goodput) : first
+  const over = offered.reply
+  const peak = Math.max(known, first.reply.goodput, over.goodput)
   return {
     capacity: saturated.goodput,
-    figures: { saturated, even, over, offeredPerSecond: offered, peakGoodput: peak },
+    figures: { saturated, even, over, offeredPerSecond: offered.perSecond, peakGoodput: peak },
     reach: [
-      Report.atLeast("overload: requests offered ÷ peak goodput", offered / peak, overloadFactorMin),
+      Report.atLeast("overload: requests offered ÷ peak goodput", offered.perSecond / peak, overloadFactorMin),
       Report.atMost("overload × 3: neither answered nor refused with retry-after", over.lost, 0),
       Report.atMost("overload × 3: crossed", over.crossed, 0),
       Report.atLeast("overload × 3: goodput ÷ its peak", over.goodput / peak, 0.9)

@@ -2,8 +2,9 @@
  * Counters of engines, in prom-client's global register, by model. Set where the state changes:
  * `EngineSupervisor.ts`.
  */
+import { ModelHistogram } from "@weft/mesh/ModelHistogram"
 import { Effect, type Scope } from "effect"
-import { Counter, Gauge, Histogram } from "prom-client"
+import { Counter, Gauge } from "prom-client"
 
 /** Counts hosts that were started again after a death; a host that never came up is not counted. */
 export const restarts = new Counter({
@@ -26,21 +27,36 @@ export const queuedRequests = new Gauge({
   labelNames: ["model"] as const
 })
 
+/** By model; looking labels up in prom-client once a token would cost more than the count. */
+const tokens = new Map<string, { prompt: number; completion: number }>()
+
 /**
  * Counts tokens: `prompt` when an answer starts, `completion` when one is drawn; the token that ends an answer is
  * not.
  */
-export const tokens = new Counter({
+export const countTokens = (model: string, kind: "prompt" | "completion", count: number): void => {
+  const sums = tokens.get(model) ?? { prompt: 0, completion: 0 }
+  sums[kind] += count
+  tokens.set(model, sums)
+}
+
+new Counter({
   name: "weft_engine_tokens_total",
   help: "Tokens of prompts that were started and of answers that were drawn",
-  labelNames: ["model", "kind"] as const
+  labelNames: ["model", "kind"] as const,
+  collect() {
+    this.reset()
+    for (const [model, { completion, prompt }] of tokens) {
+      this.inc({ model, kind: "prompt" }, prompt)
+      this.inc({ model, kind: "completion" }, completion)
+    }
+  }
 })
 
 /** Observes each turn of the batch loop: one decode and the draws after it. */
-export const decodeSeconds = new Histogram({
+export const decodeSeconds = new ModelHistogram({
   name: "weft_engine_decode_seconds",
   help: "Time of one turn over all running sequences",
-  labelNames: ["model"] as const,
   // From one token of a tiny model to a full batch of a large one on an old processor.
   buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
 })

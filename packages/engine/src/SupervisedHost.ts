@@ -52,7 +52,7 @@ export const make = Effect.fn("SupervisedHost.make")(function* (
     { slots: model.slots, queuedMax: config.queuedMax, contextTokens: model.contextTokens },
     {
       onCounts: options.onCounts,
-      onTokens: (kind, count) => EngineMetrics.tokens.inc({ model: model.id, kind }, count)
+      onTokens: (kind, count) => EngineMetrics.countTokens(model.id, kind, count)
     }
   )
   const status: Status = { state: "loading", starts: 0, processId: undefined, tuning: undefined, learnt: undefined }
@@ -180,8 +180,7 @@ const onEvent = (
     case "Refused":
       return Either.left(new EngineError({ reason: event.reason, detail: event.detail }))
     case "Turn": {
-      if (event.decodeSeconds !== undefined)
-        EngineMetrics.decodeSeconds.observe({ model: model.id }, event.decodeSeconds)
+      if (event.decodeSeconds !== undefined) EngineMetrics.decodeSeconds.observe(model.id, event.decodeSeconds)
       const wrong = requests.apply(event)
       return wrong === undefined ? Either.right(undefined) : Either.left(protocolBroken(wrong))
     }

@@ -1,18 +1,13 @@
 /** The status page in a real browser, over a real entry with real peers: its figures are the API's, live and lost. */
 import { expect } from "bun:test"
-import { duration, percent, threeDigits } from "@weft/entry/status/page/Format"
-import type { ModelStatus, StatusDocument } from "@weft/entry/status/StatusDocument"
-import { Effect, Schedule } from "effect"
-import { type Browser, launch } from "../../support/browser/Browser.ts"
+import { Effect } from "effect"
+import { launch } from "../../support/browser/Browser.ts"
 import { it } from "../../support/effect.ts"
 import { startEntry, startPeer } from "../../support/processes.ts"
+import { agree, model, shown } from "./modelRow.ts"
 
-const model = "tiny-small-f16"
 /** Room for five or six of the model's eight layers, and not for all of it. */
 const lent = ["--max-memory", "9MB", "--context", "512", "--slots", "2"]
-
-const status = (url: string) =>
-  Effect.promise(async () => (await (await fetch(`${url}/api/status`)).json()) as StatusDocument)
 
 const ask = (url: string) =>
   Effect.promise(() =>
@@ -22,67 +17,6 @@ const ask = (url: string) =>
       body: JSON.stringify({ model, messages: [{ role: "user", content: "Count from 3 to 9." }], temperature: 0 })
     }).then((response) => response.text())
   )
-
-/** What the page shows: the row of the model, the peers below it, its stages, and the headline. */
-const shown = (browser: Browser) =>
-  browser.evaluate<Shown>(`(() => {
-    const text = (element) => element?.innerText.replace(/\\s+/g, " ").trim()
-    const row = document.querySelector('details[data-model="${model}"]')
-    const cells = [...(row?.querySelectorAll("summary .cell") ?? [])].map((cell) => {
-      const copy = cell.cloneNode(true)
-      for (const hidden of copy.querySelectorAll(".label, .hidden, svg")) hidden.remove()
-      return copy.textContent.replace(/\\s+/g, " ").trim()
-    })
-    return {
-      headline: text(document.querySelector("h1")) ?? "",
-      cells,
-      peers: [...(row?.querySelectorAll(".peers tbody code") ?? [])].map((id) => id.title),
-      stages: [...(row?.querySelectorAll(".stage-layers") ?? [])].map((stage) => stage.textContent)
-    }
-  })()`)
-
-interface Shown {
-  readonly headline: string
-  readonly cells: ReadonlyArray<string>
-  readonly peers: ReadonlyArray<string>
-  readonly stages: ReadonlyArray<string>
-}
-
-const measure = ({ unit, value }: { readonly value: string; readonly unit: string }) => `${value} ${unit}`
-
-/** What the page must show of a model; the sparkline has no text. */
-const expectedOf = (one: ModelStatus): Omit<Shown, "headline"> => {
-  const words = { green: "good", amber: "fair", red: "poor" }
-  const { grade, ratio } = one.efficiency
-  return {
-    cells: [
-      one.tier,
-      one.mode ?? "not served",
-      String(one.peerCount),
-      one.through?.tokensPerSecond == null ? "–" : `${threeDigits(one.through.tokensPerSecond.p50)} tok/s`,
-      one.native === null ? "–" : `${threeDigits(one.native.tokensPerSecond)} tok/s`,
-      ratio === null || grade === "unmeasured" ? "not measured" : `${measure(percent(ratio))} ${words[grade]}`,
-      one.through === null ? "–" : measure(duration(one.through.ttftMs.p50)),
-      ""
-    ],
-    peers: one.peers.map(({ id }) => id),
-    stages: (one.stages ?? []).map(({ from, to }) => `${from}–${to - 1}`)
-  }
-}
-
-/** Waits until the page shows what the API says of the model, and `holds`; returns the API's document. */
-const agree = (browser: Browser, url: string, holds: (one: ModelStatus, document: StatusDocument) => boolean) =>
-  Effect.gen(function* () {
-    const { headline: _, ...page } = yield* shown(browser)
-    const document = yield* status(url)
-    const one = document.models.find(({ id }) => id === model)
-    if (one === undefined || !holds(one, document)) {
-      return yield* Effect.fail(new Error(`the API says ${JSON.stringify(one)}`))
-    }
-    const expected = expectedOf(one)
-    const isSame = JSON.stringify(page) === JSON.stringify(expected)
-    return isSame ? document : yield* Effect.fail(new Error(`${JSON.stringify([page, expected])} differ`))
-  }).pipe(Effect.retry(Schedule.spaced("100 millis")), Effect.timeout("40 seconds"))
 
 it.live(
   "an empty mesh shows the command that adds a peer; with peers the page follows the API, and says when it is lost",

@@ -28,6 +28,9 @@ const open360 = Effect.fnUntraced(function* (browser: Browser, url: string) {
   yield* browser.screenshot("status-phone")
   yield* openAll(browser)
   expect(yield* width).toBe(phone.width)
+  const columns = yield* browser.evaluate<ReadonlyArray<number>>(`[...document.querySelectorAll(".peers tbody tr")]
+    .map((row) => getComputedStyle(row).gridTemplateColumns.split(" ").length)`)
+  expect(new Set(columns)).toEqual(new Set([2]))
   expect(yield* browser.violations).toEqual([])
   yield* browser.screenshot("status-open-phone")
 })

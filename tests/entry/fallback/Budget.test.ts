@@ -8,31 +8,49 @@ import { it } from "../../support/effect.ts"
 
 const hour = 3_600_000
 
+const takes = (budget: Budget, address: string, nowMs: number): boolean => budget.take(address, nowMs) !== undefined
+
 it.effect("an address has its answers of an hour that begins with the first, and then new ones", () =>
   Effect.sync(() => {
     const budget = new Budget(2)
-    expect([0, 1_000, 2_000, hour - 1].map((now) => budget.take("a", now))).toEqual([true, true, false, false])
-    expect(budget.take("b", 2_000)).toBe(true)
-    expect([hour, hour + 1, hour + 2].map((now) => budget.take("a", now))).toEqual([true, true, false])
-    expect(new Budget(0).take("a", 0)).toBe(false)
+    expect([0, 1_000, 2_000, hour - 1].map((now) => takes(budget, "a", now))).toEqual([true, true, false, false])
+    expect(takes(budget, "b", 2_000)).toBe(true)
+    expect([hour, hour + 1, hour + 2].map((now) => takes(budget, "a", now))).toEqual([true, true, false])
+    expect(takes(new Budget(0), "a", 0)).toBe(false)
   })
 )
 
 it.effect("with as many addresses as are kept, new ones wait, and old ones still have theirs", () =>
   Effect.sync(() => {
     const budget = new Budget(2)
-    for (let count = 0; count < addressesMax; count++) expect(budget.take(`a${count}`, count)).toBe(true)
-    expect(budget.take("new", addressesMax)).toBe(false)
-    expect(budget.take("a7", addressesMax)).toBe(true)
-    expect([budget.take("new", hour), budget.take("newer", hour)]).toEqual([true, false])
+    for (let count = 0; count < addressesMax; count++) expect(takes(budget, `a${count}`, count)).toBe(true)
+    expect(takes(budget, "new", addressesMax)).toBe(false)
+    expect(takes(budget, "a7", addressesMax)).toBe(true)
+    expect([takes(budget, "new", hour), takes(budget, "newer", hour)]).toEqual([true, false])
   })
 )
 
 it.effect("a clock that is set back gives no address more than it had, and locks none out for long", () =>
   Effect.sync(() => {
     const budget = new Budget(1)
-    expect(budget.take("a", 10 * hour)).toBe(true)
-    expect([budget.take("a", hour), budget.take("a", hour + 1)]).toEqual([true, false])
+    expect(takes(budget, "a", 10 * hour)).toBe(true)
+    expect([takes(budget, "a", hour), takes(budget, "a", hour + 1)]).toEqual([true, false])
+  })
+)
+
+it.effect("what is given back may be taken again, within its hour and never beyond the budget of another", () =>
+  Effect.sync(() => {
+    const budget = new Budget(2)
+    const back = budget.take("a", 0)
+    expect([takes(budget, "a", 1), takes(budget, "a", 2)]).toEqual([true, false])
+    back?.()
+    expect([takes(budget, "a", 3), takes(budget, "a", 4)]).toEqual([true, false])
+    const late = budget.take("a", hour)
+    const tooLate = budget.take("a", hour + 1)
+    expect(takes(budget, "a", 2 * hour)).toBe(true)
+    late?.()
+    tooLate?.()
+    expect([takes(budget, "a", 2 * hour + 1), takes(budget, "a", 2 * hour + 2)]).toEqual([true, false])
   })
 )
 
@@ -44,7 +62,7 @@ it.prop(
       const budget = new Budget(3)
       const granted = new Map<string, Array<number>>()
       for (const [address, at] of asks.toSorted(([, one], [, other]) => one - other)) {
-        if (budget.take(address, at)) granted.set(address, [...(granted.get(address) ?? []), at])
+        if (takes(budget, address, at)) granted.set(address, [...(granted.get(address) ?? []), at])
       }
       for (const times of granted.values()) {
         for (const [index, at] of times.entries()) {

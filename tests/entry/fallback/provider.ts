@@ -13,6 +13,8 @@ export interface Asked {
 
 /** Represents a provider that runs. */
 export interface TestProvider {
+  /** Its base URL. */
+  readonly url: string
   readonly asked: ReadonlyArray<Asked>
   /** Completes when an asker went away before the end of a stream. */
   readonly left: Effect.Effect<void>
@@ -50,12 +52,15 @@ export const startProvider = (
       ),
       (server) => Effect.promise(() => server.stop(true))
     )
-    return { asked, left: Deferred.await(left), config: (changes) => configOf(server.port ?? 0, changes) }
+    const url = urlOf(server.port ?? 0)
+    return { url, asked, left: Deferred.await(left), config: (changes) => configOf(url, changes) }
   })
 
-const configOf = (port: number, changes: Partial<FallbackConfig> = {}) => ({
+const urlOf = (port: number): string => `http://127.0.0.1:${port}/base/v1`
+
+const configOf = (url: string, changes: Partial<FallbackConfig> = {}) => ({
   fallback: Option.some({
-    url: `http://127.0.0.1:${port}/base/v1`,
+    url,
     key: Redacted.make("provider-key"),
     models: new Map([["plain", "their-model"]]),
     hasAllModels: false,
@@ -90,7 +95,8 @@ export const startCutting = (
     const cut = Effect.sync(() => {
       for (const socket of sockets) socket.end()
     })
-    return { asked: [], left: Effect.void, cut, config: (changes) => configOf(server.port, changes) }
+    const url = urlOf(server.port)
+    return { url, asked: [], left: Effect.void, cut, config: (changes) => configOf(url, changes) }
   })
 
 const event = (data: unknown): string => `data: ${JSON.stringify(data)}\n\n`

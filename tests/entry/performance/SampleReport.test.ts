@@ -5,6 +5,7 @@ import { type Measured, PerformanceBoard } from "@weft/entry/performance/Perform
 import * as State from "@weft/entry/performance/PerformanceState"
 import * as SampleReport from "@weft/entry/performance/SampleReport"
 import { fromPublicKey } from "@weft/mesh/PeerId"
+import * as Sketch from "@weft/mesh/Sketch"
 import { Effect, Either, FastCheck } from "effect"
 import { it } from "../../support/effect.ts"
 
@@ -136,6 +137,34 @@ it.effect("whatever another entry says, it is refused or figures come of it that
       { numRuns: 2_000 }
     )
   )
+)
+
+it.effect("numbers that no entry measures are refused: too high, too many, more rates than answers", () =>
+  Effect.sync(() => {
+    const step = Math.floor(nowMs / State.stepMs)
+    const isTaken = (ttftMs: ReadonlyArray<readonly number[]>, tokensPerSecond: ReadonlyArray<readonly number[]>) => {
+      const series = { peer: idOf(5), model: "tiny", mode: "solo", steps: [{ step, ttftMs, tokensPerSecond }] }
+      const text = JSON.stringify({ version: 1, entry: other, nowMs, series: [series] })
+      return Either.isRight(SampleReport.read(text, own, nowMs))
+    }
+    const binOf = (value: number) => Sketch.add(Sketch.empty, value)[0]?.[0] ?? Number.NaN
+    const good = [[binOf(100), 5]]
+    expect(isTaken(good, [[binOf(100_000), 5]])).toBe(true)
+    expect(isTaken([[binOf(600_000), 5]], [])).toBe(true)
+    expect(isTaken(good, [[binOf(953_000), 1]])).toBe(false)
+    expect(isTaken([[binOf(1e6), 5]], [])).toBe(false)
+    expect(isTaken(good, [[binOf(10), 6]])).toBe(false)
+    expect(isTaken([[binOf(100), 1_500_001]], [])).toBe(false)
+    for (const bin of [
+      [binOf(100), -1],
+      [binOf(100), 0],
+      [binOf(100), 0.5],
+      [1e9, 1],
+      [-1e9, 1]
+    ]) {
+      expect(isTaken([bin], [])).toBe(false)
+    }
+  })
 )
 
 it.effect("steps of another hour, and of one to come, are no part of this one", () =>

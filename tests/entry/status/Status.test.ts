@@ -4,6 +4,7 @@ import { BunContext } from "@effect/platform-bun"
 import * as Database from "@weft/entry/Database"
 import { EntryConfig } from "@weft/entry/EntryConfig"
 import { EntryDescription } from "@weft/entry/EntryDescription"
+import { Elections } from "@weft/entry/election/Elections"
 import { Links } from "@weft/entry/Links"
 import { Performance } from "@weft/entry/performance/Performance"
 import { Share } from "@weft/entry/share/Share"
@@ -23,6 +24,7 @@ const life = <A, E>(
 ): Effect.Effect<A, unknown> => {
   const layers = Status.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(Links.layer, Performance.layer, Share.layer, PeerDirectoryActor.layer())),
+    Layer.provide(Layer.succeed(Elections, { ask: () => Effect.succeed(null), unsafeSnapshot: () => new Map() })),
     Layer.provide(Database.layer),
     Layer.provide(Layer.succeed(EntryDescription, description)),
     Layer.provide([EntryConfig.layer({ databasePath: path }), BunContext.layer])

@@ -3,6 +3,8 @@ import type { Figures, Mode } from "@weft/entry/performance/PerformanceState"
 import { hourMs } from "@weft/entry/share/ShareState"
 import { historyOf, type MeasuredHour } from "@weft/entry/status/StatusHistory"
 import type { StatusInputs } from "@weft/entry/status/StatusModel"
+import type { Assignment } from "@weft/mesh/election/ElectionProtocol"
+import type { ElectionState } from "@weft/mesh/election/ElectionState"
 import type { ModelDescription } from "@weft/mesh/ModelDescription"
 import type { KnownModel, Peer } from "@weft/mesh/PeerDirectory"
 import { fromPublicKey, type PeerId } from "@weft/mesh/PeerId"
@@ -32,6 +34,30 @@ export const peer = (number: number, name: string, models: ReadonlyArray<ModelDe
   load: { state: "ready", models: models.map(({ id }) => ({ id, ready: true, active: number % 3, queued: 0 })) },
   registeredAtMs: nowMs - 1_000,
   lastSeenMs: nowMs
+})
+
+/** Returns elections in which each of these peers was assigned so. */
+export const electionsOf = (
+  assigned: ReadonlyArray<readonly [number: number, assignments: ReadonlyArray<Assignment>]>
+): ElectionState =>
+  new Map(
+    assigned.map(([number, assignments]) => [
+      peerId(number),
+      {
+        epoch: 3,
+        assignments,
+        changedAtMs: nowMs,
+        leasedUntilMs: nowMs + 15_000,
+        elsewhere: undefined,
+        refused: undefined
+      }
+    ])
+  )
+
+/** Returns the peer with these labels. */
+export const labelled = (one: Peer, labels: NonNullable<Peer["info"]["labels"]>): Peer => ({
+  ...one,
+  info: { ...one.info, labels }
 })
 
 /** Returns the directory of `peers` and all their models. */
@@ -75,12 +101,21 @@ const stages = [
 ]
 
 const peers = [
-  peer(1, "ada", [model("qwen3-4b", { native: native(41.2) }), model("phi-4-mini")]),
+  labelled(peer(1, "ada", [model("qwen3-4b", { native: native(41.2) }), model("phi-4-mini")]), {
+    region: "eu-west",
+    trust: "staff"
+  }),
   peer(2, "ben's old laptop", [
     model("qwen3-4b", { native: native(38.9) }),
     model("gemma-3-12b", { native: native(24) })
   ]),
-  peer(3, "cora", [model("qwen3-4b", { native: native(44.0) }), model("mistral-small-24b", { native: native(11.4) })]),
+  labelled(
+    peer(3, "cora", [
+      model("qwen3-4b", { native: native(44.0) }),
+      model("mistral-small-24b", { native: native(11.4) })
+    ]),
+    { region: "us", trust: "claimed-only" }
+  ),
   peer(4, "workstation", [
     model(split, { architecture: "llama", sizeBytes: 42_520_393_472, contextTokens: 4_096, stages })
   ]),
@@ -125,11 +160,37 @@ export const history = (hours: number) => {
   return historyOf(all, counted, hours, nowMs)
 }
 
+const elections = electionsOf([
+  [
+    2,
+    [
+      { model: "gemma-3-12b", role: "worker", why: "serves it: as before" },
+      { model: "qwen3-4b", role: "worker", why: "serves it: its workers are full" },
+      {
+        model: "tiny-small-f16",
+        role: "standby",
+        why: "no room beside gemma-3-12b, qwen3-4b, which nobody else serves"
+      }
+    ]
+  ],
+  [
+    3,
+    [
+      { model: "qwen3-4b", role: "worker", why: "serves it: as before" },
+      { model: "mistral-small-24b", role: "worker", why: "serves it: nobody else serves it" },
+      { model: "gemma-3-12b", role: "standby", why: "kept ready for the loss of its worker" }
+    ]
+  ],
+  [5, [{ model: "gemma-3-12b", role: "dropped", why: "it needs 14,900 MiB, and the peer may use 6,144 MiB" }]]
+])
+
 /** Everything there is. */
 export const busyMesh: StatusInputs = {
   nowMs,
   entry: { id: peerId(99), version: "0.1.0", startedAtMs: nowMs - 5 * 86_400_000 - 7_512_000 },
   directory: directoryOf(peers, [model("tiny-small-f16", { architecture: "llama", sizeBytes: 12_345_678 })]),
+  elections,
+  trust: new Map([[peerId(1), new Set(["staff"])]]),
   reaches: new Map([12.4, 38, 21, 9.2, 44, 31].map((rttMs, index) => [peerId(index + 1), { address: "", rttMs }])),
   performance: {
     of: ({ mode, model: id, peer: by }) => {

@@ -13,6 +13,7 @@ import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import { PeerId, toShort } from "@weft/mesh/PeerId"
 import { Clock, Context, Effect, Layer, Schedule, Schema } from "effect"
 import { Demand } from "./Demand.ts"
+import * as ElectionMetrics from "./ElectionMetrics.ts"
 
 /** What the election is told. */
 class ElectionRpcs extends RpcGroup.make(
@@ -49,7 +50,21 @@ const make = Effect.gen(function* () {
   const directory = yield* PeerDirectoryActor
   const demand = yield* Demand
   const { id: self } = yield* Identity
+  const clock = yield* Effect.clock
   let state = ElectionState.empty
+  /** The last refusal of each peer: it is said with every ask until the peer follows an order again. */
+  const refusals = new Map<PeerId, string>()
+  ElectionMetrics.observe(
+    () => state,
+    () => clock.unsafeCurrentTimeMillis()
+  )
+  const noteRefusal = (peer: PeerId, { refused }: Standing): void => {
+    const known = state.get(peer)
+    if (known === undefined || refused?.entry !== self || refused.epoch > known.epoch) return void refusals.delete(peer)
+    const said = `${refused.epoch} ${refused.reason}`
+    if (refusals.get(peer) !== said) ElectionMetrics.refused(refused.reason)
+    refusals.set(peer, said)
+  }
   const build = Effect.sync(() => {
     state = ElectionState.empty
     return ElectionRpcs.of({
@@ -59,10 +74,13 @@ const make = Effect.gen(function* () {
         const requests = demand.look(new Set(candidates.map(({ model }) => model.id)), lookEveryMs)
         const before = state
         state = ElectionState.look(state, snapshot, requests, yield* Clock.currentTimeMillis)
+        for (const peer of refusals.keys()) if (!state.has(peer)) refusals.delete(peer)
+        ElectionMetrics.decided(before, state)
         yield* report(before, state)
       }),
       Ask: ({ peer, standing }) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
+          noteRefusal(peer, standing)
           const [order, next] = ElectionState.ask(state, self, peer, standing, now)
           state = next
           return order

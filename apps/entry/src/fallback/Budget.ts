@@ -19,18 +19,20 @@ export class Budget {
     this.#perHour = perHour
   }
 
-  /** Takes one answer of an address; false where its hour has none left. */
-  take(address: string, nowMs: number): boolean {
+  /**
+   * Takes one answer of an address; returns what gives it back, to be called once at most, or undefined where its hour
+   * has none left.
+   */
+  take(address: string, nowMs: number): (() => void) | undefined {
     this.#forget(nowMs)
-    const spent = this.#spent.get(address)
-    if (spent !== undefined) {
-      if (spent.count >= this.#perHour) return false
-      spent.count++
-      return true
-    }
-    if (this.#perHour === 0 || this.#spent.size >= addressesMax) return false
-    this.#spent.set(address, { sinceMs: nowMs, count: 1 })
-    return true
+    const known = this.#spent.get(address)
+    const isFull = known === undefined ? this.#spent.size >= addressesMax : known.count >= this.#perHour
+    if (isFull || this.#perHour === 0) return undefined
+    const spent = known ?? { sinceMs: nowMs, count: 0 }
+    spent.count++
+    if (known === undefined) this.#spent.set(address, spent)
+    // of an hour that is over by then nothing is left to give
+    return () => void spent.count--
   }
 
   /** Forgets the hours that are over; a clock that was set back ends those that lie ahead. */

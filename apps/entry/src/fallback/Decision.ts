@@ -8,8 +8,9 @@ import { type FallbackConfig, providerModel } from "./FallbackConfig.ts"
  * others: the mesh was asked although the gate missed. `fallback-disabled`: no provider is configured.
  * `tier-not-allowed`: of this tier nothing goes there. `model-not-mapped`: it has no such model.
  * `request-not-portable`: what is asked for makes sense here alone. `trial`: this one shows whether the mesh is better
- * by now. `budget-exhausted`: the address has used up its hour, or the provider gives as many answers as it may at
- * once. `failed`: the provider failed before its first text.
+ * by now. `breaker-open`: the provider failed several, and is left alone for a while. `budget-exhausted`: the address
+ * has used up its hour, or the provider gives as many answers as it may at once. `failed`: the provider failed before
+ * its first text.
  */
 export type FallbackStatus =
   | "not-needed"
@@ -19,6 +20,7 @@ export type FallbackStatus =
   | "model-not-mapped"
   | "request-not-portable"
   | "trial"
+  | "breaker-open"
   | "budget-exhausted"
   | "failed"
 
@@ -26,7 +28,10 @@ export type FallbackStatus =
 export type Decision =
   | { readonly _tag: "Mesh"; readonly status: FallbackStatus }
   /** `model` is the provider's name of it. */
-  | { readonly _tag: "Provider"; readonly model: string }
+  | { readonly _tag: "Provider"; readonly config: FallbackConfig; readonly model: string }
+
+/** Returns the decision that the mesh is asked, and why. */
+export const mesh = (status: FallbackStatus): Extract<Decision, { readonly _tag: "Mesh" }> => ({ _tag: "Mesh", status })
 
 /** Returns who is asked first; budgets and trials, which change with every request, are not looked at. */
 export const decide = (
@@ -40,9 +45,5 @@ export const decide = (
   if (!config.value.tiers.has(tier)) return mesh("tier-not-allowed")
   const theirs = providerModel(config.value, model)
   if (theirs === undefined) return mesh("model-not-mapped")
-  return isPortable ? { _tag: "Provider", model: theirs } : mesh("request-not-portable")
+  return isPortable ? { _tag: "Provider", config: config.value, model: theirs } : mesh("request-not-portable")
 }
-
-// internal
-
-const mesh = (status: FallbackStatus): Decision => ({ _tag: "Mesh", status })

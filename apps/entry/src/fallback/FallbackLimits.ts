@@ -7,6 +7,10 @@ export interface FallbackLimitsShape {
   readonly firstByte: Duration.Duration
   /** Longest time without text, from the request on, whatever else is sent. */
   readonly idle: Duration.Duration
+  /** A first text later than this counts as a failure of the provider. */
+  readonly slow: Duration.Duration
+  /** So does a client that gave up without text after this. */
+  readonly patience: Duration.Duration
   /** Longest wait for the usage once the text is whole. */
   readonly usage: Duration.Duration
   /** Most UTF-16 units of one event. */
@@ -24,6 +28,10 @@ export class FallbackLimits extends Context.Reference<FallbackLimits>()("@weft/e
     firstByte: Duration.seconds(10),
     // as long as the mesh's own streams may be quiet
     idle: Duration.seconds(30),
+    // what the most patient tier promises
+    slow: Duration.seconds(15),
+    // a daily driver promises 3 s: who leaves before that is no witness against the provider, who waited longer is
+    patience: Duration.seconds(5),
     // it comes together with the last text, where it comes at all
     usage: Duration.seconds(2),
     // events hold a token or a few; some providers repeat the prompt's safety report in each

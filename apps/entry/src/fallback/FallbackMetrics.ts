@@ -1,5 +1,6 @@
 /** What became of requests that the gate would give away, on prom-client's global register; sums until a scrape. */
-import { Counter } from "prom-client"
+import { Counter, Gauge } from "prom-client"
+import type { Breaker } from "../Breaker.ts"
 import type { FallbackStatus } from "./Decision.ts"
 import { type ProviderFailure, providerFailures } from "./ProviderAnswer.ts"
 
@@ -16,6 +17,12 @@ export const failed = (reason: ProviderFailure): void => {
   failures.set(reason, (failures.get(reason) ?? 0) + 1)
 }
 
+/** Notes that the provider's breaker is like this now. */
+export const breakerChanged = ({ _tag }: Breaker): void => {
+  breaker = _tag
+  if (_tag === "Open") opened++
+}
+
 // internal
 
 const allResults: ReadonlyArray<FallbackResult> = [
@@ -24,6 +31,7 @@ const allResults: ReadonlyArray<FallbackResult> = [
   "broken",
   "left",
   "trial",
+  "breaker-open",
   "budget-exhausted",
   "fallback-disabled",
   "tier-not-allowed",
@@ -33,6 +41,10 @@ const allResults: ReadonlyArray<FallbackResult> = [
 
 const results = new Map<FallbackResult, number>()
 const failures = new Map<ProviderFailure, number>()
+let breaker: Breaker["_tag"] = "Closed"
+let opened = 0
+
+const states: Readonly<Record<Breaker["_tag"], string>> = { Closed: "closed", HalfOpen: "half-open", Open: "open" }
 
 new Counter({
   name: "weft_fallback_total",
@@ -53,5 +65,23 @@ new Counter({
   collect() {
     this.reset()
     for (const reason of providerFailures) this.inc({ reason }, failures.get(reason) ?? 0)
+  }
+})
+
+const breakerState: Gauge<"state"> = new Gauge({
+  name: "weft_fallback_breaker_state",
+  help: "1 for what the provider's breaker is: closed, open, half-open while one request tries it; 0 for the others.",
+  labelNames: ["state"] as const,
+  collect: () => {
+    for (const [tag, state] of Object.entries(states)) breakerState.set({ state }, tag === breaker ? 1 : 0)
+  }
+})
+
+new Counter({
+  name: "weft_fallback_breaker_opened_total",
+  help: "Times the provider was left alone for a while as it had failed, trials that failed included.",
+  collect() {
+    this.reset()
+    this.inc(opened)
   }
 })

@@ -84,9 +84,9 @@ export class GatedAnswer implements AnswerListener {
 
   begin(): void {
     const { client, elsewhere, isPortable, request } = this.#asked
-    const decision = this.#sources.fallback.choose(this.#verdict, { model: request.model, isPortable, client })
-    if (decision._tag === "Mesh") {
-      this.#status = decision.status
+    const choice = this.#sources.fallback.choose(this.#verdict, { model: request.model, isPortable, client })
+    if (choice._tag === "Mesh") {
+      this.#status = choice.status
       this.#askMesh()
       return
     }
@@ -94,10 +94,10 @@ export class GatedAnswer implements AnswerListener {
     this.#provider = "silent"
     // until it talks: who gives up before is told the truth
     this.#status = "failed"
-    const cancel = this.#sources.fallback.ask(
-      { ...elsewhere, model: decision.model },
-      { events: (events) => this.#providerSaid(events), failed: () => this.#providerFailed() }
-    )
+    const cancel = choice.ask(elsewhere, {
+      events: (events) => this.#providerSaid(events),
+      failed: () => this.#providerFailed()
+    })
     if (this.#provider === "silent") this.#letGo = cancel
   }
 

@@ -15,10 +15,26 @@ export class ProviderFailed extends Data.TaggedError("ProviderFailed")<{
   override get message(): string {
     return this.status === undefined ? advice[this.reason] : `it answered ${this.status}. ${advice[this.reason]}`
   }
+
+  /** True where the request may be what is wrong, so that it tells nothing of the provider. */
+  get isOfRequest(): boolean {
+    if (this.reason === "empty") return true
+    const status = this.status ?? 0
+    return status >= 400 && status <= 499 && !statusesOfProvider.has(status)
+  }
 }
 
 /** Why a provider's answer is none. */
-export type ProviderFailure = "unreachable" | "status" | "late" | "silent" | "garbage" | "huge" | "cut" | "error"
+export type ProviderFailure =
+  | "unreachable"
+  | "status"
+  | "late"
+  | "silent"
+  | "garbage"
+  | "huge"
+  | "cut"
+  | "empty"
+  | "error"
 
 /** Every failure. */
 export const providerFailures: ReadonlyArray<ProviderFailure> = [
@@ -29,6 +45,7 @@ export const providerFailures: ReadonlyArray<ProviderFailure> = [
   "garbage",
   "huge",
   "cut",
+  "empty",
   "error"
 ]
 
@@ -86,9 +103,10 @@ export class ProviderAnswer {
     return Either.right(events)
   }
 
-  /** Returns the last event where the answer is whole; a stream that ended before, or without text, is a cut one. */
+  /** Returns the last event where the answer is whole and has text. */
   end(): Either.Either<GenerateEvent, ProviderFailed> {
-    if (this.#finishReason === undefined || this.#textChunks === 0) return failed("cut")
+    if (this.#finishReason === undefined) return failed("cut")
+    if (this.#textChunks === 0) return failed("empty")
     const { completion_tokens, prompt_tokens, prompt_tokens_details } = this.#usage ?? {
       completion_tokens: this.#textChunks,
       prompt_tokens: this.#promptTokens
@@ -133,6 +151,9 @@ export class ProviderAnswer {
 }
 
 // internal
+
+/** No key, no money, too late, too many: of the statuses that blame the request those that any would have got. */
+const statusesOfProvider: ReadonlySet<number> = new Set([401, 402, 408, 429])
 
 /** Which token it is nobody is told; one is counted. */
 const oneToken: ReadonlyArray<number> = [0]
@@ -180,6 +201,7 @@ const advice: Readonly<Record<ProviderFailure, string>> = {
   silent: "It sent no text for too long.",
   garbage: "What it sent is no stream of an OpenAI-compatible API: check WEFT_FALLBACK_URL.",
   huge: "It sent more than an answer may have.",
-  cut: "Its stream ended before its answer did, or without one.",
+  cut: "Its stream ended before its answer did.",
+  empty: "Its answer has no text.",
   error: "It sent an error instead of an answer."
 }

@@ -131,7 +131,7 @@ export class Account {
       EntryMetrics.timeToFirstToken.observe(this.#labels, this.#secondsSinceStart())
     } else {
       const seconds = Number(now - this.#lastNanos) / 1e9
-      EntryMetrics.interTokenLatency.observe(this.#labels, seconds / Math.max(1, count))
+      EntryMetrics.interTokenLatency.observe(this.#labels.model, seconds / Math.max(1, count))
       this.#tokensAfterFirst += count
     }
     this.#lastNanos = now

@@ -4,8 +4,9 @@
  */
 import { ModelDescription } from "@weft/mesh/ModelDescription"
 import { PeerId } from "@weft/mesh/PeerId"
-import { Sketch } from "@weft/mesh/Sketch"
+import { count, quantile, relativeError, Sketch } from "@weft/mesh/Sketch"
 import { Either, ParseResult, Schema } from "effect"
+import { tokensPerSecondMax, ttftMsMax } from "../http/AnswerSample.ts"
 import type { Measured } from "./PerformanceBoard.ts"
 import { fromSteps, type Hour, hourMs, skewMsMax, stepMs } from "./PerformanceState.ts"
 
@@ -16,12 +17,33 @@ const seriesMax = 4_096
 /** Steps of an hour, the one that it begins in, and those that a clock may be ahead. */
 const stepsMax = hourMs / stepMs + 1 + skewMsMax / stepMs
 
+/** Most samples of a step: what a directory is built for from all peers together, 5,000 a second. */
+const samplesMax = (5_000 * stepMs) / 1_000
+
+/** Accepts numbers that this entry would have measured itself. */
+const upTo = (max: number) =>
+  Sketch.pipe(
+    Schema.filter((sketch) => count(sketch) <= samplesMax && (quantile(sketch, 1) ?? 0) <= max * (1 + relativeError), {
+      message: () => `at most ${samplesMax} numbers of at most ${max}`
+    })
+  )
+
+const Step = Schema.Struct({
+  step: Schema.NonNegativeInt,
+  ttftMs: upTo(ttftMsMax),
+  tokensPerSecond: upTo(tokensPerSecondMax)
+}).pipe(
+  Schema.filter(({ tokensPerSecond, ttftMs }) => count(tokensPerSecond) <= count(ttftMs), {
+    message: () => "no more rates than first texts"
+  })
+)
+
 const Series = Schema.Struct({
   peer: PeerId,
   model: ModelDescription.fields.id,
   mode: Schema.Literal("solo", "split"),
   /** The oldest first, none twice. */
-  steps: Schema.Array(Schema.Struct({ step: Schema.NonNegativeInt, ttftMs: Sketch, tokensPerSecond: Sketch })).pipe(
+  steps: Schema.Array(Step).pipe(
     Schema.maxItems(stepsMax),
     Schema.filter((steps) => steps.every(({ step }, index) => index === 0 || step > (steps[index - 1]?.step ?? step)), {
       message: () => "the steps of a series are in order"

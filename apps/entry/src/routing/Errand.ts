@@ -3,9 +3,10 @@
  * breaker. Every figure is this entry's own; nothing a peer says of its answers is believed here.
  */
 import type { PeerId } from "@weft/mesh/PeerId"
-import * as Breaker from "./Breaker.ts"
+import * as Breaker from "../Breaker.ts"
 import * as Pace from "./Pace.ts"
 import type { PeerModel } from "./PeerModel.ts"
+import { peerRules } from "./PeerRules.ts"
 import type { SentPrompt } from "./SentPrompts.ts"
 
 /** Represents how an answer ended at a peer. */
@@ -63,7 +64,7 @@ export class Errand {
     const expectedMs = Pace.predictMs(to.pace, this.computedTokens + this.#aheadTokens) + (to.rttMs ?? 0)
     this.#slowMs =
       to.pace.samples === 0 || !this.#teaches ? Number.POSITIVE_INFINITY : Math.max(slowMsMin, slowFactor * expectedMs)
-    changeBreaker(to.peer, (breaker) => Breaker.sent(breaker, this.sentMs))
+    changeBreaker(to.peer, (breaker) => Breaker.sent(breaker, peerRules, this.sentMs))
     this.#slot = to.sent(this, options.blocks, options.promptsMax)
   }
 
@@ -73,7 +74,8 @@ export class Errand {
     this.#state = "begun"
     this.#to.noLongerWaits(this, nowMs)
     const isSlow = nowMs - this.sentMs > this.#slowMs
-    this.#changeBreaker(this.#to.peer, isSlow ? (one) => Breaker.failed(one, nowMs) : Breaker.begun)
+    if (isSlow) this.#failed(nowMs)
+    else this.#changeBreaker(this.#to.peer, (breaker) => Breaker.begun(breaker, peerRules, this.sentMs))
     if (!this.#teaches) return
     const ttftMs = Math.max(0, nowMs - this.sentMs + this.#spentMs - (this.#to.rttMs ?? 0))
     this.#to.pace = Pace.learn(
@@ -93,11 +95,17 @@ export class Errand {
     if (outcome === "whole") {
       this.#to.pace = Pace.held(this.#to.pace, nowMs - this.sentMs)
       // An answer without text has begun too.
-      this.#changeBreaker(this.#to.peer, (breaker) => Breaker.answered(Breaker.begun(breaker)))
+      this.#changeBreaker(this.#to.peer, (breaker) =>
+        Breaker.answered(Breaker.begun(breaker, peerRules, this.sentMs), peerRules, this.sentMs)
+      )
     } else if (outcome === "failed" || (!hasBegun && nowMs - this.sentMs > this.#slowMs)) {
-      this.#changeBreaker(this.#to.peer, (breaker) => Breaker.failed(breaker, nowMs))
+      this.#failed(nowMs)
     } else if (!hasBegun) {
-      this.#changeBreaker(this.#to.peer, (breaker) => Breaker.takenBack(breaker, nowMs))
+      this.#changeBreaker(this.#to.peer, (breaker) => Breaker.takenBack(breaker, this.sentMs, nowMs))
     }
+  }
+
+  #failed(nowMs: number): void {
+    this.#changeBreaker(this.#to.peer, (breaker) => Breaker.failed(breaker, peerRules, this.sentMs, nowMs))
   }
 }

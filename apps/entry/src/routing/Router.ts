@@ -8,12 +8,13 @@ import type { Prompt } from "@weft/engine/Generation"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import type { PeerId } from "@weft/mesh/PeerId"
 import { Either } from "effect"
+import * as Breaker from "../Breaker.ts"
 import type { Figures, Served } from "../performance/PerformanceState.ts"
-import * as Breaker from "./Breaker.ts"
 import { Conversations } from "./Conversations.ts"
 import { type EligibleRules, eligible, type Nobody, type View, type Wanted } from "./Eligible.ts"
 import { type ChangeBreaker, Errand } from "./Errand.ts"
 import { PeerModel } from "./PeerModel.ts"
+import { peerRules } from "./PeerRules.ts"
 import type { Ask, Choice, Policy } from "./Policy.ts"
 import * as PromptBlocks from "./PromptBlocks.ts"
 import type { TrustList } from "./TrustList.ts"
@@ -76,7 +77,7 @@ export class Router {
       trust,
       passes: (peer, nowMs) => {
         const breaker = this.#breakers.get(peer)
-        return breaker === undefined || Breaker.passes(breaker, nowMs)
+        return breaker === undefined || Breaker.passes(breaker, peerRules, nowMs)
       },
       figuresOf: (one, nowMs) => this.#figures(one, nowMs)
     }
@@ -129,7 +130,7 @@ export class Router {
   /** Returns how many peers are kept from requests now. */
   openBreakers(nowMs: number): number {
     let open = 0
-    for (const breaker of this.#breakers.values()) if (!Breaker.passes(breaker, nowMs)) open++
+    for (const breaker of this.#breakers.values()) if (!Breaker.passes(breaker, peerRules, nowMs)) open++
     return open
   }
 

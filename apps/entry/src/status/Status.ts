@@ -2,7 +2,8 @@
  * The status of the mesh as this entry sees it: made anew at most once a second, and only when somebody asks. Owns a
  * fiber that keeps milestones and measured hours and moves the metrics, and the one that feeds those who watch.
  *
- *   directory, links, Performance, Share ─▶ StatusModel (pure) ─▶ document ─▶ `/api/status`, page, feed, metrics
+ *   directory, Elections, links, Performance, Share ─▶ StatusModel (pure) ─▶ document
+ *   document ─▶ `/api/status`, page, feed, metrics
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -10,6 +11,7 @@ import { PeerDirectoryActor } from "@weft/mesh/PeerDirectoryActor"
 import { Clock, Context, Duration, Effect, Layer, type ParseResult, Schedule, Schema } from "effect"
 import { EntryConfig } from "../EntryConfig.ts"
 import { EntryDescription } from "../EntryDescription.ts"
+import { Elections } from "../election/Elections.ts"
 import { Links } from "../Links.ts"
 import { Performance } from "../performance/Performance.ts"
 import { Share } from "../share/Share.ts"
@@ -42,7 +44,7 @@ export class Status extends Context.Tag("@weft/entry/Status")<
   static readonly layer: Layer.Layer<
     Status,
     SqlError | ParseResult.ParseError,
-    EntryConfig | EntryDescription | Links | PeerDirectoryActor | Performance | Share | SqlClient
+    EntryConfig | EntryDescription | Elections | Links | PeerDirectoryActor | Performance | Share | SqlClient
   > = Layer.scoped(
     Status,
     Effect.suspend(() => make)
@@ -62,48 +64,30 @@ const encode = Schema.encodeSync(Schema.parseJson(StatusDocument))
 
 const make = Effect.gen(function* () {
   const directory = yield* PeerDirectoryActor
+  const elections = yield* Elections
   const links = yield* Links
   const performance = yield* Performance
   const share = yield* Share
-  const { tiers } = yield* EntryConfig
+  const { tiers, trust } = yield* EntryConfig
   const { peerId, version } = yield* EntryDescription
   const startedAtMs = yield* Clock.currentTimeMillis
   const milestones = yield* Milestones.make
   const hours = yield* MeasuredHours.make(startedAtMs)
-
-  const readHistory = (length: HistoryLength) =>
-    Effect.gen(function* () {
-      const now = yield* Clock.currentTimeMillis
-      const measured = yield* hours.since(hourOf(now) - (length - 1) * hourMs)
-      return historyOf(measured, yield* share.hours(undefined, length), length, now)
-    }).pipe(
-      Effect.catchAll((error) =>
-        Effect.zipRight(
-          Effect.logWarning("the kept history cannot be read; it is left out", error),
-          Effect.map(Clock.currentTimeMillis, (now) => historyOf([], [], length, now))
-        )
-      )
-    )
-  const [day, week, all] = yield* Effect.all([
-    Effect.cachedWithTTL(readHistory(historyLengths[0]), historyTtl),
-    Effect.cachedWithTTL(readHistory(historyLengths[1]), historyTtl),
-    Effect.cachedWithTTL(readHistory(historyLengths[2]), historyTtl)
-  ])
-  const history = (length: HistoryLength) =>
-    length === historyLengths[0] ? day : length === historyLengths[1] ? week : all
-
+  const history = yield* makeHistory(hours, share)
   const told = yield* Effect.cachedWithTTL(
     Effect.gen(function* () {
       const document = statusOf({
         nowMs: yield* Clock.currentTimeMillis,
         entry: { id: peerId, version, startedAtMs },
         directory: directory.unsafeSnapshot(),
+        elections: elections.unsafeSnapshot(),
+        trust,
         reaches: links.reaches(),
         performance,
         tierOf: (model) => tierOf(tiers, model),
         milestones: milestones.unsafeSnapshot(),
         share: yield* share.summary,
-        history: yield* day
+        history: yield* history(historyLengths[0])
       })
       return { document, json: encode(document) }
     }),
@@ -130,6 +114,29 @@ const make = Effect.gen(function* () {
   yield* Effect.forkScoped(Effect.repeat(keep, Schedule.spaced(keepEvery)))
   return { told, history, feed: yield* StatusFeed.make(told) }
 }).pipe(Effect.annotateLogs({ module: "Status" }))
+
+/** Reads a length of history, each once in its time to live. */
+const makeHistory = Effect.fnUntraced(function* (hours: MeasuredHours.MeasuredHours, share: typeof Share.Service) {
+  const readHistory = (length: HistoryLength) =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const measured = yield* hours.since(hourOf(now) - (length - 1) * hourMs)
+      return historyOf(measured, yield* share.hours(undefined, length), length, now)
+    }).pipe(
+      Effect.catchAll((error) =>
+        Effect.zipRight(
+          Effect.logWarning("the kept history cannot be read; it is left out", error),
+          Effect.map(Clock.currentTimeMillis, (now) => historyOf([], [], length, now))
+        )
+      )
+    )
+  const [day, week, all] = yield* Effect.all([
+    Effect.cachedWithTTL(readHistory(historyLengths[0]), historyTtl),
+    Effect.cachedWithTTL(readHistory(historyLengths[1]), historyTtl),
+    Effect.cachedWithTTL(readHistory(historyLengths[2]), historyTtl)
+  ])
+  return (length: HistoryLength) => (length === historyLengths[0] ? day : length === historyLengths[1] ? week : all)
+})
 
 const modes = ["solo", "split"] as const
 

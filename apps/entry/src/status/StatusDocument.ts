@@ -1,7 +1,9 @@
 /**
  * What `GET /api/status` says: the mesh as anybody may see it. Holds no prompt, no key, and of a peer nothing but its
- * id, its name and what it serves. `docs/status-api.md` explains every field; what breaks readers is a new version.
+ * id, its name, its labels and what it serves. `docs/status-api.md` explains every field; what breaks readers is a new
+ * version.
  */
+import { Role } from "@weft/mesh/election/ElectionProtocol"
 import { PeerId } from "@weft/mesh/PeerId"
 import { Schema } from "effect"
 
@@ -10,7 +12,7 @@ export const statusVersion = 1
 
 /** Most models of one document, those served now first: a page of more rows is read by nobody. */
 export const modelsShownMax = 200
-/** Most peers named of one model; `peerCount` counts them all. */
+/** Most peers named of one model in either list; `peerCount` and `electedCount` count them all. */
 export const peersShownMax = 32
 
 const Milliseconds = Schema.Number
@@ -47,6 +49,15 @@ export const Efficiency = Schema.Struct({
 })
 export type Efficiency = typeof Efficiency.Type
 
+/** Represents the labels by which requests may choose a peer. */
+export const PeerLabels = Schema.Struct({
+  /** As its owner says. */
+  region: Schema.NullOr(Schema.String),
+  /** None where the entry does not vouch for it, whatever the owner says. */
+  trust: Schema.NullOr(Schema.String)
+})
+export type PeerLabels = typeof PeerLabels.Type
+
 /** Represents a peer's part in a model. */
 export const ServingPeer = Schema.Struct({
   id: PeerId,
@@ -59,11 +70,24 @@ export const ServingPeer = Schema.Struct({
   slots: Count,
   /** Round trip between it and the entry. */
   rttMs: Schema.NullOr(Milliseconds),
+  labels: PeerLabels,
   through: Schema.NullOr(Through),
   native: Schema.NullOr(Native),
   efficiency: Efficiency
 })
 export type ServingPeer = typeof ServingPeer.Type
+
+/** Represents what this entry elected a peer to be for a model that it has on disk, loaded or not. */
+export const ElectedPeer = Schema.Struct({
+  id: PeerId,
+  name: Schema.String,
+  /** `worker` serves it, `standby` keeps it ready on disk, `dropped` is not counted on for it. */
+  role: Role,
+  /** A sentence for people, as the election kept it. */
+  why: Schema.String,
+  labels: PeerLabels
+})
+export type ElectedPeer = typeof ElectedPeer.Type
 
 /** Represents layers `from` up to, and without, `to` at a peer. */
 export const Stage = Schema.Struct({
@@ -89,6 +113,9 @@ export const ModelStatus = Schema.Struct({
   /** Of those that serve it whole, or, in order, that compute its stages; at most `peersShownMax`. */
   peers: Schema.Array(ServingPeer),
   peerCount: Count,
+  /** Workers, then standbys, then dropped ones, at most `peersShownMax`; empty where no peer had to be elected. */
+  elected: Schema.Array(ElectedPeer),
+  electedCount: Count,
   /** Present only while they serve. */
   stages: Schema.NullOr(Schema.Array(Stage)),
   through: Schema.NullOr(Through),

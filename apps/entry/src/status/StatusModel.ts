@@ -2,10 +2,13 @@
  * Makes the status document out of what the entry knows now. Pure: `Status.ts` gathers the inputs. A model that a peer
  * serves whole is solo whatever else is split; stages are shown only while their host says that they serve.
  */
-import type { KnownModel, Peer, PeerDirectory } from "@weft/mesh/PeerDirectory"
+import type { ElectionState } from "@weft/mesh/election/ElectionState"
+import type { ModelDescription } from "@weft/mesh/ModelDescription"
+import type { Peer, PeerDirectory } from "@weft/mesh/PeerDirectory"
 import type { PeerId } from "@weft/mesh/PeerId"
 import type { PeerReach } from "../Links.ts"
 import type { Figures, Mode, Served } from "../performance/PerformanceState.ts"
+import type { TrustList } from "../routing/TrustList.ts"
 import type { ShareOfTime } from "../share/ShareState.ts"
 import type { TierName } from "../sla/Tier.ts"
 import type { ReachedMilestones } from "./Milestones.ts"
@@ -23,12 +26,17 @@ import {
   statusVersion,
   type Through
 } from "./StatusDocument.ts"
+import { electionsOf, type ModelElection } from "./StatusElection.ts"
+import { labelsOf, nameOf } from "./StatusPeer.ts"
 
 /** Represents everything the document is made of. */
 export interface StatusInputs {
   readonly nowMs: number
   readonly entry: { readonly id: PeerId; readonly version: string; readonly startedAtMs: number }
   readonly directory: PeerDirectory
+  readonly elections: ElectionState
+  /** Whom the entry vouches for. */
+  readonly trust: TrustList
   readonly reaches: ReadonlyMap<PeerId, PeerReach>
   readonly performance: {
     readonly of: (served: Served) => Figures | undefined
@@ -50,23 +58,25 @@ export const amberFrom = 0.5
 export const statusOf = (inputs: StatusInputs): StatusDocument => {
   const { directory, entry, nowMs, share } = inputs
   const holders = holdersOf(directory)
-  const shown = [...directory.models]
-    .map(([id, known]) => ({ known, held: heldOf(holders.get(id) ?? []), tier: tierOrder[inputs.tierOf(id)] }))
+  const elections = electionsOf(inputs)
+  const known = knownOf(directory, elections)
+  const shown = [...known.values()]
+    .map((model) => ({ model, held: heldOf(holders.get(model.id) ?? []), tier: tierOrder[inputs.tierOf(model.id)] }))
     .toSorted(
       (one, other) =>
         Number(one.held.mode === null) - Number(other.held.mode === null) ||
         one.tier - other.tier ||
-        one.known.description.id.localeCompare(other.known.description.id)
+        one.model.id.localeCompare(other.model.id)
     )
     .slice(0, modelsShownMax)
-  const models = shown.map(({ held, known }) => modelOf(inputs, known, held))
+  const models = shown.map(({ held, model }) => modelOf(inputs, model, held, elections.get(model.id)?.elected ?? []))
   const ids = new Set(models.map(({ id }) => id))
   return {
     version: statusVersion,
     generatedAtMs: nowMs,
     entry: { ...entry, uptimeSeconds: Math.max(0, Math.floor((nowMs - entry.startedAtMs) / 1000)) },
     models,
-    modelCount: directory.models.size,
+    modelCount: known.size,
     share: { day: windowOf(share.day), week: windowOf(share.week) },
     peers: peersOf(directory),
     links: linksOf(inputs.reaches),
@@ -90,15 +100,28 @@ const tierOrder = { "daily-driver": 0, capacity: 1, experimental: 2 } as const
 /** A peer that holds a model's file, and what it says of it. */
 interface Holder {
   readonly peer: Peer
-  readonly description: KnownModel["description"]
+  readonly description: ModelDescription
   readonly state: ServingPeer["state"]
 }
+
+/** A model as far as its file goes. */
+type Known = Pick<ModelDescription, "id" | "architecture" | "contextTokens" | "quantization" | "sizeBytes">
 
 /** How a model is served: by the ready ones of `holders`. */
 interface Held {
   readonly mode: Mode | null
   /** Those that hold the whole model, or the one host of its stages. */
   readonly holders: ReadonlyArray<Holder>
+}
+
+/** What the directory knows, and what nobody has served yet while somebody keeps it ready. */
+const knownOf = (
+  { models }: PeerDirectory,
+  elections: ReadonlyMap<string, ModelElection>
+): ReadonlyMap<string, Known> => {
+  const known = new Map<string, Known>([...models].map(([id, { description }]) => [id, description]))
+  for (const [id, { model }] of elections) if (model !== undefined && !known.has(id)) known.set(id, model)
+  return known
 }
 
 const holdersOf = ({ models, peers }: PeerDirectory): ReadonlyMap<string, ReadonlyArray<Holder>> => {
@@ -123,8 +146,12 @@ const heldOf = (holders: ReadonlyArray<Holder>): Held => {
   return host === undefined ? { mode: null, holders: whole } : { mode: "split", holders: [host] }
 }
 
-const modelOf = (inputs: StatusInputs, { description }: KnownModel, held: Held): ModelStatus => {
-  const { architecture, contextTokens, id, quantization, sizeBytes } = description
+const modelOf = (
+  inputs: StatusInputs,
+  { architecture, contextTokens, id, quantization, sizeBytes }: Known,
+  held: Held,
+  elected: ModelStatus["elected"]
+): ModelStatus => {
   const { performance } = inputs
   const figures =
     held.mode === null
@@ -147,6 +174,8 @@ const modelOf = (inputs: StatusInputs, { description }: KnownModel, held: Held):
         ? held.holders.toSorted(byReadiness).slice(0, peersShownMax).map(holderOf(inputs, id))
         : stages.map((stage) => stagePeerOf(inputs, id, stage, held.holders)),
     peerCount: stages?.length ?? held.holders.length,
+    elected: elected.slice(0, peersShownMax),
+    electedCount: elected.length,
     stages,
     through,
     native,
@@ -164,7 +193,7 @@ const byReadiness = (one: Holder, other: Holder): number =>
   (one.peer.info.id < other.peer.info.id ? -1 : 1)
 
 const holderOf =
-  ({ performance, reaches }: StatusInputs, model: string) =>
+  ({ performance, reaches, trust }: StatusInputs, model: string) =>
   ({ description, peer, state }: Holder): ServingPeer => {
     const { id } = peer.info
     const load = peer.load.models.find((one) => one.id === model)
@@ -179,6 +208,7 @@ const holderOf =
       queued: load?.queued ?? 0,
       slots: description.slots,
       rttMs: reaches.get(id)?.rttMs ?? null,
+      labels: labelsOf(peer, trust),
       through,
       native,
       efficiency: efficiencyOf(through, native)
@@ -197,6 +227,7 @@ const stagePeerOf = (inputs: StatusInputs, model: string, stage: Stage, [host]: 
     queued: 0,
     slots: 0,
     rttMs: inputs.reaches.get(stage.peer)?.rttMs ?? null,
+    labels: labelsOf(peer, inputs.trust),
     through: null,
     native: null,
     efficiency: efficiencyOf(null, null)
@@ -220,9 +251,6 @@ const stagesOf = ({ directory, reaches }: StatusInputs, [host]: ReadonlyArray<Ho
     }
   })
 }
-
-/** Control and direction characters could make one name look like another, or swallow what follows it. */
-const nameOf = ({ info }: Peer): string => info.name.replace(/\p{C}/gu, "")
 
 const throughOf = (figures: Figures | undefined): Through | null =>
   figures === undefined ? null : { ...figures, tokensPerSecond: figures.tokensPerSecond ?? null }

@@ -17,10 +17,14 @@ export class Unfit extends Data.TaggedError("Unfit")<{ readonly failed: number }
 export const doctor = Command.make(
   "doctor",
   {
+    contextTokens: PeerConfig.contextTokens,
     dataDirectory: PeerConfig.dataDirectory,
     entry: Options.optional(PeerConfig.entry),
     json: PeerConfig.json,
+    maxMemory: PeerConfig.maxMemory,
     models: Options.text("model").pipe(Options.repeated, Options.withDescription("a GGUF file to examine")),
+    profile: PeerConfig.profile,
+    slots: PeerConfig.slots,
     threads: PeerConfig.threads
   },
   Effect.fn("peer.doctor")(function* ({ json, ...subjects }) {

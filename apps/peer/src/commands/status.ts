@@ -67,7 +67,7 @@ const describeElection = (election: PeerStatus["election"]): ReadonlyArray<strin
             Terminal.printable(why)
           ])
         ]),
-        describeLease(election)
+        ...(election.isElective ? [describeLease(election)] : [])
       ]
 
 const describeLease = ({ lease, refused }: NonNullable<PeerStatus["election"]>): string => {

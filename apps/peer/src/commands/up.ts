@@ -26,13 +26,7 @@ export const up = Command.make(
       Options.withDescription("never measure how fast models answer with no mesh in the way"),
       Options.map((isOff) => !isOff)
     ),
-    contextTokens: Options.integer("context").pipe(
-      Options.withFallbackConfig(Config.integer("WEFT_CONTEXT")),
-      Options.optional,
-      Options.withDescription(
-        "most tokens of prompt and answer together (default: what the model was trained for, up to 4096)"
-      )
-    ),
+    contextTokens: PeerConfig.contextTokens,
     dataDirectory: PeerConfig.dataDirectory,
     draftModels: Options.text("draft-model").pipe(
       Options.repeated,
@@ -54,11 +48,7 @@ export const up = Command.make(
         "lend these layers only, e.g. 0-12 for the first twelve, or NAME=0-12 with several models; once a model"
       )
     ),
-    maxMemory: Options.text("max-memory").pipe(
-      Options.withFallbackConfig(Config.string("WEFT_MAX_MEMORY")),
-      Options.optional,
-      Options.withDescription("most memory to lend, e.g. 6GiB (default: what is free)")
-    ),
+    maxMemory: PeerConfig.maxMemory,
     models: PeerConfig.models,
     name: Options.text("name").pipe(
       Options.withFallbackConfig(Config.string("WEFT_NAME")),
@@ -77,11 +67,7 @@ export const up = Command.make(
       Options.optional,
       Options.withDescription("label that requests may ask for, e.g. eu-west: where this computer stands")
     ),
-    slots: Options.integer("slots").pipe(
-      Options.withFallbackConfig(Config.integer("WEFT_SLOTS")),
-      Options.withDefault(4),
-      Options.withDescription("answers that one model gives at once")
-    ),
+    slots: PeerConfig.slots,
     speculates: Options.boolean("no-speculation").pipe(
       Options.withDescription("guess no tokens of split models ahead"),
       Options.map((isOff) => !isOff)

@@ -28,6 +28,7 @@ export class Solo extends Context.Tag("@weft/peer/Solo")<
     readonly standing: Effect.Effect<Standing>
     /** Follows the order, or keeps why it does not for `standing`. */
     readonly receive: (entry: PeerId, order: Order) => Effect.Effect<void>
+    /** Undefined where the peer has no model that it could serve alone. */
     readonly status: Effect.Effect<ElectionStatus | undefined>
   }
 >() {
@@ -82,13 +83,16 @@ const make = Effect.fnUntraced(function* (options: SoloOptions, engines: typeof 
     ),
     receive: (entry, order) => Effect.map(Clock.currentTimeMillis, (now) => receive(entry, order, now)),
     status: Effect.map(Clock.currentTimeMillis, (now) => {
-      if (!isElective) return undefined
+      if (options.candidates.length === 0) return undefined
       const { holder } = lease
-      const models = candidates.map(({ model: { id }, needBytes }) => {
+      const models = options.candidates.map(({ model: { id }, needBytes }, index) => {
         const isLoaded = loading.isLoaded(id)
-        return { needBytes, isLoaded, ...roleOf(id, isLoaded, holder, loading.failure(id)) }
+        const isElected = isElective && index < candidatesMax
+        const role = isElected ? roleOf(id, isLoaded, holder, loading.failure(id)) : unelected(id, isLoaded)
+        return { needBytes, isLoaded, ...role }
       })
       return {
+        isElective,
         ...(holder === undefined ? {} : { lease: leaseOf(holder, now) }),
         ...(refused === null ? {} : { refused: SoloLease.toText(refused.reason) }),
         models
@@ -103,12 +107,21 @@ const leaseOf = ({ entry, epoch, untilMs }: SoloLease.Holder, now: number) => ({
   leftMs: Math.max(0, untilMs - now)
 })
 
+/** What the peer is for a model, and why. */
+type NamedRole = Pick<ElectionStatus["models"][number], "model" | "role" | "why">
+
+/** Of a model that no entry is told of. */
+const unelected = (model: string, isLoaded: boolean): NamedRole =>
+  isLoaded
+    ? { model, role: "worker", why: "there is room for it, and no entry may take it away" }
+    : { model, role: "dropped", why: `entries choose among the first ${candidatesMax} models of a peer` }
+
 const roleOf = (
   model: string,
   isLoaded: boolean,
   holder: SoloLease.Holder | undefined,
   failure: string | undefined
-): Pick<ElectionStatus["models"][number], "model" | "role" | "why"> => {
+): NamedRole => {
   if (failure !== undefined) return { model, role: "dropped", why: failure }
   const assigned = holder?.assignments.find((one) => one.model === model)
   if (assigned !== undefined) return assigned

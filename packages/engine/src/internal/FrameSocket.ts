@@ -21,6 +21,8 @@ export interface FrameSocket {
    * and then nothing was sent. After the close nothing happens.
    */
   readonly send: (...values: ReadonlyArray<unknown>) => boolean
+  /** All that was sent has gone to the kernel. */
+  readonly isSent: () => boolean
 }
 
 /** Represents who is told what happens on a socket; `onClose` is called once at most, and not for the own close. */
@@ -110,5 +112,5 @@ const connect = async (fd: number, handlers: FrameSocketHandlers) => {
     return true
   }
 
-  return { send, close: () => end() }
+  return { send, isSent: () => unsent.length === 0, close: () => end() }
 }

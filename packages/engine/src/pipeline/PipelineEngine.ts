@@ -189,7 +189,7 @@ class Traffic {
           EngineMetrics.activeSequences.set({ model: id }, active)
           EngineMetrics.queuedRequests.set({ model: id }, queued)
         },
-        onTokens: (kind, count) => EngineMetrics.tokens.inc({ model: id, kind }, count)
+        onTokens: (kind, count) => EngineMetrics.countTokens(id, kind, count)
       }
     )
   }
@@ -287,7 +287,7 @@ class Traffic {
     const { id } = this.options.model
     const { decodeSeconds } = turn
     if (decodeSeconds !== undefined) {
-      EngineMetrics.decodeSeconds.observe({ model: id }, decodeSeconds)
+      EngineMetrics.decodeSeconds.observe(id, decodeSeconds)
       if (this.#times.turned(decodeSeconds)) SplitMetrics.stepped(decodeSeconds)
     }
     const wrong = this.requests.apply(turn)

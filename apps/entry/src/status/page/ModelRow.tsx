@@ -1,5 +1,6 @@
 /** One model: a line of figures that opens its peers, its stages, what is known of its file, and its history. */
 import type { History, ModelStatus } from "../StatusDocument.ts"
+import { ElectionTable } from "./ElectionTable.tsx"
 import { Figure, Grade, Missing, Moment, Unmeasured } from "./Figure.tsx"
 import { bytes, count, duration, none, threeDigits, type Zone } from "./Format.ts"
 import { HistoryPlots } from "./HistoryPlots.tsx"
@@ -39,7 +40,7 @@ export const ModelRow = ({ history, model, zone }: ModelRowProps) => {
         <Cell label="Tier">{model.tier}</Cell>
         <Cell label="Mode">
           {model.mode === null ? (
-            <span class="soft">not served</span>
+            <span class="soft">{isKeptReady(model) ? "standby" : "not served"}</span>
           ) : (
             <span class="mode">
               <ModeMark mode={model.mode} /> {model.mode}
@@ -73,32 +74,49 @@ export const ModelRow = ({ history, model, zone }: ModelRowProps) => {
           <Sparkline values={hours} />
         </Cell>
       </summary>
-      <div class="model-more">
-        {model.stages !== null && (
-          <section>
-            <h3>Stages</h3>
-            <StageChain stages={model.stages} />
-          </section>
-        )}
-        <section>
-          <h3>Peers</h3>
-          {model.peers.length === 0 ? (
-            <p class="soft">No peer serves this model now.</p>
-          ) : (
-            <PeerTable peers={model.peers} peerCount={model.peerCount} />
-          )}
-        </section>
-        <ModelFacts model={model} zone={zone} />
-        <section>
-          <h3>Last 24 hours</h3>
-          <HistoryPlots history={history} only={model.id} zone={zone} />
-        </section>
-      </div>
+      <ModelMore history={history} model={model} zone={zone} />
     </details>
   )
 }
 
 // internal
+
+/** What a row shows when it is opened. */
+const ModelMore = ({ history, model, zone }: ModelRowProps) => (
+  <div class="model-more">
+    {model.stages !== null && (
+      <section>
+        <h3>Stages</h3>
+        <StageChain stages={model.stages} />
+      </section>
+    )}
+    <section>
+      <h3>Peers</h3>
+      {model.peers.length === 0 ? (
+        <p class="soft">
+          No peer serves this model now{isKeptReady(model) && "; it is loaded when it is wanted enough"}.
+        </p>
+      ) : (
+        <PeerTable peers={model.peers} peerCount={model.peerCount} />
+      )}
+    </section>
+    {model.elected.length > 0 && (
+      <section>
+        <h3>Election</h3>
+        <ElectionTable elected={model.elected} electedCount={model.electedCount} />
+      </section>
+    )}
+    <ModelFacts model={model} zone={zone} />
+    <section>
+      <h3>Last 24 hours</h3>
+      <HistoryPlots history={history} only={model.id} zone={zone} />
+    </section>
+  </div>
+)
+
+/** Nobody serves it, and somebody could within the time it takes to load. */
+const isKeptReady = ({ elected, mode }: ModelStatus): boolean =>
+  mode === null && elected.some(({ role }) => role === "standby")
 
 const Cell = ({ children, label }: { readonly children: preact.ComponentChildren; readonly label: string }) => (
   <span class="cell">
@@ -143,6 +161,7 @@ const ModelFacts = ({ model, zone }: { readonly model: ModelStatus; readonly zon
           </span>
         </>
       ),
+    "Native first text": native === null ? <Missing /> : <Figure {...duration(native.ttftMs)} />,
     "Native runs": native === null ? <Missing /> : <Figure value={count(native.runs)} unit="of 3" />,
     Audit: <Unmeasured>unaudited</Unmeasured>,
     "First served": firstServedAt.meshMs === null ? none : <Moment ms={firstServedAt.meshMs} zone={zone} />,

@@ -1,7 +1,8 @@
 /** The peers of one model, each with its own figures. */
 import type { ServingPeer } from "../StatusDocument.ts"
 import { Figure, Grade, Missing } from "./Figure.tsx"
-import { duration, shortId, threeDigits } from "./Format.ts"
+import { duration, threeDigits } from "./Format.ts"
+import { PeerName } from "./PeerName.tsx"
 
 /** Shows the peers as a table, which is a list of cards where there is little room. */
 export const PeerTable = ({
@@ -34,37 +35,37 @@ export const PeerTable = ({
 
 // internal
 
-const PeerRow = ({ active, efficiency, id, name, native, queued, rttMs, slots, state, through }: ServingPeer) => (
-  <tr>
-    <th scope="row">
-      <bdi>{name || "unnamed"}</bdi>{" "}
-      <code class="soft" title={id}>
-        {shortId(id)}
-      </code>
-    </th>
-    <td data-label="State">
-      {state}
-      {slots > 0 && (
-        <span class="soft">
-          {" "}
-          {active} of {slots} busy{queued > 0 && `, ${queued} wait`}
-        </span>
-      )}
-    </td>
-    <td data-label="Through mesh">
-      {through?.tokensPerSecond == null ? (
-        <Missing />
-      ) : (
-        <Figure value={threeDigits(through.tokensPerSecond.p50)} unit="tok/s" />
-      )}
-    </td>
-    <td data-label="Native">
-      {native === null ? <Missing /> : <Figure value={threeDigits(native.tokensPerSecond)} unit="tok/s" />}
-    </td>
-    <td data-label="Efficiency">
-      <Grade {...efficiency} />
-    </td>
-    <td data-label="First text">{through === null ? <Missing /> : <Figure {...duration(through.ttftMs.p50)} />}</td>
-    <td data-label="Round trip">{rttMs === null ? <Missing /> : <Figure {...duration(rttMs)} />}</td>
-  </tr>
-)
+const PeerRow = ({ id, labels, name, ...peer }: ServingPeer) => {
+  const { active, efficiency, native, queued, rttMs, slots, state, through } = peer
+  return (
+    <tr>
+      <th scope="row">
+        <PeerName id={id} labels={labels} name={name} />
+      </th>
+      <td data-label="State">
+        {state}
+        {slots > 0 && (
+          <span class="soft">
+            {" "}
+            {active} of {slots} busy{queued > 0 && `, ${queued} wait`}
+          </span>
+        )}
+      </td>
+      <td data-label="Through mesh">
+        {through?.tokensPerSecond == null ? (
+          <Missing />
+        ) : (
+          <Figure value={threeDigits(through.tokensPerSecond.p50)} unit="tok/s" />
+        )}
+      </td>
+      <td data-label="Native">
+        {native === null ? <Missing /> : <Figure value={threeDigits(native.tokensPerSecond)} unit="tok/s" />}
+      </td>
+      <td data-label="Efficiency">
+        <Grade {...efficiency} />
+      </td>
+      <td data-label="First text">{through === null ? <Missing /> : <Figure {...duration(through.ttftMs.p50)} />}</td>
+      <td data-label="Round trip">{rttMs === null ? <Missing /> : <Figure {...duration(rttMs)} />}</td>
+    </tr>
+  )
+}

@@ -132,7 +132,7 @@ const optionsOf = (make: typeof uPlot, element: HTMLElement, width: number, prop
         grid: { show: false },
         values: (_, splits) => splits.map((at) => hourName(at, splits, zone))
       },
-      { ...axis, size: 44, space: 36, values: (_, splits) => splits.map((value) => formatAxis(value)) }
+      { ...axis, size: 52, space: 36, values: (_, splits) => splits.map((value) => formatAxis(value)) }
     ],
     series: [
       { label: "Hour" },

@@ -55,6 +55,8 @@ export interface LlamaCells {
 export interface Llama extends LlamaCells, LlamaText.LlamaText {
   /** Gives sequence `to` all the cells of sequence `from` in place of its own. */
   readonly copy: (from: number, to: number) => void
+  /** Returns whether nothing is to be read from a descriptor of this process, its end included; does not wait. */
+  readonly isSilent: (descriptor: number) => boolean
 }
 
 /** Opens a model, or throws an `EngineError`; takes as long as reading its file. */
@@ -78,6 +80,7 @@ export const open = (options: LlamaOptions): Llama => {
     useThreads: (count) => native.engine_threads(handle, Native.int(count)),
     keep: (slot, count) => native.engine_keep(handle, Native.int(slot), Native.int(count)),
     copy: (from, to) => native.engine_copy(handle, Native.int(from), Native.int(to)),
+    isSilent: (descriptor) => native.descriptor_silent(Native.int(descriptor)),
     openSampler: (sampling, seed, prompt) =>
       LlamaSampler.open(native, handle, sampling, seed, prompt, options.contextTokens),
     close: () => native.engine_close(handle)

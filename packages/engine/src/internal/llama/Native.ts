@@ -22,6 +22,7 @@ export const signatures = {
   defaults_fault: { args: [], returns: "i32" },
   library_start: { args: ["ptr"], returns: "void" },
   library_has_accelerator: { args: [], returns: "bool" },
+  descriptor_silent: { args: ["i32"], returns: "bool" },
   model_open: { args: ["ptr", "i32", "bool", "ptr"], returns: "ptr" },
   engine_vocabulary: { args: ["ptr"], returns: "i32" },
   engine_tokenize: { args: ["ptr", "ptr", "i32", "ptr", "i32", "bool"], returns: "i32" },

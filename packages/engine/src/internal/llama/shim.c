@@ -15,6 +15,13 @@
 /* enum ggml_backend_dev_type */
 #define DEVICE_GPU 1
 #define DEVICE_INTEGRATED_GPU 2
+/* poll.h of Linux and macOS. */
+#define POLL_IN 1
+struct pollfd {
+  int descriptor;
+  short events, returned;
+};
+extern int poll(struct pollfd *asked, unsigned long count, int wait_ms);
 /* enum llama_load_mode */
 #define LOAD_WITHOUT_MAPPING 0
 /* Tokens the repeat penalty looks back; llama.cpp's own default. */
@@ -90,6 +97,12 @@ void library_start(const char *backend_directory) {
 /* Whether a backend found a graphics processor, of its own memory or of the computer's. */
 bool library_has_accelerator(void) {
   return ggml_backend_dev_by_type(DEVICE_GPU) != NULL || ggml_backend_dev_by_type(DEVICE_INTEGRATED_GPU) != NULL;
+}
+
+/* Whether nothing is to be read from a descriptor, its end included; does not wait. */
+bool descriptor_silent(int32_t descriptor) {
+  struct pollfd asked = {descriptor, POLL_IN, 0};
+  return poll(&asked, 1, 0) == 0;
 }
 
 /* ---- model and context ---- */
