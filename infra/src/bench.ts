@@ -10,6 +10,7 @@ import { type Benchmark, busyPart } from "./bench/Benchmark.ts"
 import { failover } from "./bench/Failover.ts"
 import { gateway } from "./bench/Gateway.ts"
 import { load } from "./bench/Load.ts"
+import { prefix } from "./bench/Prefix.ts"
 import * as Programs from "./bench/Programs.ts"
 import * as Report from "./bench/Report.ts"
 import { routing } from "./bench/Routing.ts"
@@ -27,7 +28,8 @@ const benchmarks: ReadonlyArray<Benchmark> = [
   splitRpc,
   splitFailover,
   activations,
-  routing
+  routing,
+  prefix
 ]
 
 const exitCodeOfUsage = 2

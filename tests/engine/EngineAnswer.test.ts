@@ -19,7 +19,7 @@ afterAll(() => llama.close())
 /** Returns the events of an answer that consists of `tokens`, up to its end. */
 const feed = (tokens: ReadonlyArray<number>, stop: ReadonlyArray<string> = [], maxTokens?: number) => {
   const request = ask("hello", { stop, ...(maxTokens === undefined ? {} : { maxTokens }) })
-  const answer = EngineAnswer.make(llama, { request, promptTokens: 3, contextTokens, cachedTokens: 0 })
+  const answer = EngineAnswer.make(llama, { request, promptTokens: 3, contextTokens, cachedTokens: () => 0 })
   const events: Array<GenerateEvent> = []
   for (const token of tokens) {
     events.push(...answer.add(token))
@@ -36,7 +36,7 @@ const unicode = FastCheck.fullUnicodeString({ maxLength: 60 })
 describe("an answer", () => {
   test("that ignores its end has all the tokens it may have", () => {
     const request = ask("hello", { maxTokens: 3, ignoresEnd: true })
-    const answer = EngineAnswer.make(llama, { request, promptTokens: 3, contextTokens, cachedTokens: 0 })
+    const answer = EngineAnswer.make(llama, { request, promptTokens: 3, contextTokens, cachedTokens: () => 0 })
     const [word] = llama.tokenize("fox", false)
     const events = [endToken, word ?? 0, endToken].flatMap((token) => answer.add(token))
     expect(events.at(-1)).toMatchObject({ _tag: "Finished", finishReason: "length", usage: { completionTokens: 3 } })

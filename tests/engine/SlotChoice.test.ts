@@ -81,6 +81,54 @@ describe("SlotChoice", () => {
     expect(SlotChoice.choose(request([1, 2, 3, 7], 4), newer)).toEqual({ slot: 1, kept: 0, copiedFrom: undefined })
   })
 
+  test("takes a slot whose cells another has too before the only one that has others", () => {
+    const long = Array.from({ length: 16 }, (_, at) => at + 10)
+    const slots = [
+      holding([7, 8, 9], 1),
+      holding([...long, 1], 5),
+      holding([...long, 2], 4),
+      holding([...long, 3], 3, false)
+    ]
+    expect(SlotChoice.choose(request([1, 2]), slots)).toEqual({ slot: 2, kept: 0, copiedFrom: undefined })
+    expect(SlotChoice.choose(request([1, 2]), slots.slice(0, 2))).toMatchObject({ slot: 0 })
+    // One that shares less than that is a conversation of its own.
+    const chats = [holding([7, 8, 9], 2), holding([...long, 1, 1, 1, 1], 1), holding([...long, 2, 2, 2, 2], 3)]
+    expect(SlotChoice.choose(request([1, 2]), chats)).toMatchObject({ slot: 1 })
+    expect(SlotChoice.choose(request([1, 2]), [...chats, holding([], 9)])).toMatchObject({ slot: 3 })
+  })
+
+  test("waits while the same beginning is computed, copies it then, and computes what is worth no wait", () => {
+    const prompt = [1, 2, 3, 4, 5, 6, 7, 8]
+    const ahead = Int32Array.from([...prompt.slice(0, 7), 9])
+    const next = (cells: number, changes: Partial<SlotChoice.WaitingPrompt> = {}) =>
+      SlotChoice.next({ ...request(prompt), slot: 1, computed: 0, ahead, waitSavesMin: 4, ...changes }, [
+        holding([...ahead].slice(0, cells), 1, false),
+        holding([], 2, false)
+      ])._tag
+    expect([0, 3, 5, 6, 7].map((cells) => next(cells))).toEqual(["Waits", "Waits", "Waits", "Copies", "Copies"])
+    expect(next(3, { waitSavesMin: 8 })).toBe("Copies")
+    expect(next(0, { waitSavesMin: 8 })).toBe("Computes")
+    expect(next(3, { ahead: undefined })).toBe("Copies")
+    expect(next(3, { ahead: undefined, computed: 2 })).toBe("Computes")
+    expect(next(7, { reusable: 0 })).toBe("Computes")
+  })
+
+  it.prop("goes on with nothing but what is equal in another slot, and more of it", situation, (given) =>
+    Effect.sync(() => {
+      const { copySavesMin, grain, slots, tokens } = given
+      const [first] = slots
+      const computed = Math.min(2, tokens.length - 1)
+      const prompt = { tokens, reusable: tokens.length - 1, grain, copySavesMin, slot: 0, computed, waitSavesMin: 2 }
+      const step = SlotChoice.next({ ...prompt, ahead: first?.tokens }, slots)
+      if (step._tag !== "Copies") return
+      expect(step.copiedFrom).not.toBe(0)
+      const source = slots[step.copiedFrom]
+      expect(step.kept).toBeGreaterThanOrEqual(computed + copySavesMin)
+      expect(step.kept).toBeLessThanOrEqual(Math.min(tokens.length - 1, source?.cells ?? 0))
+      expect(common(tokens, source?.tokens ?? tokens, step.kept)).toBe(step.kept)
+    })
+  )
+
   test("takes the slot that was idle for longest where nothing is common", () => {
     const slots = [holding([5], 3), holding([6], 1), holding([7], 2)]
     expect(SlotChoice.choose(request([1, 2]), slots)).toEqual({ slot: 1, kept: 0, copiedFrom: undefined })

@@ -160,6 +160,21 @@ it.live(
   deadlineMs
 )
 
+it.live(
+  "prefix reports what was found of shared beginnings, and that nothing was lost, for either way to choose a peer",
+  () =>
+    Effect.gen(function* () {
+      const { figures, reach } = yield* reportOf(
+        ...["prefix", "--pairs", "1", "--questions", "10", "--tenants", "2", "--clients", "2", "--tokens", "2"]
+      )
+      const half = { again: 8, hits: expect.any(Number), answersPerSecond: expect.any(Number), lost: 0 }
+      expect(figures).toMatchObject({ peers: 3, slots: 4, byDefault: [half], roundRobin: [half] })
+      expect(reach.length).toBe(3)
+      expect(reach.at(-1)).toMatchObject({ what: "questions without a whole answer", met: true })
+    }),
+  deadlineMs
+)
+
 it.live("list names every benchmark and its options", () =>
   Effect.gen(function* () {
     const { code, stdout } = yield* bench("list")
@@ -170,6 +185,7 @@ it.live("list names every benchmark and its options", () =>
       "failover",
       "load",
       "routing",
+      "prefix",
       "--pairs",
       "--kills",
       "--soak",

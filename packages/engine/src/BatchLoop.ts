@@ -90,6 +90,9 @@ interface Slot {
   /** Meaningless while no answer holds it. */
   key: number
   prompt: number
+  /** Tokens that its answer may find computed, and those that it found. */
+  reusable: number
+  kept: number
   answer: EngineAnswer.EngineAnswer | undefined
   /** Has seen the answer's tokens; there with it. */
   sampler: Sampler | undefined
@@ -187,25 +190,58 @@ class Loop implements BatchLoop {
     const { contextTokens, profile } = this.limits
     const resumed = request.resume?.tokens ?? []
     const tokens = Int32Array.from([...prompt, ...resumed]).subarray(0, contextTokens)
-    const most = reusableMost(profile, request, prompt.length, tokens.length)
-    const grain = profile === "exact" ? BatchPlan.canonicalTokens : 1
-    const views = this.#slots.map(slotCells)
-    const choice = SlotChoice.choose({ tokens, reusable: most, grain, copySavesMin: this.#copySavesMin }, views)
+    const reusable = reusableMost(profile, request, prompt.length, tokens.length)
+    const choice = SlotChoice.choose(this.#wanted(tokens, reusable), this.#slots.map(slotCells))
     const slot = choice && this.#slots[choice.slot]
     if (choice === undefined || slot === undefined) return undefined
-    if (choice.copiedFrom !== undefined) this.llama.copy(choice.copiedFrom, choice.slot)
-    const kept = this.llama.keep(choice.slot, choice.kept) ? choice.kept : 0
     slot.tokens.set(tokens)
     slot.known = tokens.length
     slot.prompt = prompt.length
-    slot.computed = kept
-    slot.cells = kept
+    slot.reusable = reusable
+    this.#keep(slot, choice)
     slot.usedAt = ++this.#uses
     slot.key = key
-    const cachedTokens = Math.min(kept, prompt.length)
     const promptTokens = prompt.length
+    const cachedTokens = () => Math.min(slot.kept, promptTokens)
     slot.answer = EngineAnswer.make(this.llama, { request, promptTokens, contextTokens, cachedTokens })
     return slot
+  }
+
+  /** Takes over the cells of a beginning, from another slot where it says so; what else the slot had is gone. */
+  #keep(slot: Slot, { copiedFrom, kept }: Omit<SlotChoice.SlotChoice, "slot">): void {
+    if (copiedFrom !== undefined) this.llama.copy(copiedFrom, slot.index)
+    slot.kept = this.llama.keep(slot.index, kept) ? kept : 0
+    slot.computed = slot.kept
+    slot.cells = slot.kept
+  }
+
+  #wanted(tokens: Int32Array, reusable: number): SlotChoice.SlotRequest {
+    const grain = this.limits.profile === "exact" ? BatchPlan.canonicalTokens : 1
+    return { tokens, reusable, grain, copySavesMin: this.#copySavesMin }
+  }
+
+  /** Returns the prompts that the next decode may be of, with what others computed since they got their slots. */
+  #due(): ReadonlyArray<Slot> {
+    const { prefillTokens } = this.limits
+    const due: Array<Slot> = []
+    let rows = 0
+    for (const slot of this.#prompts) {
+      if (rows >= prefillTokens) break
+      const [first] = due
+      const prompt = {
+        ...this.#wanted(slot.tokens, slot.reusable),
+        slot: slot.index,
+        computed: slot.computed,
+        ahead: first?.tokens.subarray(0, first.known),
+        waitSavesMin: prefillTokens
+      }
+      const step = SlotChoice.next(prompt, this.#slots.map(slotCells))
+      if (step._tag === "Copies") this.#keep(slot, step)
+      if (step._tag === "Waits") continue
+      due.push(slot)
+      rows += slot.known - slot.computed
+    }
+    return due
   }
 
   #decodeAnswers(events: Array<KeyedEvent>): void {
@@ -239,9 +275,10 @@ class Loop implements BatchLoop {
 
   #decodePrompts(events: Array<KeyedEvent>): void {
     const { prefillTokens, profile } = this.limits
-    const slices = BatchPlan.plan(this.#prompts, profile, prefillTokens)
+    const due = this.#due()
+    const slices = BatchPlan.plan(due, profile, prefillTokens)
     const planned: ReadonlyArray<Share> = slices.flatMap(({ draws, index, rows }) => {
-      const slot = this.#prompts[index]
+      const slot = due[index]
       return slot === undefined ? [] : [{ slot, rows, draws }]
     })
     let filled = 0
@@ -331,6 +368,8 @@ const emptySlot = (index: number, contextTokens: number): Slot => ({
   usedAt: 0,
   key: 0,
   prompt: 0,
+  reusable: 0,
+  kept: 0,
   answer: undefined,
   sampler: undefined
 })

@@ -30,8 +30,8 @@ export interface EngineAnswerOptions {
   /** Tokens of the prompt. */
   readonly promptTokens: number
   readonly contextTokens: number
-  /** Tokens of the prompt whose cells were there; for the usage. */
-  readonly cachedTokens: number
+  /** Returns the tokens of the prompt whose cells were there; asked at its end, for the usage. */
+  readonly cachedTokens: () => number
 }
 
 /** Returns the answer to a request. */
@@ -99,7 +99,7 @@ class Answer implements EngineAnswer {
 
   #finish(text: string, drawn: ReadonlyArray<number>, finishReason: "stop" | "length"): ReadonlyArray<GenerateEvent> {
     const { cachedTokens, promptTokens } = this.options
-    const usage = { promptTokens, completionTokens: this.#length, cachedTokens }
+    const usage = { promptTokens, completionTokens: this.#length, cachedTokens: cachedTokens() }
     const finished: GenerateEvent = { _tag: "Finished", finishReason, usage }
     const unknown = this.#unknown(text)
     return unknown === "" && drawn.length === 0

@@ -47,6 +47,11 @@ it.effect("predicted-ttft: who has the prompt's beginning, who is faster, who ha
     expect(by(candidate(1, { pace, elsewhere: 6 }), candidate(2, { pace }))).toEqual([1, "fastest"])
     expect(by(candidate(1, { pace, rttMs: 900 }), candidate(2, { pace, inFlight: 3 }))).toEqual([1, "fastest"])
     expect(by(candidate(1, { pace, inFlight: 1 }), candidate(2, { pace }))).toEqual([1, "idlest"])
+    // Of the prompt that is computed now the most part is done; who is late with it is not done.
+    const halfway = { pace, inFlight: 1, aheadTokens: 1_600, computes: { tokens: 1_600, sinceMs: -2_000 } }
+    expect(by(candidate(1, halfway), candidate(2, { pace, aheadTokens: 320 }))).toEqual([0, "fastest"])
+    const late = { ...halfway, aheadTokens: 3_200, computes: { tokens: 1_600, sinceMs: -9_000 } }
+    expect(by(candidate(1, late), candidate(2, { pace, aheadTokens: 320 }))).toEqual([1, "fastest"])
     // A prompt that waits for a second tells more than what was measured before it.
     const stuck = { pace, waitsSinceMs: -4_000 }
     expect(by(candidate(1, stuck), candidate(2, { pace, inFlight: 3 }))).toEqual([1, "fastest"])

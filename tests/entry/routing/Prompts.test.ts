@@ -77,6 +77,18 @@ it.effect("a slot goes on with its own prompt, is copied for another, and the lo
   })
 )
 
+it.effect("slots that have the same beginning are forgotten before the only one that has another", () =>
+  Effect.sync(() => {
+    const sent = new SentPrompts()
+    const long = Array.from({ length: 16 }, (_, at) => at + 10)
+    const other = sent.hold(blocks(1, 2, 3), 3)
+    const twins = [sent.hold([...long, 4], 3), sent.hold([...long, 5], 3)]
+    for (const slot of [other, ...twins]) slot.isHeld = false
+    sent.hold(blocks(6, 7), 3)
+    expect([sent.covered(blocks(1, 2, 3)), sent.covered(long), sent.covered(blocks(6, 7))]).toEqual([3, 16, 2])
+  })
+)
+
 it.prop(
   "whatever is sent, no more slots are remembered than there are, and what was sent last is there",
   FastCheck.array(

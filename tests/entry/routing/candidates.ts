@@ -18,6 +18,7 @@ export const candidate = (
   pace: Pace.unknown,
   aheadTokens: 0,
   waitsSinceMs: undefined,
+  computes: undefined,
   covered: (blocks) => Math.min(blocks.length, changes.cached ?? 0),
   ...changes
 })

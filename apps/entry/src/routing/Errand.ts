@@ -35,6 +35,8 @@ export class Errand {
   readonly #teaches: boolean
   /** Tokens that were ahead of its own. */
   readonly #aheadTokens: number
+  /** For how long the peer had computed those. */
+  readonly #spentMs: number
   readonly #slowMs: number
   readonly #slot: SentPrompt | undefined
   #state: "waits" | "begun" | "over" = "waits"
@@ -58,6 +60,7 @@ export class Errand {
     this.sentMs = options.sentMs
     this.computedTokens = options.computedTokens
     this.#aheadTokens = to.aheadTokens
+    this.#spentMs = Math.max(0, this.sentMs - (to.computes?.sinceMs ?? this.sentMs))
     const expectedMs = Pace.predictMs(to.pace, this.computedTokens + this.#aheadTokens) + (to.rttMs ?? 0)
     this.#slowMs =
       to.pace.samples === 0 || !this.#teaches ? Number.POSITIVE_INFINITY : Math.max(slowMsMin, slowFactor * expectedMs)
@@ -69,12 +72,12 @@ export class Errand {
   begun(nowMs: number): void {
     if (this.#state !== "waits") return
     this.#state = "begun"
-    this.#to.noLongerWaits(this)
+    this.#to.noLongerWaits(this, nowMs)
     const isSlow = nowMs - this.sentMs > this.#slowMs
     if (isSlow) this.#failed(nowMs)
     else this.#changeBreaker(this.#to.peer, (breaker) => Breaker.begun(breaker, peerRules, this.sentMs))
     if (!this.#teaches) return
-    const ttftMs = Math.max(0, nowMs - this.sentMs - (this.#to.rttMs ?? 0))
+    const ttftMs = Math.max(0, nowMs - this.sentMs + this.#spentMs - (this.#to.rttMs ?? 0))
     this.#to.pace = Pace.learn(
       this.#to.pace,
       { ttftMs, computedTokens: this.computedTokens + this.#aheadTokens },
@@ -87,7 +90,7 @@ export class Errand {
     if (this.#state === "over") return
     const hasBegun = this.#state === "begun"
     this.#state = "over"
-    this.#to.noLongerWaits(this)
+    this.#to.noLongerWaits(this, nowMs)
     if (this.#slot !== undefined) this.#slot.isHeld = false
     if (outcome === "whole") {
       this.#to.pace = Pace.held(this.#to.pace, nowMs - this.sentMs)

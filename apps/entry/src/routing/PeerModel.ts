@@ -32,6 +32,8 @@ export class PeerModel implements Candidate {
   /** Errands that have not begun, the oldest first. */
   readonly #waiting = new Set<Errand>()
   #aheadTokens = 0
+  /** When an errand began or ended last: prompts are computed one after another. */
+  #turnedMs = 0
 
   constructor(peer: PeerId, model: string) {
     this.peer = peer
@@ -44,6 +46,12 @@ export class PeerModel implements Candidate {
 
   get waitsSinceMs(): number | undefined {
     for (const { sentMs } of this.#waiting) return sentMs
+    return undefined
+  }
+
+  get computes(): Candidate["computes"] {
+    for (const { computedTokens, sentMs } of this.#waiting)
+      return { tokens: computedTokens, sinceMs: Math.max(sentMs, this.#turnedMs) }
     return undefined
   }
 
@@ -76,7 +84,9 @@ export class PeerModel implements Candidate {
   }
 
   /** An errand has begun or ended; later calls do nothing. */
-  noLongerWaits(errand: Errand): void {
-    if (this.#waiting.delete(errand)) this.#aheadTokens -= errand.computedTokens
+  noLongerWaits(errand: Errand, nowMs: number): void {
+    if (!this.#waiting.delete(errand)) return
+    this.#aheadTokens -= errand.computedTokens
+    this.#turnedMs = nowMs
   }
 }

@@ -26,6 +26,8 @@ export interface Candidate {
   readonly aheadTokens: number
   /** When the oldest request was sent that it has not begun to answer; undefined where there is none. */
   readonly waitsSinceMs: number | undefined
+  /** The prompt that it computes now, as far as can be told: its tokens, and since when. */
+  readonly computes: { readonly tokens: number; readonly sinceMs: number } | undefined
   /** Returns how many of a prompt's first blocks it was sent lately. */
   readonly covered: (blocks: ReadonlyArray<number>) => number
 }

@@ -1,7 +1,7 @@
 /**
  * The prompts whose cells a peer should still have: its slots as the router guesses them, from what it sent there. An
- * engine keeps the cells of a slot until it needs the slot for another prompt (`SlotChoice.ts`), and so does this. The
- * slots that rested longest are forgotten first. One owner.
+ * engine keeps the cells of a slot until it needs the slot for another prompt (`SlotChoice.ts`), and so does this.
+ * Slots whose prompt another has nearly whole are forgotten first, then those that rested longest. One owner.
  */
 
 /** Represents a slot with the blocks of the prompt that it was sent last. */
@@ -39,7 +39,7 @@ export class SentPrompts {
     return slot
   }
 
-  /** The slot that has more of this prompt than of another goes on; else a new one, else the longest at rest. */
+  /** The slot that has more of this prompt than of another goes on; else a new one, else the least missed. */
   #slotFor(blocks: ReadonlyArray<number>, slotsMax: number): SentPrompt {
     let own: SentPrompt | undefined
     let kept = 0
@@ -58,11 +58,19 @@ export class SentPrompts {
     // A peer that comes back with fewer slots has fewer cells.
     this.#slots = this.#slots.toSorted((a, b) => rank(a) - rank(b)).slice(-Math.max(1, slotsMax))
     const [longest = { blocks, isHeld: false, usedAt: 0 }] = this.#slots
-    return longest
+    return this.#slots.find((slot) => !slot.isHeld && this.#isSpare(slot)) ?? longest
+  }
+
+  #isSpare(slot: SentPrompt): boolean {
+    const { blocks } = slot
+    return this.#slots.some((other) => other !== slot && commonOf(blocks, other.blocks) >= blocks.length * sparePart)
   }
 }
 
 // internal
+
+/** As in `SlotChoice.ts`: what is lost with such a slot is soon computed. */
+const sparePart = 7 / 8
 
 /** Slots that are held come after all that rest. */
 const rank = ({ isHeld, usedAt }: SentPrompt): number => (isHeld ? usedAt + Number.MAX_SAFE_INTEGER / 2 : usedAt)

@@ -36,7 +36,7 @@ export interface ChatUsage {
 /** Represents what is asked; the rest of the body goes as it is. */
 export interface ChatQuestion {
   readonly model: string
-  readonly messages: ReadonlyArray<{ readonly role: "user" | "assistant"; readonly content: string }>
+  readonly messages: ReadonlyArray<{ readonly role: "system" | "user" | "assistant"; readonly content: string }>
   readonly maxTokens: number
   readonly more?: Readonly<Record<string, unknown>>
   readonly headers?: Readonly<Record<string, string>>

@@ -66,15 +66,21 @@ export class SimulatedPeer {
     return { firstMs, endMs, cachedTokens }
   }
 
-  /** The idle slot that has the most of it, unless that runs: then cells are copied to the one that rested longest. */
+  /** The idle slot that has the most of it, unless that runs: then cells are copied to the one that is missed least. */
   #slotFor(blocks: ReadonlyArray<number>, kept: number, nowMs: number): Slot {
-    const idle = this.#slots.filter(({ freeAtMs }) => freeAtMs <= nowMs)
+    const idle = this.#slots.filter(({ freeAtMs }) => freeAtMs <= nowMs).toSorted((a, b) => a.usedAtMs - b.usedAtMs)
     const own = idle.find((slot) => kept > 0 && commonOf(slot.blocks, blocks) === kept)
+    const spare = idle.find((slot) => this.#isSpare(slot))
     const [first] = this.#slots
-    const oldest = idle.toSorted((a, b) => a.usedAtMs - b.usedAtMs)[0]
-    const slot = own ?? oldest ?? first
+    const slot = own ?? spare ?? idle[0] ?? first
     if (slot === undefined) throw new Error("a peer has at least one slot")
     return slot
+  }
+
+  /** Another slot has nearly all of it, as the engine's own `SlotChoice.ts` asks. */
+  #isSpare(slot: Slot): boolean {
+    const { blocks } = slot
+    return this.#slots.some((other) => other !== slot && commonOf(blocks, other.blocks) >= (blocks.length * 7) / 8)
   }
 }
 

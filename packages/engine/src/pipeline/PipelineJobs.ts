@@ -247,7 +247,12 @@ class Jobs implements PipelineJobs {
   #jobOf(key: number, prepared: PreparedRequest): Job {
     const { contextTokens, text } = this.options
     const { prompt, request } = prepared
-    const answer = EngineAnswer.make(text, { request, promptTokens: prompt.length, contextTokens, cachedTokens: 0 })
+    const answer = EngineAnswer.make(text, {
+      request,
+      promptTokens: prompt.length,
+      contextTokens,
+      cachedTokens: () => 0
+    })
     const resumed = request.resume?.tokens.slice(0, answer.tokensMax) ?? []
     const { vocabularyTokens } = text
     const state = JobState.make({ prompt, resumed, tokensMax: answer.tokensMax, vocabularyTokens })

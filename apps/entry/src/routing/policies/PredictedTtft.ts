@@ -126,7 +126,7 @@ const estimate = <C extends Candidate>(
   const cachedTokens = Math.min(prompt.tokens, candidate.covered(prompt.blocks) * tokensPerBlock)
   const computedTokens = prompt.tokens - cachedTokens
   const prefillMs = Pace.predictMs(pace, computedTokens)
-  const queueMs = queueMsOf(candidate, pace)
+  const queueMs = queueMsOf(candidate, pace, nowMs)
   // A peer that leaves somebody waiting takes at least as long.
   const waitedMs = waitsSinceMs === undefined ? 0 : nowMs - waitsSinceMs
   const ttftMs = Math.max(queueMs + prefillMs, waitedMs) + rttMs
@@ -139,9 +139,12 @@ const estimate = <C extends Candidate>(
 }
 
 /** Prompts are computed one after another; who finds no free slot waits for one besides. */
-const queueMsOf = ({ aheadTokens, elsewhere, inFlight, slots }: Candidate, pace: Pace.Pace): number => {
+const queueMsOf = (candidate: Candidate, pace: Pace.Pace, nowMs: number): number => {
+  const { aheadTokens, computes, elsewhere, inFlight, slots } = candidate
+  const { msPerToken = 0 } = pace
   const behind = Math.max(0, inFlight + elsewhere + 1 - slots)
-  return (pace.msPerToken ?? 0) * aheadTokens + (behind * pace.holdMs) / slots
+  const doneMs = computes === undefined ? 0 : Math.min(computes.tokens * msPerToken, nowMs - computes.sinceMs)
+  return msPerToken * aheadTokens - doneMs + (behind * pace.holdMs) / slots
 }
 
 const compareBurden = (a: Estimate<Candidate>, b: Estimate<Candidate>): number =>
