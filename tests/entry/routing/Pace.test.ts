@@ -19,6 +19,31 @@ it.effect("short prompts tell what every answer takes, long ones what a token ta
   })
 )
 
+it.effect("short prompts of which one block too few was counted do not make a peer fast or slow for long ones", () =>
+  Effect.sync(() => {
+    const before = learnt(Array(10).fill([1_300, 1_300]))
+    for (const ttftMs of [15, 400]) {
+      const after = Array(20)
+        .fill([ttftMs, 70])
+        .reduce((pace, [ttftMs, computedTokens]) => Pace.learn(pace, { ttftMs, computedTokens }, 9_000), before)
+      expect(Math.abs(Pace.predictMs(after, 70) - ttftMs)).toBeLessThan(60)
+      expect(Pace.predictMs(after, 1_300) / 1_300).toBeWithin(0.6, 1.6)
+    }
+  })
+)
+
+it.effect("numbers that no answer has leave a pace that can be used", () =>
+  Effect.sync(() => {
+    const pace = learnt([
+      [1e308, 48],
+      [1, 1e308],
+      [1, 1e308],
+      [50, 100]
+    ])
+    expect(Pace.predictMs(pace, 100)).toBeGreaterThanOrEqual(0)
+  })
+)
+
 it.effect("a peer that slows to a third is known to within a fifth after five answers, one that recovers too", () =>
   Effect.sync(() => {
     const before = learnt(Array(10).fill([500, 500]))

@@ -38,8 +38,13 @@ export const unknown: Pace = {
 
 /** Taken while nobody who serves the model was measured: what a small model takes on one thread. */
 const msPerTokenAssumed = 1
-/** From so many tokens on an answer tells what a token takes, below what every answer takes. */
+/** From so many tokens on a first answer tells what a token takes. */
 const longPromptTokens = 48
+/**
+ * Tokens of which an answer tells as much of what every answer takes as of what a token takes. Several blocks: what is
+ * computed is known to a block, and of short prompts that error is the most.
+ */
+const evenTokens = 512
 /** Weight of the newest answer: after three, two thirds of a change are known. */
 const newestWeight = 0.35
 /** A peer that nobody was sent to for so long may have changed; that is how soon one that has recovered is noticed. */
@@ -62,15 +67,19 @@ export const learn = (pace: Pace, sample: PaceSample, nowMs: number): Pace => {
   const { computedTokens, ttftMs } = sample
   if (!(ttftMs >= 0 && computedTokens >= 0 && Number.isFinite(ttftMs + computedTokens))) return pace
   const isLong = computedTokens >= longPromptTokens
-  const isFirst = pace.samples === 0
-  const perToken = Math.max(0, ttftMs - pace.fixedMs) / Math.max(1, computedTokens)
-  const fixed = Math.max(0, ttftMs - (pace.msPerToken ?? 0) * computedTokens)
+  const weight = pace.samples === 0 ? 1 : newestWeight
+  const { fixedMs, msPerToken = isLong ? Math.max(0, ttftMs - pace.fixedMs) / computedTokens : undefined } = pace
+  // Normalised least mean squares (Widrow and Hoff 1960): both parts take their share of the error.
+  const offMs = weight * Math.max(-Number.MAX_VALUE, ttftMs - fixedMs - (msPerToken ?? 0) * computedTokens)
+  const fixedPart = 1 / (1 + (computedTokens / evenTokens) ** 2)
   return {
     ...pace,
     samples: pace.samples + 1,
-    // A first answer to a long prompt says nothing of the fixed part, which the later ones separate.
-    fixedMs: isLong ? pace.fixedMs : toward(pace.fixedMs, fixed, isFirst),
-    msPerToken: isLong ? toward(pace.msPerToken ?? perToken, perToken, isFirst) : pace.msPerToken,
+    fixedMs: Math.max(0, fixedMs + fixedPart * offMs),
+    msPerToken:
+      msPerToken === undefined
+        ? undefined
+        : Math.max(0, msPerToken + ((1 - fixedPart) * offMs) / Math.max(1, computedTokens)),
     measuredMs: nowMs,
     believedForMs: believedFor(pace, sample, nowMs)
   }
@@ -78,12 +87,11 @@ export const learn = (pace: Pace, sample: PaceSample, nowMs: number): Pace => {
 
 /** Learns for how long an answer held its slot. */
 export const held = (pace: Pace, ms: number): Pace =>
-  ms >= 0 && Number.isFinite(ms) ? { ...pace, holdMs: toward(pace.holdMs, ms, pace.holdMs === 0) } : pace
+  ms >= 0 && Number.isFinite(ms)
+    ? { ...pace, holdMs: pace.holdMs === 0 ? ms : pace.holdMs + newestWeight * (ms - pace.holdMs) }
+    : pace
 
 // internal
-
-const toward = (from: number, to: number, isFirst: boolean): number =>
-  isFirst ? to : from + newestWeight * (to - from)
 
 const believedFor = (pace: Pace, { computedTokens, ttftMs }: PaceSample, nowMs: number): number => {
   if (pace.samples === 0 || isBelieved(pace, nowMs)) return Math.max(pace.believedForMs, believedForMsMin)

@@ -66,7 +66,7 @@ interface Margin {
 /** What answers to the same prompt at the same peer differ by, and a step of the round trip. */
 const sameMargin: Margin = { share: 0.2, ms: 25 }
 /** A conversation moves where another peer is clearly better: what it says next begins with all that was said. */
-const conversationMargin: Margin = { share: 0.75, ms: 250 }
+const conversationMargin: Margin = { share: 0.5, ms: 125 }
 
 const within = (bestMs: number, { ms, share }: Margin): number => bestMs + Math.max(ms, share * bestMs)
 
