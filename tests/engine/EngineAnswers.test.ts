@@ -195,7 +195,8 @@ describe("an engine", () => {
   it.live("gives an answer that is given up and asked for again its beginning back", () =>
     Effect.gen(function* () {
       const engine = yield* makeEngine()
-      const request = askEndless({ maxTokens: 30 })
+      // The longer part of all that its slot can hold is the question's, however late it is given up.
+      const request = askEndless({ maxTokens: 30, prompt: chat("Tell me a story about a fox. ".repeat(5)) })
       const scope = yield* Scope.make()
       const mailbox = yield* Scope.extend(generate(engine, request), scope)
       yield* Effect.repeat(mailbox.take, { until: (event) => event._tag === "Delta" })

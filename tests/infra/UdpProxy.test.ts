@@ -107,8 +107,10 @@ it.live("no more comes through than the rate allows, and what the queue cannot h
     const rest = yield* Queue.takeN(target.received, 19)
     const last = [...rest].at(-1)
     expect((last?.atMs ?? 0) - first.atMs).toBeGreaterThanOrEqual(185)
-    const { up } = yield* proxy.counts
-    expect(up.forwarded + up.overflowed).toBe(50)
+    // One that came late, on a busy machine, found room again and is on its way still.
+    const { up } = yield* Effect.delay(proxy.counts, "5 millis").pipe(
+      Effect.repeat({ until: ({ up }) => up.forwarded + up.overflowed === 50 })
+    )
     expect(up.overflowed).toBeGreaterThanOrEqual(25)
   })
 )
