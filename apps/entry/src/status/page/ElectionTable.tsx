@@ -2,6 +2,7 @@
 import type { ElectedPeer } from "../StatusDocument.ts"
 import { count } from "./Format.ts"
 import { PeerName } from "./PeerName.tsx"
+import { TableHead } from "./TableHead.tsx"
 
 /** Shows the elected as a table, which is a list of cards where there is little room. */
 export const ElectionTable = ({
@@ -13,15 +14,7 @@ export const ElectionTable = ({
 }) => (
   <>
     <table class="peers elected">
-      <thead>
-        <tr>
-          {["Peer", "Elected", "Why"].map((heading) => (
-            <th key={heading} scope="col">
-              {heading}
-            </th>
-          ))}
-        </tr>
-      </thead>
+      <TableHead columns={["Peer", "Elected", "Why"]} />
       <tbody>
         {elected.map((peer) => (
           <tr key={peer.id}>

@@ -3,6 +3,7 @@ import type { ServingPeer } from "../StatusDocument.ts"
 import { Figure, Grade, Missing } from "./Figure.tsx"
 import { duration, threeDigits } from "./Format.ts"
 import { PeerName } from "./PeerName.tsx"
+import { TableHead } from "./TableHead.tsx"
 
 /** Shows the peers as a table, which is a list of cards where there is little room. */
 export const PeerTable = ({
@@ -14,15 +15,7 @@ export const PeerTable = ({
 }) => (
   <>
     <table class="peers">
-      <thead>
-        <tr>
-          {["Peer", "State", "Through mesh", "Native", "Efficiency", "First text", "Round trip"].map((heading) => (
-            <th key={heading} scope="col">
-              {heading}
-            </th>
-          ))}
-        </tr>
-      </thead>
+      <TableHead columns={["Peer", "State", "Through mesh", "Native", "Efficiency", "First text", "Round trip"]} />
       <tbody>
         {peers.map((peer) => (
           <PeerRow key={peer.id} {...peer} />
