@@ -79,17 +79,23 @@ it.live(
   "garbage, errors and a stream that breaks off cost an error that is clear or the mesh's answer, and count once",
   () =>
     Effect.gen(function* () {
+      const breaksOff = Promise.withResolvers<string>()
       const wrongs = [
         () => streaming(["data: {\n\n"]),
         () => new Response("<html>", { headers: { "content-type": "text/html" } }),
         // read together, an error spoils the text before it
-        () => streaming([usual[0], say("Hello "), Bun.sleep(500).then(() => `data: {"error":"secret insides"}\n\n`)])
+        () => streaming([usual[0], say("Hello "), breaksOff.promise])
       ]
       let at = 0
       const { asked, entry, told } = yield* slowMesh(() => () => (wrongs[at++] ?? (() => streaming(usual)))())
       expect(yield* asked).toMatchObject({ status: 200, told: "failed", content: "one two three" })
       expect(yield* asked).toMatchObject({ status: 200, told: "failed", content: "one two three" })
-      const broken = yield* asked
+      const firstText = metrics(entry).pipe(
+        Effect.filterOrFail((text) => figure(text, /weft_ttft_seconds_count\{model="slow"\} (\d+)/) === 3),
+        Effect.retry({ times: 500, schedule: Schedule.spaced("20 millis") }),
+        Effect.andThen(() => breaksOff.resolve(`data: {"error":"secret insides"}\n\n`))
+      )
+      const [broken] = yield* Effect.all([asked, firstText], { concurrency: "unbounded" })
       expect(broken).toMatchObject({ status: 502, told: "served" })
       expect(JSON.parse(broken.content).error).toMatchObject({ code: "fallback_failed", type: "server_error" })
       expect(broken.content).not.toContain("secret insides")
