@@ -274,7 +274,10 @@ export const folder: Effect.Effect<string, unknown, Scope.Scope> = Effect.flatMa
   files.makeTempDirectoryScoped()
 ).pipe(Effect.provide(BunContext.layer))
 
-/** Sends a request with `fetch` and returns the response with its body read. */
+/** Waits until the door, which is in this process, has written its books: it does so behind the response. */
+export const booked = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+
+/** Sends a request with `fetch` and returns the response with its body read, once the door has written its books. */
 export const send = (url: string, init: RequestInit = {}) =>
   Effect.promise(async () => {
     const response = await fetch(url, init)
@@ -285,7 +288,7 @@ export const send = (url: string, init: RequestInit = {}) =>
       text,
       json: text.startsWith("{") ? JSON.parse(text) : undefined
     }
-  })
+  }).pipe(Effect.zipLeft(booked))
 
 /** Sends a JSON body by POST. */
 export const post = (url: string, body: unknown, headers: Record<string, string> = {}) =>

@@ -1,8 +1,8 @@
 /**
  * `gateway`: what the entry adds to a small request. Behind it a peer whose engine answers at once, over a real QUIC
  * link; before it a generator in a process of its own. Each request to the entry is paired with one to a plain HTTP
- * server that gives the same bytes, and with one to the least gateway that sends them on over QUIC, some 3 ms apart;
- * keys, limits and accounting are on.
+ * server that gives the same bytes, and with one to the least gateway that sends them on over QUIC, a quarter and half
+ * a second away; keys, limits and accounting are on.
  */
 import { join } from "node:path"
 import type * as Benchmark from "./Benchmark.ts"

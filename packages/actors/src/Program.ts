@@ -3,6 +3,7 @@
  * code that scripts can rely on. The first SIGINT or SIGTERM interrupts the program, whose scopes then drain; a later
  * one ends it at once.
  */
+import "./internal/pureMsgpack.ts"
 import { BunContext, BunRuntime } from "@effect/platform-bun"
 import { Cause, Console, Effect, Exit, Option } from "effect"
 

@@ -3,7 +3,7 @@ import { expect } from "bun:test"
 import { Duration, Effect } from "effect"
 import { counted } from "../../mesh/links.ts"
 import { it } from "../../support/effect.ts"
-import { hello, open, answering as peer, post } from "../support.ts"
+import { booked, hello, open, answering as peer, post } from "../support.ts"
 import { answering, gated, slow, tiers, weftHeaders } from "./gated.ts"
 import { type Behaviour, chunk, say, startCutting, streaming, usual } from "./provider.ts"
 
@@ -179,6 +179,7 @@ it.live(
         ])
         gate.resolve(": on\n\n")
         const text = yield* Effect.promise(() => response.text())
+        yield* booked
         expect([what, text.includes('"content":"Hello "'), text.includes("[DONE]")]).toEqual([what, true, false])
         const last = text.trimEnd().split("\n\n").at(-1)
         expect([what, JSON.parse(last?.slice("data: ".length) ?? "").error]).toEqual([

@@ -116,7 +116,7 @@ class Answering implements GatedListener, Attended, Respond {
     this.#guarded(() => {
       if (this.#isOver) return undefined
       const ending = this.#reply?.events(events)
-      // The client comes before the books.
+      // The last events are noted with the rest of the books.
       if (ending === undefined) this.#account?.note(events)
       else this.#unnoted = events
       return ending
@@ -248,17 +248,19 @@ class Answering implements GatedListener, Attended, Respond {
     this.#isOver = true
     this.#door.ticking.leave(this)
     this.#dropBody?.()
-    if (this.#hasEntered) this.#door.draining.leave()
     if (ending !== "whole") this.#answer?.cancel()
     const replied = Either.try(() => this.#respond(ending))
-    this.#account?.note(this.#unnoted)
-    this.#close(Either.isRight(replied) ? statusOf(ending) : statusBroken)
+    // The client comes before the books: its last bytes leave at the end of this turn of the event loop.
+    setImmediate(() => this.#guarded(() => this.#close(Either.isRight(replied) ? statusOf(ending) : statusBroken)))
     if (Either.isLeft(replied)) throw replied.left
   }
 
-  #close(status: number): void {
+  /** Writes the books; who drains the entry waits for them. */
+  #close(status: number): undefined {
+    if (this.#hasEntered) this.#door.draining.leave()
     const account = this.#account
     if (account === undefined) return
+    account.note(this.#unnoted)
     const tokens = account.close(status)
     const servedBy = servedByOf(status, this.#route)
     if (servedBy !== undefined) this.#door.share.record({ model: account.model, servedBy, tokens })
