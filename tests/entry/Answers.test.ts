@@ -297,7 +297,7 @@ it.live("an address that answers may be spelled as every other: case, slashes, a
       "/v1/chat/completions/x",
       "/v1/chat/completions%3f",
       "/v1/chat%",
-      "/"
+      "/v1"
     ]) {
       const { status, json } = yield* post(`${door.url}${path}`, hello)
       expect([path, status, json.error.message]).toEqual([path, 404, `Invalid URL (POST ${path})`])

@@ -7,6 +7,7 @@ import { HttpApp, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerRespo
 import { Cause, Clock, Duration, Effect, Layer, type Scope } from "effect"
 import { Admission, type OpenDoorError } from "./Admission.ts"
 import type { ApiKeyStore, ApiKeyStoreError } from "./ApiKeyStore.ts"
+import * as ChatRoutes from "./chat/ChatRoutes.ts"
 import { EntryConfig } from "./EntryConfig.ts"
 import type { EntryDescription } from "./EntryDescription.ts"
 import type { Elections } from "./election/Elections.ts"
@@ -30,6 +31,7 @@ import * as SplitList from "./http/SplitList.ts"
 import * as WellKnown from "./http/WellKnown.ts"
 import type { Inference } from "./Inference.ts"
 import { internalError, toResponse, unknownUrl } from "./OpenAiError.ts"
+import * as PageRoutes from "./page/PageRoutes.ts"
 import type { Performance } from "./performance/Performance.ts"
 import type { Share } from "./share/Share.ts"
 import type { Sla } from "./sla/Sla.ts"
@@ -39,7 +41,7 @@ import * as StatusRoutes from "./status/StatusRoutes.ts"
 
 const answering = [ChatCompletions.address, Completions.address]
 
-const makeRoutes = Effect.map(StatusRoutes.make, (status) =>
+const makeRoutes = Effect.map(PageRoutes.make, (pages) =>
   HttpRouter.concatAll(
     ...answering.map(({ path }) => Resource.makePosted(path)),
     Models.routes,
@@ -50,7 +52,9 @@ const makeRoutes = Effect.map(StatusRoutes.make, (status) =>
     SampleList.routes,
     SplitList.routes,
     WellKnown.routes,
-    status
+    pages.routes,
+    StatusRoutes.of(pages),
+    ChatRoutes.of(pages)
   )
 )
 

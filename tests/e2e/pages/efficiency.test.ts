@@ -1,6 +1,6 @@
 /** Efficiency from its two real sides, a peer's baseline and answers through the mesh, to the page in its colour. */
 import { expect } from "bun:test"
-import { duration } from "@weft/entry/status/page/Format"
+import { duration } from "@weft/entry/page/Format"
 import { amberFrom, greenFrom } from "@weft/entry/status/StatusModel"
 import { Effect, Schedule } from "effect"
 import { endToken } from "../../engine/asking.ts"

@@ -1,5 +1,5 @@
 /** One model of a real mesh as the status page shows it, held against what the API says of it. */
-import { duration, percent, threeDigits } from "@weft/entry/status/page/Format"
+import { duration, percent, threeDigits } from "@weft/entry/page/Format"
 import type { ModelStatus, StatusDocument } from "@weft/entry/status/StatusDocument"
 import { type Duration, Effect, Schedule } from "effect"
 import type { Browser } from "../../support/browser/Browser.ts"

@@ -69,7 +69,7 @@ it.live("script and stylesheet stand under names of their content, compressed wh
   Effect.gen(function* () {
     const { url } = yield* open()
     const { text } = yield* send(`${url}/status`)
-    const script = /src="(\/assets\/browser-\w+\.js)"/.exec(text)?.[1] ?? ""
+    const script = /src="(\/assets\/status-\w+\.js)"/.exec(text)?.[1] ?? ""
     const plain = yield* send(`${url}${script}`, { headers: { "accept-encoding": "identity" } })
     expect(plain.headers.get("cache-control")).toContain("immutable")
     const chunks = [...plain.text.matchAll(/"\.\/([\w.-]+\.js)"/g)].map(([, name]) => `/assets/${name}`)

@@ -32,6 +32,8 @@ export interface Browser {
   /** Waits until an expression is true on the page. */
   readonly wait: (expression: string, withinMs?: number) => Effect.Effect<void>
   readonly press: (key: string) => Effect.Effect<void>
+  /** Writes text where the focus is, a key at a time. */
+  readonly type: (text: string) => Effect.Effect<void>
   /** Returns what the console called errors since the page was opened: breaches of the CSP and failed loads too. */
   readonly errors: Effect.Effect<ReadonlyArray<string>>
   readonly violations: Effect.Effect<ReadonlyArray<Violation>>
@@ -101,6 +103,7 @@ export const launch: Effect.Effect<Browser, never, Scope.Scope> = Effect.gen(fun
     evaluate: (expression) => command("evaluate", { expression }),
     wait: (expression, withinMs = withinMsDefault) => Effect.asVoid(command("wait", { expression, withinMs })),
     press: (key) => Effect.asVoid(command("press", { key })),
+    type: (text) => Effect.asVoid(command("type", { text })),
     errors: command("errors"),
     violations: command("axe"),
     screenshot: (name) => Effect.asVoid(command("screenshot", { path: `${screenshots}/${name}.png` }))

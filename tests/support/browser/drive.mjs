@@ -56,6 +56,7 @@ const commands = {
     }
   },
   press: ({ key }) => page.keyboard.press(key),
+  type: ({ text }) => page.keyboard.type(text),
   errors: async () => errors,
   axe: async () => {
     await page.evaluate(axeSource)

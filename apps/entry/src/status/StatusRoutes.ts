@@ -4,29 +4,23 @@
  */
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Schema } from "effect"
+import { h } from "preact"
 import * as Resource from "../http/Resource.ts"
-import { internalError, invalidRequest, tooManyWatchers, unknownUrl } from "../OpenAiError.ts"
-import * as Assets from "./page/Assets.ts"
-import { originPlaceholder, type Theme, toHtml } from "./page/StatusPage.tsx"
+import { invalidRequest, tooManyWatchers } from "../OpenAiError.ts"
+import type { PageRoutes } from "../page/PageRoutes.ts"
+import { originPlaceholder } from "../page/PageShell.tsx"
+import { StatusView } from "./page/StatusView.tsx"
 import { historyLengths, Status } from "./Status.ts"
 import { History } from "./StatusDocument.ts"
-import type { Told } from "./StatusFeed.ts"
 
-/** Makes the routes; the page's files and the last pages are kept for as long as they. */
-export const make = Effect.gen(function* () {
-  const assets = yield* Effect.cached(
-    Effect.catchTag(Assets.make, "AssetsBroken", (error) =>
-      Effect.zipRight(Effect.logError(error.message, error), internalError())
-    )
-  )
-  return HttpRouter.concatAll(
+/** Returns the routes. */
+export const of = (pages: PageRoutes) =>
+  HttpRouter.concatAll(
     Resource.make("/api/status", document),
     Resource.make("/api/status/history", history),
     Resource.make("/api/status/stream", stream),
-    Resource.make("/assets/:name", asset(assets)),
-    Resource.make("/status", page(assets))
+    Resource.make("/status", pages.handler({ name: "status", title: "Weft status", shown }))
   )
-})
 
 // internal
 
@@ -60,60 +54,11 @@ const stream = Effect.gen(function* () {
   })
 })
 
-type MadeAssets = Effect.Effect<Assets.Assets, ReturnType<typeof internalError>>
-
-const asset = (assets: MadeAssets) =>
-  Effect.gen(function* () {
-    const { headers, method, url } = yield* HttpServerRequest.HttpServerRequest
-    const { name = "" } = yield* HttpRouter.params
-    const file = (yield* assets).files.get(name)
-    if (file === undefined) return yield* unknownUrl(method, url)
-    const isGzipped = /\bgzip\b/.test(headers["accept-encoding"] ?? "")
-    return HttpServerResponse.uint8Array(isGzipped ? file.gzipped : file.bytes, {
-      contentType: file.contentType,
-      headers: {
-        ...safety,
-        // a year, as other content has another name
-        "cache-control": "public, max-age=31536000, immutable",
-        vary: "accept-encoding",
-        ...(isGzipped ? { "content-encoding": "gzip" } : {})
-      }
-    })
+/** Drawn again when the document is. */
+const shown = Effect.map(
+  Effect.flatMap(Status, ({ told }) => told),
+  ({ document, json }) => ({
+    json,
+    draw: () => h(StatusView, { document, origin: originPlaceholder, zone: "utc", link: "none", ageSeconds: 0 })
   })
-
-const page = (assets: MadeAssets) => {
-  /** The pages of the last document by theme. */
-  let kept: { readonly told: Told | undefined; readonly pages: Map<Theme, string> } = {
-    told: undefined,
-    pages: new Map()
-  }
-  return Effect.gen(function* () {
-    const { headers } = yield* HttpServerRequest.HttpServerRequest
-    const files = yield* assets
-    const told = yield* (yield* Status).told
-    if (kept.told !== told) kept = { told, pages: new Map() }
-    const theme = themeOf(headers["cookie"] ?? "")
-    const html = kept.pages.get(theme) ?? toHtml({ ...told, theme, assets: files })
-    kept.pages.set(theme, html)
-    const host = headers["host"] ?? ""
-    return HttpServerResponse.text(plainHost.test(host) ? html.replaceAll(originPlaceholder, `http://${host}`) : html, {
-      contentType: "text/html; charset=utf-8",
-      headers: { ...safety, "cache-control": "no-store" }
-    })
-  })
-}
-
-/** Hosts that need no escaping in a page. */
-const plainHost = /^[\w.:[\]-]{1,260}$/
-
-const themeOf = (cookies: string): Theme => {
-  const chosen = /(?:^|;\s*)weft-theme=(light|dark)(?:;|$)/.exec(cookies)?.[1]
-  return chosen === "light" || chosen === "dark" ? chosen : "system"
-}
-
-/** Nothing from elsewhere, nothing inline, in nobody's frame. */
-const safety = {
-  "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  "x-content-type-options": "nosniff",
-  "referrer-policy": "no-referrer"
-} as const
+)

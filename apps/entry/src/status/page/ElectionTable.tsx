@@ -1,6 +1,7 @@
 /** Who was elected to serve one model alone, who keeps it ready, and why each of them. */
+
+import { count } from "../../page/Format.ts"
 import type { ElectedPeer } from "../StatusDocument.ts"
-import { count } from "./Format.ts"
 import { PeerName } from "./PeerName.tsx"
 import { TableHead } from "./TableHead.tsx"
 

@@ -1,6 +1,7 @@
 /** The charts of some hours: requests by who served them, tokens per second, and time to first text. */
+
+import { count, duration, threeDigits, type Zone } from "../../page/Format.ts"
 import type { History } from "../StatusDocument.ts"
-import { count, duration, threeDigits, type Zone } from "./Format.ts"
 import { Plot, type PlotSeries, type Tone } from "./Plot.tsx"
 
 /** Represents what the charts show. */

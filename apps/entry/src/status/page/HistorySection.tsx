@@ -1,7 +1,7 @@
 /** The history of all models, over a day, a week or all that is kept; what is longer is asked for when it is chosen. */
 import { useEffect, useState } from "preact/hooks"
+import type { Zone } from "../../page/Format.ts"
 import type { History } from "../StatusDocument.ts"
-import type { Zone } from "./Format.ts"
 import { HistoryPlots } from "./HistoryPlots.tsx"
 
 /** The ranges, and how they are called. */

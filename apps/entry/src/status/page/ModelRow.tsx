@@ -1,8 +1,10 @@
 /** One model: a line of figures that opens its peers, its stages, what is known of its file, and its history. */
+
+import { Figure, Missing, Moment, Unmeasured } from "../../page/Figure.tsx"
+import { bytes, count, duration, none, threeDigits, type Zone } from "../../page/Format.ts"
 import type { History, ModelStatus } from "../StatusDocument.ts"
 import { ElectionTable } from "./ElectionTable.tsx"
-import { Figure, Grade, Missing, Moment, Unmeasured } from "./Figure.tsx"
-import { bytes, count, duration, none, threeDigits, type Zone } from "./Format.ts"
+import { Grade } from "./Grade.tsx"
 import { HistoryPlots } from "./HistoryPlots.tsx"
 import { PeerTable } from "./PeerTable.tsx"
 import { Sparkline } from "./Sparkline.tsx"

@@ -1,6 +1,7 @@
 /** Who a peer is: the name its owner gave it, the end of its id, and the labels by which requests find it. */
+
+import { shortId } from "../../page/Format.ts"
 import type { ServingPeer } from "../StatusDocument.ts"
-import { shortId } from "./Format.ts"
 
 /** Shows a peer; the whole id is a title. */
 export const PeerName = ({ id, labels, name }: Pick<ServingPeer, "id" | "labels" | "name">) => (

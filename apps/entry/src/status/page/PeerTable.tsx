@@ -1,7 +1,9 @@
 /** The peers of one model, each with its own figures. */
+
+import { Figure, Missing } from "../../page/Figure.tsx"
+import { duration, threeDigits } from "../../page/Format.ts"
 import type { ServingPeer } from "../StatusDocument.ts"
-import { Figure, Grade, Missing } from "./Figure.tsx"
-import { duration, threeDigits } from "./Format.ts"
+import { Grade } from "./Grade.tsx"
 import { PeerName } from "./PeerName.tsx"
 import { TableHead } from "./TableHead.tsx"
 

@@ -4,7 +4,7 @@
  */
 import { useEffect, useRef } from "preact/hooks"
 import type uPlot from "uplot"
-import type { Zone } from "./Format.ts"
+import type { Zone } from "../../page/Format.ts"
 
 /** How a series looks: tokens of the stylesheet, so that both themes have their own. */
 export type Tone = "accent" | "ink" | "soft" | "fair" | "poor"

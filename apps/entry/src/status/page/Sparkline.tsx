@@ -1,5 +1,5 @@
 /** Twenty-four hours of one figure in the height of a line: a bar for what was measured, a dot for what was not. */
-import { threeDigits } from "./Format.ts"
+import { threeDigits } from "../../page/Format.ts"
 
 /** Sizes in the units of the drawing: as many pixels at most widths. */
 const step = 5

@@ -1,6 +1,7 @@
 /** The stages of a split as they are joined: layers in boxes, round trips on the edges, the way of a token back. */
+
+import { duration } from "../../page/Format.ts"
 import type { Stage } from "../StatusDocument.ts"
-import { duration } from "./Format.ts"
 
 /** Sizes in pixels: a box holds `504–512` and a name of about fourteen characters. */
 const boxWidth = 132

@@ -1,8 +1,10 @@
 /** The status page's content: drawn by the server for the first paint, and by the browser from then on. No state. */
+
+import { EmptyMesh } from "../../page/EmptyMesh.tsx"
+import { Figure, Moment, Unmeasured } from "../../page/Figure.tsx"
+import { bytes, count, duration, type Measure, none, percent, shortId, span, type Zone } from "../../page/Format.ts"
+import { TopBar } from "../../page/TopBar.tsx"
 import type { StatusDocument } from "../StatusDocument.ts"
-import { EmptyMesh } from "./EmptyMesh.tsx"
-import { Figure, Moment, Unmeasured } from "./Figure.tsx"
-import { bytes, count, duration, type Measure, none, percent, shortId, span, type Zone } from "./Format.ts"
 import { HistorySection } from "./HistorySection.tsx"
 import { ModelHeadings, ModelRow } from "./ModelRow.tsx"
 
@@ -29,19 +31,9 @@ export const StatusView = (props: StatusViewProps) => {
   const { entry, models, peers, share } = document
   return (
     <div class={link === "lost" ? "page is-lost" : "page"}>
-      <header class="top">
-        <a class="brand" href="/status">
-          <WeftMark /> weft
-        </a>
+      <TopBar at="status" switchTheme={props.switchTheme}>
         <LiveMark link={link} ageSeconds={ageSeconds} document={document} zone={zone} />
-        <button type="button" class="quiet" disabled={props.switchTheme === undefined} onClick={props.switchTheme}>
-          <svg class="theme-mark" viewBox="0 0 16 16" aria-hidden="true">
-            <circle cx="8" cy="8" r="6.5" />
-            <path d="M8 1.5a6.5 6.5 0 0 1 0 13Z" />
-          </svg>
-          <span class="hidden">Switch between light and dark</span>
-        </button>
-      </header>
+      </TopBar>
       <p class="lost" role="status">
         {link === "lost" && (
           <>
@@ -142,13 +134,4 @@ const LiveMark = ({
       </>
     )}
   </span>
-)
-
-/** Two threads that cross. */
-const WeftMark = () => (
-  <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">
-    <path d="M4 3v18M12 3v5M12 16v5M20 3v18" />
-    <path d="M1 7.5h1.5M5.5 7.5h13M21.5 7.5h1.5M1 16.5h9.5M13.5 16.5h9.5" />
-    <path d="M12 8v8" />
-  </svg>
 )

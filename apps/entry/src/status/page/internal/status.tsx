@@ -1,9 +1,11 @@
 /**
- * The page in the browser: takes over what the server drew, follows the feed, and keeps the last figures when that is
- * lost. Owns the one stream of events, the ticking age and the theme.
+ * The status page in the browser: takes over what the server drew, follows the feed, and keeps the last figures when that is
+ * lost. Owns the one stream of events and the ticking age.
  */
 import { hydrate } from "preact"
 import { useEffect, useState } from "preact/hooks"
+import { copy } from "../../../page/internal/copy.ts"
+import { switchTheme } from "../../../page/internal/switchTheme.ts"
 import type { StatusDocument } from "../../StatusDocument.ts"
 import { type Link, StatusView } from "../StatusView.tsx"
 
@@ -50,18 +52,6 @@ const follow = (change: (step: (heard: Heard) => Heard) => void): (() => void) =
     clearTimeout(retry)
   }
 }
-
-/** The reader's choice is a cookie, so that the server draws the first paint in it. */
-const switchTheme = (): void => {
-  const { dataset } = document.documentElement
-  const isDark =
-    dataset["theme"] === undefined ? matchMedia("(prefers-color-scheme: dark)").matches : dataset["theme"] === "dark"
-  dataset["theme"] = isDark ? "light" : "dark"
-  // biome-ignore lint/suspicious/noDocumentCookie: the Cookie Store API is missing where the page is not on https
-  document.cookie = `weft-theme=${dataset["theme"]}; path=/; max-age=31536000; samesite=lax`
-}
-
-const copy = (text: string): void => void navigator.clipboard?.writeText(text)
 
 const Live = ({ first }: { readonly first: StatusDocument }) => {
   const [heard, change] = useState<Heard>({ document: first, atMs: Date.now(), link: "none" })

@@ -1,8 +1,9 @@
 /**
- * The page's script and stylesheet, made of their sources when the first page is asked for: there is no build step, and
+ * The pages' scripts and their one stylesheet, made of their sources when the first page is asked for: there is no build step, and
  * an entry that nobody looks at does no work for it. Kept in memory, compressed, under names that change with them.
  */
 import { Data, Effect } from "effect"
+import type { PageName } from "./TopBar.tsx"
 
 /** Represents one file as it is sent. */
 export interface Asset {
@@ -11,28 +12,29 @@ export interface Asset {
   readonly gzipped: Uint8Array<ArrayBuffer>
 }
 
-/** Represents the files of the page, by the last part of their path. */
+/** Represents the files of the pages, by the last part of their path. */
 export interface Assets {
   readonly files: ReadonlyMap<string, Asset>
-  readonly script: string
+  readonly scripts: Readonly<Record<PageName, string>>
   readonly stylesheet: string
   readonly icon: string
 }
 
-/** Represents sources that cannot be made into a page; the log has what the bundler said. */
+/** Represents sources that cannot be made into pages; the log has what the bundler said. */
 export class AssetsBroken extends Data.TaggedError("AssetsBroken")<{ readonly cause: unknown }> {
   override get message(): string {
-    return `The status page cannot be made: ${String(this.cause)}. Run bun install, then start the entry again.`
+    return `The pages cannot be made: ${String(this.cause)}. Run bun install, then start the entry again.`
   }
 }
 
-/** Bundles the page. */
+/** Bundles the pages. */
 export const make: Effect.Effect<Assets, AssetsBroken> = Effect.gen(function* () {
   const built = yield* Effect.tryPromise({
     try: () =>
       Bun.build({
         entrypoints: [
-          `${import.meta.dir}/internal/browser.tsx`,
+          `${import.meta.dir}/../status/page/internal/status.tsx`,
+          `${import.meta.dir}/../chat/page/internal/chat.tsx`,
           `${import.meta.dir}/weft.css`,
           `${import.meta.dir}/icon.svg`
         ],
@@ -64,7 +66,7 @@ export const make: Effect.Effect<Assets, AssetsBroken> = Effect.gen(function* ()
     )
   return {
     files,
-    script: yield* named(/^browser-.*\.js$/),
+    scripts: { status: yield* named(/^status-.*\.js$/), chat: yield* named(/^chat-.*\.js$/) },
     stylesheet: yield* named(/^weft-.*\.css$/),
     icon: yield* named(/^icon-.*\.svg$/)
   }
