@@ -27,6 +27,14 @@ export const turns = (browser: Browser) =>
 /** Waits until the page can be written on. */
 export const ready = (browser: Browser) => browser.wait(`document.querySelector("#question:enabled") !== null`)
 
+/** Adds fields to what the page asks, until it is loaded again: without `temperature: 0` a model says what it likes. */
+export const asking = (browser: Browser, fields: object) =>
+  browser.evaluate(`(() => {
+    const plain = globalThis.plainFetch ??= globalThis.fetch
+    globalThis.fetch = (url, init) => plain(url, init?.method !== "POST" ? init
+      : { ...init, body: JSON.stringify({ ...JSON.parse(init.body), ...${JSON.stringify(fields)} }) })
+  })()`)
+
 /** Writes a question and sends it with Enter. */
 export const ask = Effect.fnUntraced(function* (browser: Browser, question: string) {
   yield* browser.evaluate(`document.querySelector("#question").focus()`)

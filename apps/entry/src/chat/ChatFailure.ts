@@ -42,7 +42,7 @@ export interface FailureWords {
 
 /** Returns the words; `hasKey` where the request had one, `hasText` where some of the answer came. */
 export const wordsOf = (
-  { kind, said }: ChatFailure,
+  { kind, retryAtMs, said }: ChatFailure,
   { hasKey, hasText }: { readonly hasKey: boolean; readonly hasText: boolean }
 ): FailureWords => {
   switch (kind) {
@@ -54,7 +54,10 @@ export const wordsOf = (
             cure: "Its owner gives them out. With yours the question is asked."
           }
     case "limit":
-      return { happened: "The limit of this key is reached.", cure: said ?? "Wait a minute." }
+      return {
+        happened: "The limit of this key is reached.",
+        cure: retryAtMs === undefined ? (said ?? "Wait a minute.") : ""
+      }
     case "busy":
       return { happened: "The mesh is busy.", cure: said ?? "Ask again in a moment, or choose another model." }
     case "gone":
@@ -70,10 +73,9 @@ export const wordsOf = (
         cure: "Look whether it runs and you are online, then ask again. What was said stays here."
       }
     case "broken":
-      return {
-        happened: hasText ? "The answer broke off." : "The answer failed.",
-        cure: `${said === undefined ? "" : `${said} `}${hasText ? "What came stays; ask again for a whole one." : "Ask again."}`
-      }
+      return hasText
+        ? { happened: "The answer broke off.", cure: `${said ?? "Ask again for a whole one."} What came stays.` }
+        : { happened: "The answer failed.", cure: said ?? "Ask again." }
     case "refused":
       return { happened: "The entry refused the question.", cure: said ?? "Ask again, or choose another model." }
   }

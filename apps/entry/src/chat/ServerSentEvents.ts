@@ -54,6 +54,7 @@ export class ServerSentEvents {
   /** Takes the line into the event; returns the event's data where the line ends it. */
   #endLine(): string | undefined {
     const line = this.#line
+    this.#isTooLong ||= line.length > this.#bounds.lengthMax
     if (line === "") {
       const data = this.#data
       this.#data = undefined

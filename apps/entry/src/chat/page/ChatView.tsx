@@ -79,7 +79,7 @@ export const ChatView = (props: ChatViewProps) => {
             />
           ))}
         </div>
-        {isEmpty && <EmptyMesh origin={props.origin} {...(act && { copy: act.copy })} />}
+        {isEmpty && turns.length === 0 && <EmptyMesh origin={props.origin} {...(act && { copy: act.copy })} />}
         <noscript>
           <p class="nothing">
             Asking here needs JavaScript. Any OpenAI client asks without it, at <code>{props.origin}/v1</code>.

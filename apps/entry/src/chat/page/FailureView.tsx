@@ -1,5 +1,5 @@
 /** What went wrong with an answer, what to do, and the means to do it. */
-import { useState } from "preact/hooks"
+import { useEffect, useRef, useState } from "preact/hooks"
 import { span } from "../../page/Format.ts"
 import { type ChatFailure, wordsOf } from "../ChatFailure.ts"
 import type { ChatActions } from "./ChatView.tsx"
@@ -59,6 +59,8 @@ const Wait = ({ nowMs, untilMs }: { readonly untilMs: number; readonly nowMs: nu
 
 const KeyForm = ({ giveKey }: { readonly giveKey: ((key: string) => void) | undefined }) => {
   const [key, setKey] = useState("")
+  const field = useRef<HTMLInputElement>(null)
+  useEffect(() => field.current?.focus(), [])
   return (
     <form
       class="key"
@@ -71,6 +73,7 @@ const KeyForm = ({ giveKey }: { readonly giveKey: ((key: string) => void) | unde
       <div class="writing">
         <input
           id="key"
+          ref={field}
           type="password"
           autoComplete="off"
           spellcheck={false}
