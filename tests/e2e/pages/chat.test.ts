@@ -133,7 +133,7 @@ it.live(
 )
 
 it.live(
-  "an answer comes piece by piece and is stopped with what came; when its peer is lost that is told, and another answers",
+  "an answer comes piece by piece and Stop keeps what came; a lost peer is told of, and another one answers",
   () =>
     Effect.gen(function* () {
       const entry = yield* startEntry({ WEFT_MAX_FAILOVERS: "0" })

@@ -1,4 +1,4 @@
-/** What the events of an answer say: what the entry's own writer writes is read back, and what is no event harms nothing. */
+/** What the events of an answer say: what the entry writes is read back, and what is no event harms nothing. */
 import { expect, test } from "bun:test"
 import { ofData } from "@weft/entry/chat/AnswerEvent"
 import { ServerSentEvents } from "@weft/entry/chat/ServerSentEvents"

@@ -1,4 +1,4 @@
-/** The state of a conversation under any order of events: nothing of an answer is lost, and nothing comes after its end. */
+/** The state of a conversation under any events: nothing of an answer is lost, and nothing comes after its end. */
 import { expect, test } from "bun:test"
 import type { AnswerEvent } from "@weft/entry/chat/AnswerEvent"
 import { silent } from "@weft/entry/chat/ChatFailure"

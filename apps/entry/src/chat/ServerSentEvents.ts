@@ -11,7 +11,7 @@ export interface EventBounds {
   readonly bytesMax: number
 }
 
-/** The bounds of an answer: a line is one token with what surrounds it, and no context has a million tokens of 250 bytes. */
+/** The bounds of an answer: a line is a token with what surrounds it; no context has a million tokens of 250 bytes. */
 export const boundsDefault: EventBounds = { lengthMax: 1024 * 1024, bytesMax: 256 * 1024 * 1024 }
 
 /** Reads the events of one response. */

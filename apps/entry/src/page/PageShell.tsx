@@ -1,4 +1,4 @@
-/** A page as HTML: its first paint drawn by the server, what it was drawn of beside it for the script that takes over. */
+/** A page as HTML: its first paint drawn by the server, and what it was drawn of for the script that takes over. */
 import type { ComponentChildren } from "preact"
 import { renderToString } from "preact-render-to-string"
 import type { Assets } from "./Assets.ts"

@@ -1,4 +1,4 @@
-/** What stands above every page: the name, the pages there are, what this one says of itself, and the theme's switch. */
+/** What stands above every page: the name, the other pages, what this one says of itself, and the theme's switch. */
 import type { ComponentChildren } from "preact"
 
 /** The pages, as paths name them. */

@@ -1,5 +1,6 @@
 /** The chat page's content: drawn by the server for the first paint, and by the browser from then on. No state. */
 import { EmptyMesh } from "../../page/EmptyMesh.tsx"
+import { count } from "../../page/Format.ts"
 import { TopBar } from "../../page/TopBar.tsx"
 import type { ChatDocument } from "../ChatDocument.ts"
 import { type ChatState, underWay } from "../ChatState.ts"
@@ -118,8 +119,8 @@ const Introduction = ({ chosen, document }: Pick<ChatViewProps, "chosen" | "docu
             <strong>
               <bdi>{model.id}</bdi>
             </strong>{" "}
-            {tierPromise[model.tier]} and reads up to{" "}
-            <span class="figure">{model.contextTokens.toLocaleString("en-GB")}</span> tokens.
+            {tierPromise[model.tier]} A conversation can have <span class="figure">{count(model.contextTokens)}</span>{" "}
+            tokens.
           </>
         )}
       </p>

@@ -1,4 +1,4 @@
-/** Where a question is written: Enter sends it, Shift and Enter begins a line. Owns what is written until it is sent. */
+/** Where a question is written: Enter sends it, Shift and Enter begins a line. Owns what is not sent yet. */
 import type { ComponentChildren } from "preact"
 import { useRef, useState } from "preact/hooks"
 

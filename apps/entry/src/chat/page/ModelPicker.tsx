@@ -1,11 +1,11 @@
 /** The choice of a model: what each is called, and what it is good for. */
 import type { ChatDocument, ChatModel } from "../ChatDocument.ts"
 
-/** What a tier promises, as the end of a sentence that begins with a model. */
+/** What a tier promises, as the rest of a sentence that begins with a model. */
 export const tierPromise: Readonly<Record<ChatModel["tier"], string>> = {
-  "daily-driver": "is a daily driver: answers begin within seconds and flow",
-  capacity: "is a capacity model: large, and worth a wait of seconds",
-  experimental: "is experimental: nothing is promised of its speed,"
+  "daily-driver": "is a daily driver: its answers begin within seconds, and flow.",
+  capacity: "is a capacity model: large, and worth a wait.",
+  experimental: "is experimental: nothing is promised of its speed."
 }
 
 /** Represents what is chosen among. */

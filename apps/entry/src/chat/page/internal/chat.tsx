@@ -105,7 +105,12 @@ const useConversation = (modelOf: (state: ChatState.ChatState) => string | null,
       const messages = ChatState.messagesOf(current.state)
       drop = askEntry({ number: open.number, model, messages, key: current.key }, tell)
     }
-    const askAgain = (): void => ask((model) => ({ _tag: "AskedAgain", model, atMs: Date.now() }))
+    // the button that was pressed is gone then, and with it the focus
+    const focus = (): void => document.getElementById("question")?.focus()
+    const askAgain = (): void => {
+      ask((model) => ({ _tag: "AskedAgain", model, atMs: Date.now() }))
+      focus()
+    }
     return {
       ask: (question) => ask((model) => ({ _tag: "Asked", question, model, atMs: Date.now() })),
       askAgain,
@@ -116,14 +121,14 @@ const useConversation = (modelOf: (state: ChatState.ChatState) => string | null,
       clear: () => {
         drop()
         tell({ _tag: "Cleared" })
-        document.getElementById("question")?.focus()
+        focus()
       },
       giveKey: (given) => {
         current.key = given
         keepKey(given)
         setKey(given)
         if (given !== "") askAgain()
-        document.getElementById("question")?.focus()
+        focus()
       },
       choose,
       copy,

@@ -1,6 +1,6 @@
 /**
- * The status page in the browser: takes over what the server drew, follows the feed, and keeps the last figures when that is
- * lost. Owns the one stream of events and the ticking age.
+ * The status page in the browser: takes over what the server drew, follows the feed, and keeps the last figures when
+ * that is lost. Owns the one stream of events and the ticking age.
  */
 import { hydrate } from "preact"
 import { useEffect, useState } from "preact/hooks"
