@@ -56,7 +56,7 @@ export const wordsOf = (
     case "limit":
       return {
         happened: "The limit of this key is reached.",
-        cure: retryAtMs === undefined ? (said ?? "Wait a minute.") : ""
+        cure: retryAtMs === undefined ? (said ?? "Wait a minute.") : "It counts by the minute."
       }
     case "busy":
       return { happened: "The mesh is busy.", cure: said ?? "Ask again in a moment, or choose another model." }
