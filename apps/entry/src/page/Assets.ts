@@ -1,7 +1,7 @@
 /**
  * The pages' scripts and their one stylesheet, made of their sources when the first page is asked for: there is no
- * build step, and an entry that nobody looks at does no work for it. Kept in memory, compressed, under names that change
- * with them.
+ * build step, and an entry that nobody looks at does no work for it. Kept in memory, compressed, under names that
+ * change with them.
  */
 import { Data, Effect } from "effect"
 import type { PageName } from "./TopBar.tsx"

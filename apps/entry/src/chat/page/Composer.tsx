@@ -39,6 +39,7 @@ export const Composer = ({ ask, children, isOpen, stop }: ComposerProps) => {
           id="question"
           ref={field}
           rows={2}
+          aria-describedby="asking"
           maxLength={questionLengthMax}
           placeholder="Ask something"
           disabled={ask === undefined}
@@ -69,7 +70,7 @@ export const Composer = ({ ask, children, isOpen, stop }: ComposerProps) => {
           </button>
         )}
       </div>
-      <p class="note">
+      <p id="asking" class="note">
         <span class="keys">Enter sends, Shift+Enter begins a line.</span> {children}
       </p>
     </form>
