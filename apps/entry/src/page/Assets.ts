@@ -44,7 +44,8 @@ export const make: Effect.Effect<Assets, AssetsBroken> = Effect.gen(function* ()
         splitting: true,
         define: { "process.env.NODE_ENV": '"production"' },
         loader: { ".svg": "file" },
-        naming: { entry: "[name]-[hash].[ext]", chunk: "[name]-[hash].[ext]", asset: "[name]-[hash].[ext]" }
+        // a part is named after a page that uses it, and must not be taken for its script
+        naming: { entry: "[name]-[hash].[ext]", chunk: "part-[name]-[hash].[ext]", asset: "[name]-[hash].[ext]" }
       }),
     catch: (cause) => new AssetsBroken({ cause })
   })
