@@ -113,6 +113,7 @@ it.live(
       expect((yield* last(browser, "failed")).failure).toMatch(
         /^The mesh is busy\. Every peer .*Ask again in [123] s\.$/s
       )
+      expect((yield* turns(browser))[0]?.figures).toBe("")
       yield* browser.screenshot("chat-busy-light")
       yield* browser.wait(`document.querySelector(".wait").textContent === "You can ask again now."`)
       for (const [model, words] of [
@@ -166,6 +167,36 @@ it.live(
       yield* pressButton(browser, "New chat")
       yield* dropped.closed
       expect(yield* turns(browser)).toEqual([])
+    }),
+  60_000
+)
+
+const scrolled = (browser: Browser) =>
+  browser.evaluate<{ readonly top: number; readonly below: number }>(
+    `({ top: scrollY, below: document.documentElement.scrollHeight - innerHeight - scrollY })`
+  )
+
+it.live(
+  "the end of a long answer stays in sight above the place to write, unless the reader has scrolled away from it",
+  () =>
+    Effect.gen(function* () {
+      const door = yield* byHand
+      const browser = yield* launch
+      yield* browser.open(`${door.url}/chat`, { theme: "light", ...phone })
+      yield* ready(browser)
+      const turn = yield* turnOf(browser, door, "Count to a hundred.")
+      const lines = (from: number) => Array.from({ length: 50 }, (_, index) => said(`${from + index}\n`))
+      yield* turn.send(begun, ...lines(1))
+      yield* seen(browser, "49\n50")
+      const first = yield* scrolled(browser)
+      expect(first.top).toBeGreaterThan(0)
+      expect(first.below).toBeLessThan(2)
+      yield* browser.evaluate("scrollTo(0, 100)")
+      yield* browser.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+      yield* turn.send(...lines(51), finished("stop"))
+      yield* last(browser, "whole")
+      expect((yield* scrolled(browser)).top).toBe(100)
+      yield* browser.screenshot("chat-long-phone")
     }),
   60_000
 )

@@ -1,6 +1,5 @@
 /** The chat page's content: drawn by the server for the first paint, and by the browser from then on. No state. */
 import { EmptyMesh } from "../../page/EmptyMesh.tsx"
-import { Figure } from "../../page/Figure.tsx"
 import { count } from "../../page/Format.ts"
 import { TopBar } from "../../page/TopBar.tsx"
 import type { ChatDocument } from "../ChatDocument.ts"
@@ -121,7 +120,7 @@ const Introduction = ({ chosen, document }: Pick<ChatViewProps, "chosen" | "docu
               <bdi>{model.id}</bdi>
             </strong>{" "}
             {tierPromise[model.tier]} A conversation can have{" "}
-            <Figure value={count(model.contextTokens)} unit="tokens" />.
+            <span class="figure">{count(model.contextTokens)} tokens</span>.
           </>
         )}
       </p>

@@ -48,6 +48,9 @@ const refusalBytesMax = 64 * 1024
 /** Longest id or route that is shown; a peer's id has 52 characters. */
 const headerLengthMax = 128
 
+/** What the headers of an answer say where nobody gave it. */
+const nobody = "none"
+
 const answer = async (
   { key, messages, model, number }: Question,
   signal: AbortSignal,
@@ -62,7 +65,10 @@ const answer = async (
   })
   heard()
   const { headers, ok, status } = response
-  const said = (name: string): string | undefined => headers.get(name)?.slice(0, headerLengthMax)
+  const said = (name: string): string | undefined => {
+    const value = headers.get(name)
+    return value === null || value === nobody ? undefined : value.slice(0, headerLengthMax)
+  }
   tell({ _tag: "Begun", number, servedBy: said("x-weft-served-by"), route: said("x-weft-route") })
   if (!ok) {
     const failure = ofResponse(status, headers.get("retry-after"), await readRefusal(response), Date.now())
