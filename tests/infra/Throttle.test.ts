@@ -28,6 +28,23 @@ it.prop(
     })
 )
 
+it.prop(
+  "staggered turns keep to the clock that they share, however late each begins",
+  FastCheck.tuple(FastCheck.double({ min: 0, max: 0.99, noNaN: true }), share, elapsed),
+  (drawn) =>
+    Effect.sync(() => {
+      const [phase, pausedShare, elapsedMs] = drawn
+      const manner = { kind: "staggered", pausedShare, phase } as const
+      const { pauseMs, runMs } = DutyCycle.turn(manner, elapsedMs, Seeded.make(1))
+      expect(Math.min(pauseMs, runMs)).toBeGreaterThanOrEqual(0)
+      // The next one begins where its phase says, and has all of its run.
+      const turns = (elapsedMs + runMs + pauseMs) / 40 - phase
+      expect(turns - Math.round(turns)).toBeCloseTo(0)
+      const next = DutyCycle.turn(manner, elapsedMs + runMs + pauseMs + 1e-6, Seeded.make(1))
+      expect(next.pauseMs).toBeCloseTo(40 * pausedShare, 3)
+    })
+)
+
 it.prop("uneven turns keep between their bounds, and are the same for the same seed", FastCheck.integer(), (seed) =>
   Effect.sync(() => {
     const turns = (seed: number) => {

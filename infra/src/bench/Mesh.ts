@@ -97,6 +97,12 @@ export const statusOf = async ({ statusUrl }: Peer): Promise<PeerStatus> =>
   // The page is checked by its own tests; a field that is missing shows as a figure that is none.
   (await (await fetch(`${statusUrl}/status`)).json()) as PeerStatus
 
+/** Returns the processes that compute for a peer. */
+export const hostProcesses = async (peer: Peer): Promise<ReadonlyArray<number>> => {
+  const { leases, models } = await statusOf(peer)
+  return [...leases, ...models].flatMap(({ processId }) => processId ?? [])
+}
+
 /** Tells a peer to leave the mesh and waits until it is gone; one that does not go in time is killed. */
 export const stop = async ({ program }: Peer): Promise<void> => {
   program.signal("SIGTERM")

@@ -22,7 +22,7 @@ const slots = 4
 
 const options = {
   pairs: { byDefault: 3, about: "pairs of the default policy and round-robin" },
-  questions: { byDefault: 140, about: "questions of each half" },
+  questions: { byDefault: 280, about: "questions of each half" },
   // Two of a peer's slots for the tenants that it has, two for questions that meet another one of their tenant: as many
   // tenants as the peers can keep with about one client each. Taken in turn, each peer would have to keep all six.
   tenants: { byDefault: 6, about: "tenants, each with instructions of 1,000 tokens" },

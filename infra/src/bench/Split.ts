@@ -15,6 +15,7 @@ import * as Programs from "./Programs.ts"
 import * as Report from "./Report.ts"
 import * as Seeded from "./Seeded.ts"
 import * as Asking from "./split/Asking.ts"
+import * as HalfSpeed from "./split/HalfSpeed.ts"
 import * as LeastHop from "./split/LeastHop.ts"
 import * as Lines from "./split/Lines.ts"
 import * as Ring from "./split/Ring.ts"
@@ -49,7 +50,7 @@ export const split: Benchmark.Benchmark<keyof typeof options> = {
   name: "split",
   about: "ms per token of a model split among peers some way apart ÷ compute + one loop",
   options,
-  minutesMax: (given) => (15 + (given.tokens * given.answers) / 6) * (Trouble.isNone(given) ? 1 : troubleTakes),
+  minutesMax: (given) => (19 + (given.tokens * given.answers) / 6) * (Trouble.isNone(given) ? 1 : troubleTakes),
   run: async (given, tell) => {
     const shape = given.small === 1 ? Shape.small : Shape.medium
     const path = await RandomModel.make(join(Programs.root, ".weft/bench/models"), shape, given.seed, Mesh.tinyModel)
@@ -86,8 +87,17 @@ const troubleTakes = 4
 
 interface Whole {
   readonly figures: Readonly<Record<string, unknown>>
-  /** Of a prompt of 2,048 tokens. */
-  readonly firstMs: number
+  /** Absent where none were wanted. */
+  readonly prompts: Prompts | undefined
+}
+
+/** Milliseconds to the first token. */
+interface Prompts {
+  readonly rows: ReadonlyArray<{ readonly ms: number; readonly promptTokens: number }>
+  /** Of the longest. */
+  readonly longMs: number
+  /** Of the longest on computers half as fast. */
+  readonly slowedMs: number
 }
 
 /** One cell: stages at a distance, without guesses. */
@@ -101,8 +111,9 @@ interface Cell {
   readonly hopMs: number
 }
 
-/** Tokens of the prompts whose time is measured. */
-const promptsTokens = [512, 2048]
+/** Tokens of the longest prompt whose time is measured, and of all of them. */
+const longTokens = 2048
+const promptsTokens = [512, longTokens]
 /** Times each is sent: a long one takes half a minute. */
 const promptsEach = 2
 
@@ -125,13 +136,13 @@ class Bench {
   /** One peer with all of the model, in the same profile; long prompts take minutes, so only where they are wanted. */
   async whole(arePromptsWanted: boolean): Promise<Whole> {
     this.tell("one peer alone")
-    return this.#withWhole(async (entry) => {
+    return this.#withWhole(async (entry, peer) => {
       const asking = this.#askingWhole(entry)
       // As a cell begins: its questions are these.
       await asking.msPerToken({ maxTokens: 8 })
       const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
-      const first = arePromptsWanted ? await this.#prompts(this.#askingWhole(entry)) : []
-      return { figures: { msPerToken, firstMs: first.map(({ ms }) => ms) }, firstMs: first.at(-1)?.ms ?? Number.NaN }
+      const prompts = arePromptsWanted ? await this.#prompts(this.#askingWhole(entry), [peer]) : undefined
+      return { figures: { msPerToken, prompts }, prompts }
     })
   }
 
@@ -216,22 +227,31 @@ class Bench {
         streams.push({ direct, through: await asking.perSecond(streamsMax, question) })
       }
       this.tell("long prompts on 3 stages")
-      const first = await this.#prompts(this.#asking(ring))
-      const ms = first.at(-1)?.ms ?? Number.NaN
+      const prompts = await this.#prompts(this.#asking(ring), ring.peers())
       // Each of three has a third of the layers, which is a third of the time that one peer takes for all.
-      const share = (whole.firstMs * Math.ceil(this.layers / 3)) / this.layers
-      const bound = share + loopMsOf(3, middleRttMs)
+      const share = Math.ceil(this.layers / 3) / this.layers
+      const ratio = (ms: number, wholeMs = Number.NaN): number => ms / (wholeMs * share + loopMsOf(3, middleRttMs))
+      const [plain, slowed] = [
+        ratio(prompts.longMs, whole.prompts?.longMs),
+        ratio(prompts.slowedMs, whole.prompts?.slowedMs)
+      ]
+      // Three stages have work at once: two processors are three computers only where each computes half of the time.
+      const [where, promptRatio] = availableParallelism() < 3 ? [", each on half a processor", slowed] : ["", plain]
       return {
         figures: {
           streams: { one: streams.map(({ direct }) => direct), four: streams.map(({ through }) => through) },
-          prompts: first,
-          slowestShareMs: share,
+          prompts,
+          promptRatio: { plain, halfSpeed: slowed },
           // What as many stages as there are processors could do at best, all of them busy all the time.
-          processorsBoundMs: whole.firstMs / Math.min(3, availableParallelism())
+          processorsBoundMs: (whole.prompts?.longMs ?? Number.NaN) / Math.min(3, availableParallelism())
         },
         reach: [
           Report.atLeast(`${streamsMax} streams ÷ one, 3 stages at ${middleRttMs} ms`, Figures.ratio(streams), 2.5),
-          Report.atMost(`first token of 2,048 ÷ (slowest share + loop), 3 stages at ${middleRttMs} ms`, ms / bound, 1.3)
+          Report.atMost(
+            `first token of 2,048 ÷ (slowest share + loop), 3 stages at ${middleRttMs} ms${where}`,
+            promptRatio,
+            1.3
+          )
         ]
       }
     })
@@ -288,17 +308,22 @@ class Bench {
     return rows
   }
 
-  async #prompts(asking: Asking.Asking) {
-    const rows: Array<{ readonly ms: number; readonly promptTokens: number }> = []
-    for (const promptTokens of promptsTokens) {
-      const measured: Array<{ readonly ms: number; readonly promptTokens: number }> = []
-      for (let prompt = 0; prompt < promptsEach; prompt++) {
-        measured.push(await asking.firstMs({ maxTokens: 2, promptTokens }))
-      }
-      const ms = Figures.median(measured.map((one) => one.ms))
-      rows.push({ ms, promptTokens: measured[0]?.promptTokens ?? Number.NaN })
+  /** Prompts of all lengths, then the longest again on `peers` that are half as fast. */
+  async #prompts(asking: Asking.Asking, peers: ReadonlyArray<Mesh.Peer>): Promise<Prompts> {
+    const rows: Array<Prompts["rows"][number]> = []
+    for (const promptTokens of promptsTokens) rows.push(await this.#prompt(asking, promptTokens))
+    this.tell("a long prompt at half the speed")
+    const slowed = await HalfSpeed.during(peers, () => this.#prompt(asking, longTokens))
+    return { rows, longMs: rows.at(-1)?.ms ?? Number.NaN, slowedMs: slowed.ms }
+  }
+
+  async #prompt(asking: Asking.Asking, promptTokens: number): Promise<Prompts["rows"][number]> {
+    const measured: Array<Prompts["rows"][number]> = []
+    for (let prompt = 0; prompt < promptsEach; prompt++) {
+      measured.push(await asking.firstMs({ maxTokens: 2, promptTokens }))
     }
-    return rows
+    const ms = Figures.median(measured.map((one) => one.ms))
+    return { ms, promptTokens: measured[0]?.promptTokens ?? Number.NaN }
   }
 
   async #median(measure: () => Promise<number>): Promise<number> {
@@ -308,12 +333,12 @@ class Bench {
   }
 
   /** Runs `use` with a peer that has the whole model and is gone afterwards. */
-  async #withWhole<A>(use: (entry: Mesh.Entry) => Promise<A>): Promise<A> {
+  async #withWhole<A>(use: (entry: Mesh.Entry, peer: Mesh.Peer) => Promise<A>): Promise<A> {
     const entry = await Mesh.startEntry()
     const more = ["--profile", "exact"]
     const peer = await Mesh.startPeer({ url: entry.url, model: this.path, slots: 1, threads: 1, contextTokens, more })
     try {
-      return await use(entry)
+      return await use(entry, peer)
     } finally {
       await Mesh.stop(peer)
       entry.program.signal("SIGKILL")

@@ -195,8 +195,9 @@ class LiveSession implements MeshSession {
       this.#leave(CloseCode.worn, "the session carried all it can, dial again")
       return false
     }
-    this.#ping(nowMs)
-    this.#report()
+    const isMeasured = this.#report()
+    // Layers that measure no round trip have it from pings alone.
+    if (!isMeasured || Liveness.wantsPing(this.#liveness)) this.#ping(nowMs)
     for (const streams of [this.#opened, this.#accepted]) {
       for (const stream of streams) this.#guarded(stream, () => stream.unsafeTick(nowMs))
     }
@@ -310,11 +311,13 @@ class LiveSession implements MeshSession {
     this.#rttMs = this.#rttMs === undefined ? sampleMs : this.#rttMs + (sampleMs - this.#rttMs) / 8
   }
 
-  #report(): void {
-    const { rttMs = this.#rttMs, ...counted } = this.#raw.stats()
+  /** Tells the metrics what was measured since the last time; returns whether the layer measures round trips. */
+  #report(): boolean {
+    const { rttMs, ...counted } = this.#raw.stats()
     const totals = { ...MeshMetrics.noTotals, ...this.#counters, ...counted }
-    MeshMetrics.sessionMeasured(this.#options.layer, rttMs, this.#reported, totals)
+    MeshMetrics.sessionMeasured(this.#options.layer, rttMs ?? this.#rttMs, this.#reported, totals)
     this.#reported = totals
+    return rttMs !== undefined
   }
 
   #violated(why: string): void {

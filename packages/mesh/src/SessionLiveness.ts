@@ -3,7 +3,7 @@
  * more than one and a half of its interval, so a stall of our own process does not count against the other side.
  */
 
-/** Every side sends a ping this often and counts one tick of silence when nothing at all came since the last. */
+/** Every side looks this often, and counts one tick of silence when nothing at all came since the last. */
 export const tickMs = 300
 
 /**
@@ -29,6 +29,12 @@ export const tick = (state: Liveness, nowMs: number, bytesReceived: number): Liv
   bytesReceived,
   silenceMs: bytesReceived > state.bytesReceived ? 0 : state.silenceMs + Math.min(nowMs - state.atMs, tickMs * 1.5)
 })
+
+/**
+ * Returns whether to ping at this tick. Who heard something since the last one knows that the other side lives, and the
+ * other side pings too when it hears nothing: an idle session has one ping and its answer within a tick or two.
+ */
+export const wantsPing = (state: Liveness): boolean => state.silenceMs > 0
 
 /** Returns whether the other side must be given up. */
 export const isDead = (state: Liveness): boolean => state.silenceMs >= silenceMsMax

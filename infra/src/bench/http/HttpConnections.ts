@@ -45,6 +45,9 @@ export const make = (url: string): HttpConnections => {
   const free: Array<Connection> = []
   return {
     post: (request) => {
+      const freshMs = performance.now() - idleMsMax
+      // The last is the youngest: with it all others are too old.
+      if ((free.at(-1)?.freeSinceMs ?? Number.NaN) < freshMs) for (const old of free.splice(0)) old.abort()
       const connection = free.pop() ?? new Connection(hostname, Number(port), free)
       return connection.exchange(write(request, `${hostname}:${port}`), request)
     },
@@ -55,6 +58,12 @@ export const make = (url: string): HttpConnections => {
 }
 
 // internal
+
+/**
+ * A connection that waited longer is not used again: the entry closes it after 30 s, and a request that meets the close
+ * is lost. Other clients have such a bound too.
+ */
+const idleMsMax = 10_000
 
 const write = ({ body, headers, path }: HttpPost, host: string): string => {
   const own = { host, "content-length": String(Buffer.byteLength(body)), "content-type": "application/json" }
@@ -69,6 +78,8 @@ type Framing =
 
 class Connection {
   #socket: Socket | undefined
+  /** When its last exchange ended. */
+  freeSinceMs = 0
   #closed = false
   /** What was received and not yet understood. */
   #pending: Buffer = Buffer.alloc(0)
@@ -133,6 +144,7 @@ class Connection {
     const settle = this.#settle
     if (settle === undefined) return
     this.#settle = undefined
+    this.freeSinceMs = performance.now()
     if (whole && !this.#closed && this.#head?.headers["connection"] !== "close") this.free.push(this)
     settle({ status: this.#head?.status ?? 0, headers: this.#head?.headers ?? {}, whole })
   }
