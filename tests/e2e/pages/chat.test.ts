@@ -5,7 +5,7 @@ import { endToken } from "../../engine/asking.ts"
 import { type Browser, launch } from "../../support/browser/Browser.ts"
 import { it } from "../../support/effect.ts"
 import { modelPath, startEntry, startPeer } from "../../support/processes.ts"
-import { ask, asking, last, pressButton, ready, turns } from "./chatPage.ts"
+import { ask, asking, last, paste, pressButton, ready, turns } from "./chatPage.ts"
 
 const [small, nano] = ["tiny-small-f16", "tiny-nano-f16"] as const
 
@@ -81,10 +81,15 @@ it.live(
 
       yield* ask(browser, "Tell me a story about a fox.")
       yield* last(browser, "whole")
-      expect((yield* turns(browser)).length).toBe(2)
+      yield* paste(browser, "fox ".repeat(8_000))
+      expect((yield* last(browser, "failed")).failure).toStartWith(
+        "The conversation is longer than the model can read."
+      )
+      expect((yield* turns(browser)).length).toBe(3)
       yield* pressButton(browser, "New chat")
       yield* browser.wait(`document.querySelectorAll(".turn").length === 0`)
-      expect(yield* browser.errors).toEqual([])
+      // the browser's own line for the refusal, and nothing else
+      expect((yield* browser.errors).filter((error) => !error.includes("400 (Bad Request)"))).toEqual([])
     }),
   90_000
 )

@@ -42,6 +42,16 @@ export const ask = Effect.fnUntraced(function* (browser: Browser, question: stri
   yield* browser.press("Enter")
 })
 
+/** Pastes a question, as nobody types so long a one, and sends it. */
+export const paste = Effect.fnUntraced(function* (browser: Browser, question: string) {
+  yield* browser.evaluate(`(() => {
+    const field = document.querySelector("#question")
+    field.focus()
+    document.execCommand("insertText", false, ${JSON.stringify(question)})
+  })()`)
+  yield* browser.press("Enter")
+})
+
 /** Waits until the last answer is in a phase, and returns its turn. */
 export const last = Effect.fnUntraced(function* (browser: Browser, phase: string) {
   yield* browser.wait(`[...document.querySelectorAll(".turn")].at(-1)?.dataset.phase === "${phase}"`)
