@@ -1,5 +1,5 @@
 /** What went wrong with an answer, what to do, and the means to do it. */
-import { useEffect, useRef, useState } from "preact/hooks"
+import { useLayoutEffect, useRef, useState } from "preact/hooks"
 import { span } from "../../page/Format.ts"
 import { type ChatFailure, wordsOf } from "../ChatFailure.ts"
 import type { ChatActions } from "./ChatView.tsx"
@@ -60,7 +60,8 @@ const Wait = ({ nowMs, untilMs }: { readonly untilMs: number; readonly nowMs: nu
 const KeyForm = ({ giveKey }: { readonly giveKey: ((key: string) => void) | undefined }) => {
   const [key, setKey] = useState("")
   const field = useRef<HTMLInputElement>(null)
-  useEffect(() => field.current?.focus(), [])
+  // at once, so that what is typed now goes nowhere else
+  useLayoutEffect(() => field.current?.focus(), [])
   return (
     <form
       class="key"

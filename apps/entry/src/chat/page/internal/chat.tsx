@@ -138,16 +138,15 @@ const useConversation = (modelOf: (state: ChatState.ChatState) => string | null,
   return { state, hasKey: key !== "", act }
 }
 
-/** The seconds, while somebody waits for them. */
+/** The time of each drawing, which comes every second while somebody waits. */
 const useNow = (isWaiting: boolean): number => {
-  const [nowMs, setNow] = useState(0)
+  const [, draw] = useState(0)
   useEffect(() => {
     if (!isWaiting) return
-    setNow(Date.now())
-    const ticking = setInterval(() => setNow(Date.now()), 1_000)
+    const ticking = setInterval(() => draw((seconds) => seconds + 1), 1_000)
     return () => clearInterval(ticking)
   }, [isWaiting])
-  return nowMs
+  return isWaiting ? Date.now() : 0
 }
 
 const Live = ({ first }: { readonly first: ChatDocument }) => {
