@@ -76,7 +76,7 @@ describe("BatchPlan", () => {
       { index: 1, rows: 24, draws: false }
     ])
     expect(BatchPlan.plan([untouched(140), untouched(20)], "exact", 64)).toEqual([
-      { index: 0, rows: 128, draws: false }
+      { index: 0, rows: BatchPlan.canonicalTokens, draws: false }
     ])
   })
 })

@@ -5,6 +5,7 @@
 import { describe, expect, test } from "bun:test"
 import * as JobState from "@weft/engine/pipeline/JobState"
 import type { Tokens, Window } from "@weft/engine/pipeline/StageFrame"
+import { promptRowsMax } from "@weft/engine/pipeline/StageWindow"
 import { greedy } from "../asking.ts"
 import { Agenda, hashing, type Oracle, repeating, seeded, tail, told, vocabularyTokens } from "./tailing.ts"
 
@@ -124,20 +125,21 @@ describe("a job", () => {
   }, 120_000)
 
   test("sends its prompt in canonical chunks, a few at once, and draws from the last row alone", () => {
-    const prompt = Array.from({ length: 700 }, (_, at) => at % vocabularyTokens)
+    const chunk = promptRowsMax
+    const prompt = Array.from({ length: 5 * chunk + 60 }, (_, at) => at % vocabularyTokens)
     const job = started({ prompt })
     const windows = all(job)
     expect(windows.map(({ position, tokens }) => [position, tokens.length])).toEqual([
-      [0, 128],
-      [128, 128],
-      [256, 128],
-      [384, 128]
+      [0, chunk],
+      [chunk, chunk],
+      [2 * chunk, chunk],
+      [3 * chunk, chunk]
     ])
     expect(windows.map(({ drawn }) => drawn)).toEqual([0, 0, 0, 0])
     for (const window of windows) expect(job.received(answerTo(window, []), 1)).toMatchObject({ fault: undefined })
     expect(all(job).map(({ drawn, position, tokens }) => [position, tokens.length, drawn])).toEqual([
-      [512, 128, 0],
-      [640, 60, 1]
+      [4 * chunk, chunk, 0],
+      [5 * chunk, 60, 1]
     ])
   })
 

@@ -5,6 +5,7 @@
 import { describe, expect } from "bun:test"
 import type { Close, JobTerms, Open, StageFrame, Window } from "@weft/engine/pipeline/StageFrame"
 import type { StageLoop } from "@weft/engine/pipeline/StageLoop"
+import { promptRowsMax } from "@weft/engine/pipeline/StageWindow"
 import { Effect } from "effect"
 import { it } from "../../support/effect.ts"
 import { greedy } from "../asking.ts"
@@ -92,30 +93,30 @@ describe("a window", () => {
     Effect.gen(function* () {
       const { stages } = yield* cut("Q4_K_M", [3])
       const { received, send } = yield* line(stages)
-      const { prompt: long, seed } = task(130, 7)
+      const { prompt: long, seed } = task(promptRowsMax + 2, 7)
       const terms = { seed, sampling: warm, promptTokens: long.length, contextTokens }
       const begin = (job: number) => {
         send(opening(job, terms))
-        send(windowOf(long.slice(0, 128), { job }))
-        send(windowOf(long.slice(128), { job, position: 128, drawn: 1 }))
+        send(windowOf(long.slice(0, promptRowsMax), { job }))
+        send(windowOf(long.slice(promptRowsMax), { job, position: promptRowsMax, drawn: 1 }))
       }
       const tokensOf = (frame: StageFrame) => (frame.kind === "tokens" ? [...frame.tokens] : [])
       begin(0)
       const drawn = [...tokensOf(yield* received)]
       while (drawn.length < 12) {
-        send(windowOf([drawn.at(-1) ?? 0], { position: 130 + drawn.length - 1, drawn: 1 }))
+        send(windowOf([drawn.at(-1) ?? 0], { position: long.length + drawn.length - 1, drawn: 1 }))
         drawn.push(...tokensOf(yield* received))
       }
       // The sixth is another; what followed the fifth is forgotten with it.
       const other = ((drawn[5] ?? 0) + 1) % 1000
-      send(windowOf([other], { position: 135, drawn: 1 }))
+      send(windowOf([other], { position: long.length + 5, drawn: 1 }))
       const changed = tokensOf(yield* received)
       begin(1)
       yield* received
-      send(windowOf([...drawn.slice(0, 5), other], { job: 1, position: 130, drawn: 1 }))
+      send(windowOf([...drawn.slice(0, 5), other], { job: 1, position: long.length, drawn: 1 }))
       expect(tokensOf(yield* received)).toEqual(changed)
       // And back: the draw is where it was.
-      send(windowOf(drawn.slice(5, 7), { position: 135, drawn: 1 }))
+      send(windowOf(drawn.slice(5, 7), { position: long.length + 5, drawn: 1 }))
       expect(tokensOf(yield* received)).toEqual(drawn.slice(7, 8))
     })
   )

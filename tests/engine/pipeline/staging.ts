@@ -7,6 +7,7 @@ import * as BatchLoop from "@weft/engine/BatchLoop"
 import type { Sampling } from "@weft/engine/Generation"
 import * as ModelFile from "@weft/engine/ModelFile"
 import type { Close, Failed, Open, StageFrame, Tokens, Window } from "@weft/engine/pipeline/StageFrame"
+import { promptRowsMax } from "@weft/engine/pipeline/StageWindow"
 import * as StageFile from "@weft/engine/stage/StageFile"
 import * as StageLayout from "@weft/engine/stage/StageLayout"
 import { type Shape, touchy } from "@weft/infra/bench/model/Shape"
@@ -138,8 +139,8 @@ export const host = (job: number, { prompt, sampling, seed }: Task, count: numbe
     begin: () => {
       const terms = { seed, sampling, promptTokens: prompt.length, contextTokens }
       const frames: Array<Open | Window> = [{ kind: "open", ...name, terms }]
-      for (let at = 0; at < prompt.length; at += 128)
-        frames.push(row(at, at + 128 >= prompt.length ? 1 : 0, prompt.slice(at, at + 128)))
+      for (let at = 0; at < prompt.length; at += promptRowsMax)
+        frames.push(row(at, at + promptRowsMax >= prompt.length ? 1 : 0, prompt.slice(at, at + promptRowsMax)))
       return frames
     },
     take: (frame) => {

@@ -215,12 +215,17 @@ class Jobs implements PipelineJobs {
   /** Returns how long the draft model may compute without that a window which is due waits for it. */
   #guessMs(): number {
     const oneMs = LoopTime.oneRowMs(this.#meter.time())
-    if (oneMs === undefined) return Number.POSITIVE_INFINITY
+    if (oneMs === undefined) return this.#isAnswering() ? 0 : Number.POSITIVE_INFINITY
     const dueMs = this.#jobs.values().map(({ drafts, state }) => {
       const sentMs = drafts.waits() ? undefined : state.sentMs()
       return sentMs === undefined ? Number.POSITIVE_INFINITY : sentMs + oneMs
     })
     return Math.min(...dueMs) - this.options.now()
+  }
+
+  /** Somebody waits for more than a first token. */
+  #isAnswering(): boolean {
+    return this.#jobs.values().some(({ prepared, state }) => state.known().length > prepared.prompt.length)
   }
 
   #mayAdmit(): boolean {

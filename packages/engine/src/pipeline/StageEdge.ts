@@ -12,7 +12,7 @@ import { Edge } from "./PipelineProtocol.ts"
 import * as SplitMetrics from "./SplitMetrics.ts"
 import { headerBytes, textBytesMax } from "./StageFrame.ts"
 
-/** Most bytes that wait for the other side: four prompt chunks of the widest model, or one that does not read. */
+/** Most bytes that wait for the other side: eight prompt chunks of the widest model, or one that does not read. */
 export const waitingBytesMax = 16 * 1024 * 1024
 
 /** Largest frames that a sender may be ahead: those of one prompt without an answer, and some of others. */

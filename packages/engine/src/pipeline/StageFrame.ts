@@ -11,7 +11,7 @@ import * as Activations from "./Activations.ts"
 
 /** The version of the layout; a frame of another is refused. */
 export const version = 1
-/** Most rows of a window: four times the canonical chunk, so that this may grow without a new version. */
+/** Most rows of a window: eight times the canonical chunk, so that this may grow without a new version. */
 export const rowsMax = 512
 /** Most values of a hidden state: twice the widest model known. */
 export const widthMax = 32_768
