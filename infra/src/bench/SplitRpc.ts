@@ -27,8 +27,8 @@ const goals: Readonly<Record<number, number>> = { 2: 1, 3: 1.3 }
 const guessedGoal = 2
 /** Holds the prompts and answers here. */
 const contextTokens = 1024
-/** The first answers are half a millisecond a hop slower, as code is compiled while it runs. */
-const warmAnswers = 4
+/** Tokens before those that count: the first hops are half a millisecond slower, as code is compiled while it runs. */
+const warmTokens = 768
 
 /**
  * What RPC did on another day with a model of 0.25 billion parameters, in tokens per second by machines and round trip:
@@ -108,7 +108,7 @@ const compare = async (place: Place): Promise<Cell> => {
     // Guessing needs some of an answer to guess from.
     const question = speculates ? { maxTokens: 2 * given.tokens, words: 1 } : { maxTokens: given.tokens }
     const ours = async (): Promise<number> => 1000 / (await asking.msPerToken(question))
-    for (let answer = 0; answer < warmAnswers; answer++) await ours()
+    for (let tokens = 0; tokens < warmTokens; tokens += question.maxTokens) await ours()
     const pairs: Array<Figures.Pair> = []
     for (let pair = 0; pair < given.pairs; pair++) {
       const first = pair % 2 === 0 ? await ours() : Number.NaN
