@@ -4,7 +4,6 @@
  * guessed ahead, answers side by side, and long prompts. Every answer is held against that of one peer with the whole
  * model; with bad lines or a busy stage nothing else is a goal.
  */
-import { availableParallelism } from "node:os"
 import { basename, join } from "node:path"
 import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
@@ -15,9 +14,9 @@ import * as Programs from "./Programs.ts"
 import * as Report from "./Report.ts"
 import * as Seeded from "./Seeded.ts"
 import * as Asking from "./split/Asking.ts"
-import * as HalfSpeed from "./split/HalfSpeed.ts"
 import * as LeastHop from "./split/LeastHop.ts"
 import * as Lines from "./split/Lines.ts"
+import * as Prompts from "./split/Prompts.ts"
 import * as Ring from "./split/Ring.ts"
 import { Texts } from "./split/Texts.ts"
 import * as Trouble from "./split/Trouble.ts"
@@ -38,6 +37,7 @@ const options = {
   answers: { byDefault: 3, about: "answers of which each figure is the median" },
   small: { byDefault: 0, about: "1: a model of 0.06 instead of 0.29 billion parameters" },
   "stages-max": { byDefault: 4, about: "most stages" },
+  "rtt-min": { byDefault: 0, about: "shortest round trip, ms" },
   "rtt-max": { byDefault: 200, about: "longest round trip, ms" },
   seed: { byDefault: 1, about: "seed of model and prompts" },
   ...Trouble.options
@@ -55,8 +55,9 @@ export const split: Benchmark.Benchmark<keyof typeof options> = {
     const shape = given.small === 1 ? Shape.small : Shape.medium
     const path = await RandomModel.make(join(Programs.root, ".weft/bench/models"), shape, given.seed, Mesh.tinyModel)
     const bench = new Bench(given, tell, path, shape.layers)
-    const isFarWanted = given["stages-max"] >= 3 && given["rtt-max"] >= farRttMs
-    const whole = await bench.whole(isFarWanted)
+    const isWanted = (rttMs: number): boolean =>
+      given["stages-max"] >= 3 && given["rtt-min"] <= rttMs && rttMs <= given["rtt-max"]
+    const whole = await bench.whole()
     tell("the least hop")
     const leastHopMs = await LeastHop.measure({
       // A token's hidden state, in single precision.
@@ -64,10 +65,10 @@ export const split: Benchmark.Benchmark<keyof typeof options> = {
       memoryBytes: Bun.file(path).size / 2
     })
     const plain = await bench.plain()
-    const far = isFarWanted ? await bench.far() : nothing
-    const middle = isFarWanted ? await bench.middle(whole) : nothing
+    const far = isWanted(farRttMs) ? await bench.far() : nothing
+    const middle = isWanted(middleRttMs) ? await bench.middle() : nothing
     const texts = await bench.texts()
-    const times = { whole: whole.figures, ...plain.figures, ...far.figures, ...middle.figures }
+    const times = { whole, ...plain.figures, ...far.figures, ...middle.figures }
     const isTimeGoal = Trouble.isNone(given)
     return {
       figures: { model: shape.name, leastHopMs, ...times, ...texts.figures },
@@ -85,21 +86,6 @@ const nothing: Part = { figures: {}, reach: [] }
 /** Times as long as without trouble: a stage that runs for a fifth of the time, while the others wait for it. */
 const troubleTakes = 4
 
-interface Whole {
-  readonly figures: Readonly<Record<string, unknown>>
-  /** Absent where none were wanted. */
-  readonly prompts: Prompts | undefined
-}
-
-/** Milliseconds to the first token. */
-interface Prompts {
-  readonly rows: ReadonlyArray<{ readonly ms: number; readonly promptTokens: number }>
-  /** Of the longest. */
-  readonly longMs: number
-  /** Of the longest on computers half as fast. */
-  readonly slowedMs: number
-}
-
 /** One cell: stages at a distance, without guesses. */
 interface Cell {
   readonly stages: number
@@ -110,12 +96,6 @@ interface Cell {
   /** Of an answer's time per token, what is neither compute nor distance, by stages. */
   readonly hopMs: number
 }
-
-/** Tokens of the longest prompt whose time is measured, and of all of them. */
-const longTokens = 2048
-const promptsTokens = [512, longTokens]
-/** Times each is sent: a long one takes half a minute. */
-const promptsEach = 2
 
 class Bench {
   readonly #model: string
@@ -133,16 +113,14 @@ class Bench {
     this.#trouble = Trouble.from(given)
   }
 
-  /** One peer with all of the model, in the same profile; long prompts take minutes, so only where they are wanted. */
-  async whole(arePromptsWanted: boolean): Promise<Whole> {
+  /** One peer with all of the model, in the same profile. */
+  async whole() {
     this.tell("one peer alone")
-    return this.#withWhole(async (entry, peer) => {
+    return this.#withWhole(async (entry) => {
       const asking = this.#askingWhole(entry)
       // As a cell begins: its questions are these.
       await asking.msPerToken({ maxTokens: 8 })
-      const msPerToken = await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens }))
-      const prompts = arePromptsWanted ? await this.#prompts(this.#askingWhole(entry), [peer]) : undefined
-      return { figures: { msPerToken, prompts }, prompts }
+      return { msPerToken: await this.#median(() => asking.msPerToken({ maxTokens: this.given.tokens })) }
     })
   }
 
@@ -169,7 +147,7 @@ class Bench {
   async plain(): Promise<Part> {
     const cells: Array<Cell> = []
     for (let stages = 2; stages <= this.given["stages-max"]; stages++) {
-      for (const rttMs of roundTripsMs.filter((ms) => ms <= this.given["rtt-max"])) {
+      for (const rttMs of roundTripsMs.filter((ms) => this.given["rtt-min"] <= ms && ms <= this.given["rtt-max"])) {
         cells.push(await this.#with({ stages, rttMs, speculates: false }, (ring) => this.#cell(ring, stages, rttMs)))
       }
     }
@@ -182,7 +160,9 @@ class Bench {
     return {
       figures: { cells: cells.map((cell) => ({ ...cell, loopRatio: ratio(cell) })), hopMs: hops },
       reach: [
-        Report.atMost("protocol cost of a hop on loopback, ms, the dearest", Math.max(...hops), 0.5),
+        ...(hops.length === 0
+          ? []
+          : [Report.atMost("protocol cost of a hop on loopback, ms, the dearest", Math.max(...hops), 0.5)]),
         ...worst("at 50 ms and above", cells.filter(isFar), 1.1),
         ...worst("at 10 ms", cells.filter(isNear), 1.2)
       ]
@@ -215,46 +195,37 @@ class Bench {
   }
 
   /** Several streams, and long prompts, on three stages. */
-  async middle(whole: Whole): Promise<Part> {
+  async middle(): Promise<Part> {
     const place = { stages: 3, rttMs: middleRttMs, speculates: false }
-    return this.#with(place, async (ring) => {
-      const asking = this.#asking(ring)
-      this.tell(`${streamsMax} streams on 3 stages`)
-      const streams = [] as Array<Figures.Pair>
-      for (let answer = 0; answer < this.given.answers; answer++) {
-        const question = { maxTokens: this.given.tokens }
-        const direct = await asking.perSecond(1, question)
-        streams.push({ direct, through: await asking.perSecond(streamsMax, question) })
-      }
-      this.tell("long prompts on 3 stages")
-      const prompts = await this.#prompts(this.#asking(ring), ring.peers())
-      // Each of three has a third of the layers, which is a third of the time that one peer takes for all.
-      const share = Math.ceil(this.layers / 3) / this.layers
-      const ratio = (ms: number, wholeMs = Number.NaN): number => ms / (wholeMs * share + loopMsOf(3, middleRttMs))
-      const [plain, slowed] = [
-        ratio(prompts.longMs, whole.prompts?.longMs),
-        ratio(prompts.slowedMs, whole.prompts?.slowedMs)
-      ]
-      // Three stages have work at once: two processors are three computers only where each computes half of the time.
-      const [where, promptRatio] = availableParallelism() < 3 ? [", each on half a processor", slowed] : ["", plain]
-      return {
-        figures: {
-          streams: { one: streams.map(({ direct }) => direct), four: streams.map(({ through }) => through) },
-          prompts,
-          promptRatio: { plain, halfSpeed: slowed },
-          // What as many stages as there are processors could do at best, all of them busy all the time.
-          processorsBoundMs: (whole.prompts?.longMs ?? Number.NaN) / Math.min(3, availableParallelism())
-        },
-        reach: [
-          Report.atLeast(`${streamsMax} streams ÷ one, 3 stages at ${middleRttMs} ms`, Figures.ratio(streams), 2.5),
-          Report.atMost(
-            `first token of 2,048 ÷ (slowest share + loop), 3 stages at ${middleRttMs} ms${where}`,
-            promptRatio,
-            1.3
-          )
-        ]
-      }
-    })
+    return this.#with(place, (ring) =>
+      this.#withWhole(async (entry, peer) => {
+        const streams = await this.#streams(this.#asking(ring))
+        this.tell("long prompts on 3 stages")
+        const split = { asking: this.#asking(ring), peers: ring.peers() }
+        const whole = { asking: this.#askingWhole(entry), peers: [peer] }
+        // Each of three has a third of the layers, which is a third of the time that one peer takes for all.
+        const share = Math.ceil(this.layers / 3) / this.layers
+        const prompts = await Prompts.measure(whole, split, { share, loopMs: loopMsOf(3, middleRttMs) }, this.tell)
+        return {
+          figures: { ...streams.figures, ...prompts.figures },
+          reach: [...streams.reach, ...prompts.reach]
+        }
+      })
+    )
+  }
+
+  async #streams(asking: Asking.Asking): Promise<Part> {
+    this.tell(`${streamsMax} streams on 3 stages`)
+    const pairs: Array<Figures.Pair> = []
+    for (let answer = 0; answer < this.given.answers; answer++) {
+      const question = { maxTokens: this.given.tokens }
+      const direct = await asking.perSecond(1, question)
+      pairs.push({ direct, through: await asking.perSecond(streamsMax, question) })
+    }
+    return {
+      figures: { streams: { one: pairs.map(({ direct }) => direct), four: pairs.map(({ through }) => through) } },
+      reach: [Report.atLeast(`${streamsMax} streams ÷ one, 3 stages at ${middleRttMs} ms`, Figures.ratio(pairs), 2.5)]
+    }
   }
 
   get #long(): Asking.Question {
@@ -307,24 +278,6 @@ class Bench {
       rows.push({ stages, words: String(words ?? "all"), ratio: 1 / Figures.ratio(measured) })
     }
     return rows
-  }
-
-  /** Prompts of all lengths, then the longest again on `peers` that are half as fast. */
-  async #prompts(asking: Asking.Asking, peers: ReadonlyArray<Mesh.Peer>): Promise<Prompts> {
-    const rows: Array<Prompts["rows"][number]> = []
-    for (const promptTokens of promptsTokens) rows.push(await this.#prompt(asking, promptTokens))
-    this.tell("a long prompt at half the speed")
-    const slowed = await HalfSpeed.during(peers, () => this.#prompt(asking, longTokens))
-    return { rows, longMs: rows.at(-1)?.ms ?? Number.NaN, slowedMs: slowed.ms }
-  }
-
-  async #prompt(asking: Asking.Asking, promptTokens: number): Promise<Prompts["rows"][number]> {
-    const measured: Array<Prompts["rows"][number]> = []
-    for (let prompt = 0; prompt < promptsEach; prompt++) {
-      measured.push(await asking.firstMs({ maxTokens: 2, promptTokens }))
-    }
-    const ms = Figures.median(measured.map((one) => one.ms))
-    return { ms, promptTokens: measured[0]?.promptTokens ?? Number.NaN }
   }
 
   async #median(measure: () => Promise<number>): Promise<number> {

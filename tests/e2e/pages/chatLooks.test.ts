@@ -36,6 +36,15 @@ const code = `function double(values: ReadonlyArray<number>): ReadonlyArray<numb
 }`
 const prose = `Map over them. ${evil}\n\nIt is one line:`
 
+/** The page on a screen of this size, in the light. */
+const opened = Effect.fnUntraced(function* (screen: typeof desk) {
+  const door = yield* byHand
+  const browser = yield* launch
+  yield* browser.open(`${door.url}/chat`, { theme: "light", ...screen })
+  yield* ready(browser)
+  return { browser, door }
+})
+
 /** Asks, and takes the question at the other end of the door. */
 const turnOf = (browser: Browser, door: Door, question: string): Effect.Effect<Turn> =>
   Effect.zipRight(ask(browser, question), door.turn)
@@ -104,10 +113,7 @@ it.live(
   "every failure is told with what to do, and asking again answers it",
   () =>
     Effect.gen(function* () {
-      const door = yield* byHand
-      const browser = yield* launch
-      yield* browser.open(`${door.url}/chat`, { theme: "light", ...desk })
-      yield* ready(browser)
+      const { browser, door } = yield* opened(desk)
       yield* asking(browser, { model: "busy" })
       yield* ask(browser, "Are you there?")
       expect((yield* last(browser, "failed")).failure).toMatch(
@@ -146,10 +152,7 @@ it.live(
   "Stop lets go of the peer and keeps what came; what is stopped is no answer until it is asked again",
   () =>
     Effect.gen(function* () {
-      const door = yield* byHand
-      const browser = yield* launch
-      yield* browser.open(`${door.url}/chat`, { theme: "light", ...desk })
-      yield* ready(browser)
+      const { browser, door } = yield* opened(desk)
       const turn = yield* turnOf(browser, door, "Count to a million.")
       yield* turn.send(begun, said("1 2 3"))
       yield* seen(browser, "1 2 3")
@@ -180,10 +183,7 @@ it.live(
   "the end of a long answer stays in sight above the place to write, unless the reader has scrolled away from it",
   () =>
     Effect.gen(function* () {
-      const door = yield* byHand
-      const browser = yield* launch
-      yield* browser.open(`${door.url}/chat`, { theme: "light", ...phone })
-      yield* ready(browser)
+      const { browser, door } = yield* opened(phone)
       const turn = yield* turnOf(browser, door, "Count to a hundred.")
       const lines = (from: number) => Array.from({ length: 50 }, (_, index) => said(`${from + index}\n`))
       yield* turn.send(begun, ...lines(1))

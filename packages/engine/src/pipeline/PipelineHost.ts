@@ -54,7 +54,7 @@ export interface PipelineHostParts {
   readonly text: LlamaText
   /** Guesses too; none where there is none. */
   readonly model?: DraftModel | undefined
-  /** Sends what is said in one turn, in one piece. */
+  /** Sends messages in one piece. */
   readonly send: (...messages: ReadonlyArray<PipelineEvent | Uint8Array>) => void
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number
@@ -111,10 +111,11 @@ class Serving implements HostWork {
     const refused = this.#incoming.prepareSome((key, prepared) => this.#jobs.submit(key, prepared))
     if (look !== undefined) this.#jobs.look(look.isWorking)
     const turn = this.#jobs.turn()
-    const due = turn.frames.map((frame) => StageFrame.encode(frame, load.activations))
-    const said = [...due, ...this.#events(turn, refused)]
-    if (look !== undefined) said.push({ _tag: "Seen", stats: this.#jobs.stats() })
+    // The next stage waits for these: they go before anything is said of them.
+    if (turn.frames.length > 0) send(...turn.frames.map((frame) => StageFrame.encode(frame, load.activations)))
+    const said = this.#events(turn, refused)
     if (said.length > 0) send(...said)
+    if (look !== undefined) send({ _tag: "Seen", stats: this.#jobs.stats() })
     // What there is to send is on its way.
     this.#jobs.guess()
     return undefined
@@ -153,10 +154,7 @@ class Serving implements HostWork {
     }
   }
 
-  #events(
-    turn: PipelineJobs.PipelineTurn,
-    refused: PipelineJobs.PipelineTurn["events"]
-  ): ReadonlyArray<PipelineEvent | Uint8Array> {
+  #events(turn: PipelineJobs.PipelineTurn, refused: PipelineJobs.PipelineTurn["events"]): ReadonlyArray<PipelineEvent> {
     const faults = turn.faults.map((fault) => ({ _tag: "Fault", ...fault }) as const)
     const { decodeSeconds } = turn
     const cancelled = this.#cancelled

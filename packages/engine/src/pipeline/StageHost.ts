@@ -82,8 +82,9 @@ class Serving implements HostWork {
     const startedMs = now()
     const given = loop.turn()
     const took = computes ? { decodeSeconds: (now() - startedMs) / 1000 } : {}
-    const due = given.map((frame) => StageFrame.encode(frame, load.activations))
-    send(...due, { _tag: "Turn", taken: this.#taken, waiting: loop.waiting(), ...took })
+    // Others wait for these, nobody for what is said of them.
+    if (given.length > 0) send(...given.map((frame) => StageFrame.encode(frame, load.activations)))
+    send({ _tag: "Turn", taken: this.#taken, waiting: loop.waiting(), ...took })
     return undefined
   }
 
