@@ -91,7 +91,21 @@ it.live(
   () =>
     Effect.gen(function* () {
       const { figures, reach } = yield* reportOf(
-        ...["split", "--small", "1", "--stages-max", "2", "--rtt-max", "0", "--tokens", "8", "--answers", "1"]
+        ...[
+          "split",
+          "--small",
+          "1",
+          "--stages-max",
+          "2",
+          "--rtt-max",
+          "0",
+          "--tokens",
+          "8",
+          "--answers",
+          "1",
+          "--warm",
+          "1"
+        ]
       )
       expect(figures).toMatchObject({ cells: [{ stages: 2, rttMs: 0, computeMs: expect.any(Number) }] })
       expect(figures).toMatchObject({ leastHopMs: expect.any(Number) })
@@ -109,7 +123,21 @@ it.live(
   () =>
     Effect.gen(function* () {
       const { figures, reach } = yield* reportOf(
-        ...["split", "--small", "1", "--stages-max", "2", "--rtt-max", "0", "--tokens", "24", "--answers", "2"],
+        ...[
+          "split",
+          "--small",
+          "1",
+          "--stages-max",
+          "2",
+          "--rtt-max",
+          "0",
+          "--tokens",
+          "24",
+          "--answers",
+          "2",
+          "--warm",
+          "1"
+        ],
         ...["--jitter", "5", "--loss", "2", "--rate", "20", "--throttle", "3"]
       )
       expect(figures).toMatchObject({

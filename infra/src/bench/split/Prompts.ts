@@ -30,9 +30,9 @@ export const measure = async (
   tell: (line: string) => void
 ): Promise<Pick<Report.Report, "figures" | "reach">> => {
   const plain: Array<Prompts> = []
-  for (const promptTokens of promptsTokens) plain.push(await pairsOf(whole, split, promptTokens))
+  for (const promptTokens of promptsTokens) plain.push(await pairsOf(whole, split, promptTokens, 2))
   tell("a long prompt at half the speed")
-  const slowed = await pairsOf(slowedOf(whole), slowedOf(split), longTokens)
+  const slowed = await pairsOf(slowedOf(whole), slowedOf(split), longTokens, 1)
   const ratios = { plain: ratioOf(plain.at(-1), law), halfSpeed: ratioOf(slowed, law) }
   // Three stages have work at once: two processors are three computers only where each computes half of the time.
   const isSlowed = availableParallelism() < stages
@@ -55,13 +55,11 @@ interface Prompts {
 const stages = 3
 const longTokens = 2048
 const promptsTokens = [512, longTokens]
-/** Pairs of each length: a long one takes a minute. */
-const pairsEach = 2
-
-const pairsOf = async (whole: Prompted, split: Prompted, tokens: number): Promise<Prompts> => {
+/** Returns `count` pairs: one of the longest takes a minute, and more than two on slower computers. */
+const pairsOf = async (whole: Prompted, split: Prompted, tokens: number, count: number): Promise<Prompts> => {
   const pairs: Array<Prompts["pairs"][number]> = []
   let promptTokens = Number.NaN
-  for (let pair = 0; pair < pairsEach; pair++) {
+  for (let pair = 0; pair < count; pair++) {
     const question = { maxTokens: 2, promptTokens: tokens }
     const first = await whole.asking.firstMs(question)
     const second = await split.asking.firstMs(question)
