@@ -86,27 +86,13 @@ it.live(
   deadlineMs
 )
 
+const tinySplit = ["split", "--small", "1", "--stages-max", "2", "--rtt-max", "0", "--warm", "1"]
+
 it.live(
   "split reports what a token takes over stages, and how much of it they compute",
   () =>
     Effect.gen(function* () {
-      const { figures, reach } = yield* reportOf(
-        ...[
-          "split",
-          "--small",
-          "1",
-          "--stages-max",
-          "2",
-          "--rtt-max",
-          "0",
-          "--tokens",
-          "8",
-          "--answers",
-          "1",
-          "--warm",
-          "1"
-        ]
-      )
+      const { figures, reach } = yield* reportOf(...tinySplit, ...["--tokens", "8", "--answers", "1"])
       expect(figures).toMatchObject({ cells: [{ stages: 2, rttMs: 0, computeMs: expect.any(Number) }] })
       expect(figures).toMatchObject({ leastHopMs: expect.any(Number) })
       expect(reach.map(({ what }) => what)).toEqual([
@@ -123,21 +109,8 @@ it.live(
   () =>
     Effect.gen(function* () {
       const { figures, reach } = yield* reportOf(
-        ...[
-          "split",
-          "--small",
-          "1",
-          "--stages-max",
-          "2",
-          "--rtt-max",
-          "0",
-          "--tokens",
-          "24",
-          "--answers",
-          "2",
-          "--warm",
-          "1"
-        ],
+        ...tinySplit,
+        ...["--tokens", "24", "--answers", "2"],
         ...["--jitter", "5", "--loss", "2", "--rate", "20", "--throttle", "3"]
       )
       expect(figures).toMatchObject({

@@ -36,7 +36,7 @@ export const measure = async (
   const ratios = { plain: ratioOf(plain.at(-1), law), halfSpeed: ratioOf(slowed, law) }
   // Three stages have work at once: two processors are three computers only where each computes half of the time.
   const isSlowed = availableParallelism() < stages
-  const what = `first token of ${longTokens} ÷ (slowest share + loop), ${stages} stages`
+  const what = `first token of ${longTokens} ÷ (slowest share + a loop of ${law.loopMs} ms), ${stages} stages`
   const value = isSlowed ? ratios.halfSpeed : ratios.plain
   return {
     figures: { prompts: plain, slowedPrompts: slowed, promptRatio: ratios },
@@ -55,6 +55,7 @@ interface Prompts {
 const stages = 3
 const longTokens = 2048
 const promptsTokens = [512, longTokens]
+
 /** Returns `count` pairs: one of the longest takes a minute, and more than two on slower computers. */
 const pairsOf = async (whole: Prompted, split: Prompted, tokens: number, count: number): Promise<Prompts> => {
   const pairs: Array<Prompts["pairs"][number]> = []
