@@ -1,16 +1,23 @@
 /**
  * Runs the test files, two at once, each in a Bun process of its own: no globals, metrics or leftovers pass from one to
- * the next, and a native crash costs one file. `npm test -- mesh e2e` runs the files whose path contains one of the
- * words. Installs programs that the tests need where it may, else says which. Ends with the line `N passed, N failed`.
+ * the next, and a native crash costs one file. Simulations run beside them, on what the two leave of the processors.
+ * `npm test -- mesh e2e` runs the files whose path contains one of the words. Installs programs that the tests need
+ * where it may, else says which. Ends with the line `N passed, N failed`.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { setPriority, tmpdir } from "node:os"
 import { join } from "node:path"
 import { Glob } from "bun"
 import { install } from "./SystemPackages.ts"
 
 /** Files at once: most wait half of their time, for deadlines and for processes to start and to end. */
 const lanes = 2
+
+/** A simulation knows no time but its own, so it can wait until nobody else computes. */
+const isSimulation = (file: string): boolean => file.endsWith("Simulation.test.ts")
+
+/** How much a simulation stands back, from 0 to 19: at 10 it has a tenth of what another process has. */
+const simulationNiceness = 10
 
 /** Longest run of one file; the slowest (real processes, fault injection) take a tenth of it. */
 const fileMinutesMax = 10
@@ -43,6 +50,7 @@ const runFile = async (file: string, folder: string): Promise<Outcome> => {
     timeout: fileMinutesMax * 60_000,
     killSignal: "SIGKILL"
   })
+  if (isSimulation(file)) setPriority(child.pid, simulationNiceness)
   const [said, complained] = await Promise.all([textOf(child.stdout), textOf(child.stderr), child.exited])
   process.stderr.write(complained + said)
   if (child.signalCode !== null) console.error(`${file}: ended by ${child.signalCode}`)
@@ -63,8 +71,7 @@ const folder = mkdtempSync(join(tmpdir(), "weft-test-"))
 const broken: Array<string> = []
 let passed = 0
 let failed = 0
-const waiting = [...files]
-const lane = async (): Promise<void> => {
+const lane = async (waiting: Array<string>): Promise<void> => {
   for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
     const outcome = await runFile(file, folder)
     passed += outcome.passed
@@ -72,7 +79,9 @@ const lane = async (): Promise<void> => {
     if (outcome.failed > 0) broken.push(file)
   }
 }
-await Promise.all(Array.from({ length: lanes }, lane))
+const simulations = files.filter(isSimulation)
+const others = files.filter((file) => !isSimulation(file))
+await Promise.all([lane(simulations), ...Array.from({ length: lanes }, () => lane(others))])
 rmSync(folder, { recursive: true })
 if (passed + failed === 0) console.error("No test ran: no file under tests/ matches, or every test was left out.")
 for (const file of broken) console.error(`failed: ${file}`)

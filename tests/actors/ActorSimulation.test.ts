@@ -153,5 +153,5 @@ it.effect(
       expect(total.began).toBeGreaterThan(total.acknowledged)
       yield* Effect.logInfo(JSON.stringify(total))
     }),
-  60_000
+  300_000
 )

@@ -113,5 +113,5 @@ it.live(
         expect([seed, after]).toEqual([seed, before])
       }
     }),
-  120_000
+  400_000
 )

@@ -67,7 +67,7 @@ test(`${seeds} seeds of two entries and dying peers keep one lease a peer, memor
   // The runs are worth something only where orders were given and moved models.
   expect(led).toBeGreaterThan(seeds)
   expect(changes).toBeGreaterThan(seeds / 4)
-}, 120_000)
+}, 300_000)
 
 /** One a minute of the whole run, and one for each death of the others, of which there are at most eight. */
 const changesMax = endMs / 60_000 + 8
