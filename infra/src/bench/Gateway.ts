@@ -1,18 +1,21 @@
 /**
  * `gateway`: what the entry adds to a small request. Behind it a peer whose engine answers at once, over a real QUIC
- * link; before it a generator in a process of its own. Each request to the entry is paired with one to a plain HTTP
- * server that gives the same bytes, and with one to the least gateway that sends them on over QUIC, a quarter and half
- * a second away; keys, limits and accounting are on.
+ * link; before it a generator in a process of its own. Each request to the entry is paired, a quarter of a second to
+ * three quarters away, with one to a plain HTTP server that gives the same bytes, with one to the least gateway that
+ * sends them on over QUIC, and with one to the least that understands them; keys, limits and accounting are on.
  */
 import { join } from "node:path"
+import type { GenerateEvent } from "@weft/engine/Generation"
 import type * as Benchmark from "./Benchmark.ts"
 import * as Figures from "./Figures.ts"
-import { requestBody } from "./gateway/Answer.ts"
+import { answerEvents, requestBody } from "./gateway/Answer.ts"
+import type { ConvertingResponse } from "./gateway/ConvertingGateway.ts"
 import type { GatewayQuestion, GatewayReply } from "./gateway/Generator.ts"
 import type { LeastResponse } from "./gateway/LeastGateway.ts"
 import type { LeastAnswer } from "./gateway/LeastPeer.ts"
 import type { PlainResponse } from "./gateway/PlainServer.ts"
 import * as Latencies from "./Latencies.ts"
+import * as MemoryLatency from "./MemoryLatency.ts"
 import * as Mesh from "./Mesh.ts"
 import * as ProcessFigures from "./ProcessFigures.ts"
 import * as Programs from "./Programs.ts"
@@ -46,19 +49,22 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
     const plain = Programs.startAsked<PlainResponse, string>(join(import.meta.dir, "gateway/PlainServer.ts"))
     const { body, headers, statuses } = await generator.ask({ kind: "once", url, key })
     if (statuses[200] !== 1) throw new Error(`the entry answers with ${JSON.stringify(statuses)}: ${body}`)
-    const plainUrl = await plain.ask({ body, headers: repeated(headers) })
-    const leastUrl = await startLeast({ body, headers: repeated(headers) })
+    const response = { body, headers: repeated(headers) }
+    const plainUrl = await plain.ask(response)
+    const [leastUrl, convertingUrl] = [await startLeast(response), await startConverting(response)]
     const closed = { kind: "closed", key, connections: closedConnections } as const
 
     // Code is compiled while it runs, so the first requests are not counted.
     tell("warming up")
     await generator.ask({ ...closed, url, seconds: given["closed-seconds"] })
-    for (const url of [leastUrl, plainUrl]) {
+    for (const url of [convertingUrl, leastUrl, plainUrl]) {
       await generator.ask({ ...closed, url, seconds: given["closed-seconds"] / 2 })
     }
     tell(`${openPerSecond} requests a second`)
     const count = given.seconds * openPerSecond
-    const open = await generator.ask({ kind: "open", url, leastUrl, plainUrl, key, perSecond: openPerSecond, count })
+    const urls = [url, convertingUrl, leastUrl, plainUrl]
+    const open = await generator.ask({ kind: "open", urls, key, perSecond: openPerSecond, count })
+    const cacheLineNs = await MemoryLatency.measure(1000 / openPerSecond)
     const processes = { entry: entry.pid, peer: peer.pid, generator: generator.pid }
     const before = processorMsOf(processes)
     const rounds: Array<GatewayReply> = []
@@ -66,12 +72,13 @@ export const gateway: Benchmark.Benchmark<keyof typeof options> = {
       tell("as many requests as go through")
       rounds.push(await generator.ask({ ...closed, url, seconds: given["closed-seconds"] }))
     }
-    const requests = rounds.reduce((sum, { throughMs }) => sum + throughMs.length, 0)
+    const requests = rounds.reduce((sum, { timesMs }) => sum + timesMs.flat().length, 0)
     const processorMsPerRequest = Object.fromEntries(
       Object.entries(processorMsOf(processes)).map(([name, ms]) => [name, (ms - (before[name] ?? 0)) / requests])
     )
     const plainRound = await generator.ask({ ...closed, url: plainUrl, seconds: given["closed-seconds"] })
-    return report(open, rounds, plainRound, processorMsPerRequest)
+    const { figures, reach } = report(open, rounds, plainRound)
+    return { figures: { ...figures, processorMsPerRequest, cacheLineNs }, reach }
   }
 }
 
@@ -90,41 +97,45 @@ const startLeast = async (response: PlainResponse): Promise<string> => {
   return gateway.ask({ ...response, address })
 }
 
+const startConverting = async ({ headers }: PlainResponse): Promise<string> => {
+  const path = (name: string) => join(import.meta.dir, "gateway", name)
+  const peer = Programs.startAsked<ReadonlyArray<GenerateEvent>, string>(path("ConvertingPeer.ts"))
+  const gateway = Programs.startAsked<ConvertingResponse, string>(path("ConvertingGateway.ts"))
+  return gateway.ask({ address: await peer.ask(answerEvents), key, headers })
+}
+
 const report = (
   open: GatewayReply,
   rounds: ReadonlyArray<GatewayReply>,
-  plainRound: GatewayReply,
-  processorMsPerRequest: Readonly<Record<string, number>>
+  plainRound: GatewayReply
 ): Pick<Report.Report, "figures" | "reach"> => {
-  const beyondPlain = (times: ReadonlyArray<number>) =>
-    times.map((ms, index) => ms - (open.plainMs[index] ?? Number.NaN))
-  const [added, least] = [beyondPlain(open.throughMs), beyondPlain(open.leastMs)]
+  const [through = [], converting = [], least = [], plain = []] = open.timesMs
+  const beyondPlain = (times: ReadonlyArray<number>) => times.map((ms, index) => ms - (plain[index] ?? Number.NaN))
   const refused = [open, ...rounds].reduce(
     (sum, { statuses }) =>
       sum + Object.entries(statuses).reduce((sum, [status, count]) => sum + (status === "200" ? 0 : count), 0),
     0
   )
   const perSecond = Figures.median(rounds.map((round) => round.perSecond))
-  const quantiles = threeOf(added)
+  const added = threeOf(beyondPlain(through))
   return {
     figures: {
       atRequestsPerSecond: openPerSecond,
       statuses: open.statuses,
-      throughMs: quantilesOf(open.throughMs),
-      plainMs: quantilesOf(open.plainMs),
-      addedMs: quantiles,
-      leastMs: quantilesOf(open.leastMs),
-      leastAddedMs: threeOf(least),
-      differenceOfP99sMs: quantile99(open.throughMs) - quantile99(open.plainMs),
+      throughMs: quantilesOf(through),
+      plainMs: quantilesOf(plain),
+      addedMs: added,
+      convertingAddedMs: threeOf(beyondPlain(converting)),
+      leastAddedMs: threeOf(beyondPlain(least)),
+      differenceOfP99sMs: quantile99(through) - quantile99(plain),
       connections: closedConnections,
       perSecond: rounds.map((round) => round.perSecond),
-      closedMs: rounds.map((round) => quantilesOf(round.throughMs)),
-      plainPerSecond: plainRound.perSecond,
-      processorMsPerRequest
+      closedMs: rounds.map((round) => quantilesOf(round.timesMs.flat())),
+      plainPerSecond: plainRound.perSecond
     },
     reach: [
-      Report.atMost("time added at 100 requests/s, ms p50", quantiles.p50, 0.5),
-      Report.atMost("time added at 100 requests/s, ms p99", quantiles.p99, 2),
+      Report.atMost("time added at 100 requests/s, ms p50", added.p50, 0.5),
+      Report.atMost("time added at 100 requests/s, ms p99", added.p99, 2),
       Report.atLeast("requests per second", perSecond, 1000),
       Report.atMost("requests that were not answered with 200", refused, 0)
     ]

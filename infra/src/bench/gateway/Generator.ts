@@ -7,12 +7,10 @@ import { requestBody, requestPath } from "./Answer.ts"
 export type GatewayQuestion =
   /** One request; its whole response. */
   | { readonly kind: "once"; readonly url: string; readonly key: string }
-  /** `count` requests to each of the three addresses, `perSecond` to the one whose turn it is, whatever they take. */
+  /** `count` requests to each of the addresses, `perSecond` to the one whose turn it is, whatever they take. */
   | {
       readonly kind: "open"
-      readonly url: string
-      readonly leastUrl: string
-      readonly plainUrl: string
+      readonly urls: ReadonlyArray<string>
       readonly key: string
       readonly perSecond: number
       readonly count: number
@@ -26,14 +24,12 @@ export type GatewayQuestion =
       readonly seconds: number
     }
 
-/** Represents what was measured; times in milliseconds, pairs in their order. */
+/** Represents what was measured; times in milliseconds, those of each address in their order, so that they pair. */
 export interface GatewayReply {
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
   readonly statuses: Readonly<Record<string, number>>
-  readonly throughMs: ReadonlyArray<number>
-  readonly leastMs: ReadonlyArray<number>
-  readonly plainMs: ReadonlyArray<number>
+  readonly timesMs: ReadonlyArray<ReadonlyArray<number>>
   readonly perSecond: number
 }
 
@@ -41,9 +37,7 @@ const nothing: GatewayReply = {
   headers: {},
   body: "",
   statuses: {},
-  throughMs: [],
-  leastMs: [],
-  plainMs: [],
+  timesMs: [],
   perSecond: 0
 }
 
@@ -91,19 +85,16 @@ async function once({ key, url }: Of<"once">): Promise<GatewayReply> {
 
 /**
  * Requests to one address before it is another's turn: a quarter of a second at 100 a second. Short, so that a machine
- * that slows down slows all three; long enough that each finds the processor's caches as a server does to which all
- * requests of the machine go, and not as the two others leave them.
+ * that slows down slows all of them; long enough that each finds the processor's caches as a server does to which all
+ * requests of the machine go, and not as the others leave them.
  */
 const turnRequests = 25
 
 /** Timers come up to a millisecond late, which moves a request and not what is measured of it. */
 const until = (atMs: number): Promise<void> => Bun.sleep(Math.max(0, atMs - performance.now()))
 
-async function open({ count, key, leastUrl, perSecond, plainUrl, url }: Of<"open">): Promise<GatewayReply> {
-  const asked = [url, leastUrl, plainUrl].map((address) => ({
-    connections: HttpConnections.make(address),
-    replies: [] as Array<Promise<Timed>>
-  }))
+async function open({ count, key, perSecond, urls }: Of<"open">): Promise<GatewayReply> {
+  const asked = urls.map((url) => ({ connections: HttpConnections.make(url), replies: [] as Array<Promise<Timed>> }))
   const everyMs = 1000 / perSecond
   let atMs = performance.now()
   for (let from = 0; from < count; from += turnRequests) {
@@ -115,13 +106,11 @@ async function open({ count, key, leastUrl, perSecond, plainUrl, url }: Of<"open
       }
     }
   }
-  const [through = [], least = [], plain = []] = await Promise.all(asked.map(({ replies }) => Promise.all(replies)))
+  const measured = await Promise.all(asked.map(({ replies }) => Promise.all(replies)))
   return {
     ...nothing,
-    statuses: countOf(through),
-    throughMs: through.map(({ ms }) => ms),
-    leastMs: least.map(({ ms }) => ms),
-    plainMs: plain.map(({ ms }) => ms)
+    statuses: countOf(measured.flat()),
+    timesMs: measured.map((replies) => replies.map(({ ms }) => ms))
   }
 }
 
@@ -138,7 +127,7 @@ async function closed({ connections, key, seconds, url }: Of<"closed">): Promise
   return {
     ...nothing,
     statuses: countOf(measured),
-    throughMs: good.map(({ ms }) => ms),
+    timesMs: [good.map(({ ms }) => ms)],
     perSecond: good.length / ((performance.now() - startedMs) / 1000)
   }
 }

@@ -3,10 +3,9 @@
  * process that answers at once, and gives the same response back. It checks nothing and knows no peers, keys, limits
  * or metrics. What it adds is what sockets and wake-ups of this computer cost, whatever a gateway does in between.
  */
-import * as quic from "node:quic"
 import { serve } from "../Programs.ts"
-import { alpn, type RawWriter } from "./LeastPeer.ts"
 import type { PlainResponse } from "./PlainServer.ts"
+import * as RawQuic from "./RawQuic.ts"
 
 /** Represents where the answers come from and what they look like. */
 export interface LeastResponse extends PlainResponse {
@@ -14,21 +13,13 @@ export interface LeastResponse extends PlainResponse {
 }
 
 serve(async ({ address, body, headers }: LeastResponse): Promise<string> => {
-  const session = await quic.connect(address, { alpn, servername: "weft", verifyPeer: "manual" })
-  await session.opened
-  const stream = await session.createBidirectionalStream()
-  // `@types/node` names another writer than Bun's object has.
-  const writer = stream.writer as unknown as RawWriter
   const waiting: Array<(text: string) => void> = []
-  const read = async (): Promise<void> => {
-    let text = ""
-    const decoder = new TextDecoder()
-    for await (const batch of stream) {
-      for (const bytes of batch) text += decoder.decode(bytes, { stream: true })
-      for (; text.length >= body.length; text = text.slice(body.length)) waiting.shift()?.(text.slice(0, body.length))
-    }
-  }
-  void read()
+  const decoder = new TextDecoder()
+  let text = ""
+  const write = await RawQuic.connect(address, (bytes) => {
+    text += decoder.decode(bytes, { stream: true })
+    for (; text.length >= body.length; text = text.slice(body.length)) waiting.shift()?.(text.slice(0, body.length))
+  })
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
@@ -36,7 +27,7 @@ serve(async ({ address, body, headers }: LeastResponse): Promise<string> => {
       const asked = new Uint8Array(await request.arrayBuffer())
       const { promise, resolve } = Promise.withResolvers<string>()
       waiting.push(resolve)
-      writer.writeSync(asked)
+      write(asked)
       return new Response(await promise, { headers })
     }
   })

@@ -5,7 +5,6 @@
 import { FetchHttpClient } from "@effect/platform"
 import * as Program from "@weft/actors/Program"
 import type { WholeEngine } from "@weft/engine/EngineSupervisor"
-import type { GenerateEvent } from "@weft/engine/Generation"
 import { Certificate } from "@weft/mesh/Certificate"
 import { Identity } from "@weft/mesh/Identity"
 import * as QuicTransport from "@weft/mesh/QuicTransport"
@@ -16,22 +15,10 @@ import { EntryLink } from "@weft/peer/EntryLink"
 import { Solo } from "@weft/peer/election/Solo"
 import { Splits } from "@weft/peer/Splits"
 import { Console, Effect, Layer } from "effect"
-import { answerText, mockModelName } from "./Answer.ts"
+import { answerEvents, mockModelName } from "./Answer.ts"
 
 /** More than the generator ever has under way, so that admission never holds a request back. */
 const slots = 256
-/** The answer's tokens, one a character; no vocabulary is asked. */
-const tokens = [...answerText].map((_, index) => index)
-
-const events: ReadonlyArray<GenerateEvent> = [
-  { _tag: "Started", promptTokens: 8, seed: 0 },
-  { _tag: "Delta", text: answerText, tokens },
-  {
-    _tag: "Finished",
-    finishReason: "stop",
-    usage: { promptTokens: 8, completionTokens: tokens.length, cachedTokens: 0 }
-  }
-]
 
 const engine: WholeEngine = {
   setup: Effect.succeed("mock"),
@@ -45,7 +32,7 @@ const engine: WholeEngine = {
     slots
   },
   generate: (_request, listen) => {
-    listen(events)
+    listen(answerEvents)
     return () => {}
   },
   load: Effect.succeed({ state: "ready", active: 0, queued: 0, restarts: 0 }),
