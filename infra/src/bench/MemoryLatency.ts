@@ -17,7 +17,7 @@ const lines = 4096
 const perLine = 16
 const rounds = 101
 
-/** Measures for half a minute at most; `restMs` is the rest. */
+/** Measures with a rest of `restMs` before each of the rested rounds; takes some hundred of them. */
 export const measure = async (restMs: number): Promise<CacheLineNs> => {
   const next = circle()
   const atOnce: Array<number> = []

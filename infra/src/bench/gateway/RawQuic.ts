@@ -46,12 +46,13 @@ const alpn = "weft-least/1"
 /** In seconds, as Bun counts them: a stream rests while others are measured. */
 const transportParams = { maxIdleTimeout: 600 }
 
-/** The writer that Bun's streams have, which `@types/node` names otherwise. */
+/** The part of a stream's writer that is used here. */
 interface Writer {
   readonly writeSync: (bytes: Uint8Array) => boolean
 }
 
 const writeTo = (stream: quic.QuicStream): Write => {
+  // `@types/node` names another writer than Bun's object has.
   const writer = stream.writer as unknown as Writer
   return (bytes) => void writer.writeSync(bytes)
 }
