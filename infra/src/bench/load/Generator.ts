@@ -38,7 +38,7 @@ export interface LoadReply {
   readonly crossed: number
   /** Answers whose words are nobody's. */
   readonly misspelt: number
-  /** Whole answers that ended in the last three quarters of the phase, per second. */
+  /** Whole answers per second in the last three quarters of the phase, each by the part of its text that came then. */
   readonly goodput: number
   /** Mean number of requests under way, seen at each arrival and each end. */
   readonly underWay: number
@@ -47,7 +47,7 @@ export interface LoadReply {
   readonly e2eMs: Latencies.Quantiles
 }
 
-/** First part of a phase that does not count for the goodput, as its answers have not begun to end. */
+/** First part of a phase that does not count for the goodput, as its load is not all there yet. */
 const rampPart = 0.25
 /** Longest wait for the answers under way when a phase is over; then they are lost. */
 const patienceMs = 60_000
@@ -169,9 +169,15 @@ class Phase {
     for (let index = 1; index < pieces.length; index++) {
       this.#itl.add((pieces[index]?.atMs ?? 0) - (pieces[index - 1]?.atMs ?? 0))
     }
-    const atPart = (endedMs - this.#startedMs) / (this.question.seconds * 1000)
-    if (atPart >= rampPart && atPart <= 1) this.#good++
+    // Answers that began together end together: counted by their ends, a wave more or less would be the goodput.
+    this.#good += pieces.filter(({ atMs }) => this.#isSettled(atMs)).length / Math.max(1, pieces.length)
     return outcome
+  }
+
+  /** Whether what came at `atMs` came while the load was all there. */
+  #isSettled(atMs: number): boolean {
+    const atPart = (atMs - this.#startedMs) / (this.question.seconds * 1000)
+    return atPart >= rampPart && atPart <= 1
   }
 }
 
