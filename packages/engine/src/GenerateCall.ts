@@ -113,10 +113,9 @@ class Call implements StreamListener, Link.Opening {
     const payload = this.#feed.next()
     if (payload === undefined) return undefined
     if (!(payload instanceof Uint8Array)) return Either.left(payload)
-    return Either.flatMap(decodeEvent(payload), (event): Either.Either<GenerateEvent, Error> => {
-      const wrong = this.#judge.judge(event)
-      return wrong === undefined ? Either.right(event) : Either.left(wrong)
-    })
+    const event = decodeEvent(payload)
+    const wrong = Either.isRight(event) ? this.#judge.judge(event.right) : undefined
+    return wrong === undefined ? event : Either.left(wrong)
   }
 
   /** The stream is free for the next answer, unless this one failed, or something stands behind its last event. */

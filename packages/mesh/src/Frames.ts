@@ -49,12 +49,13 @@ export const encodePayload = (payload: Uint8Array): Uint8Array => {
 /** Decodes one payload against `schema`; the error names the field at fault. */
 export const decode = <A, I>(schema: Schema.Schema<A, I>): ((payload: Uint8Array) => Either.Either<A, FrameError>) => {
   const decodeValue = PlainDecode.decoder(schema)
-  return (payload) =>
-    Option.match(Msgpack.decode(payload), {
-      onNone: () => Either.left(notMsgpack()),
-      onSome: (value) =>
-        Either.mapLeft(decodeValue(value), (issue) => new FrameError({ reason: "Mismatch", detail: describe(issue) }))
-    })
+  return (payload) => {
+    const value = Msgpack.decode(payload)
+    if (Option.isNone(value)) return Either.left(notMsgpack())
+    const decoded = decodeValue(value.value)
+    if (Either.isRight(decoded)) return Either.right(decoded.right)
+    return Either.left(new FrameError({ reason: "Mismatch", detail: describe(decoded.left) }))
+  }
 }
 
 /** Takes frames off one stream as its bytes come, for who listens to it; knows no stream and no clock of its own. */

@@ -19,12 +19,10 @@ export const encodeBehind = (count: number, value: unknown): Uint8Array =>
   packr.pack(value, RESERVE_START_SPACE | count)
 
 /** Returns the value, or `None` where the bytes are not exactly one value of the types above. Never throws. */
-export const decode = (bytes: Uint8Array): Option.Option<unknown> =>
-  scan(bytes) ? Option.liftThrowable((): unknown => packr.unpack(bytes))() : Option.none()
+export const decode = (bytes: Uint8Array): Option.Option<unknown> => (scan(bytes) ? unpack(bytes) : Option.none())
 
-/** Returns whether `bytes` hold exactly one value within the bounds. Linear in their number, allocates nothing. */
+/** Returns whether `bytes` hold exactly one value within the bounds. Linear in their number. */
 export const scan = (bytes: Uint8Array): boolean => {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const open: Array<number> = [] // values still to come at each depth
   let at = 0
   let depth = 0
@@ -35,56 +33,61 @@ export const scan = (bytes: Uint8Array): boolean => {
       left = open[--depth] ?? 0
     }
     left--
-    const head = readHead(view, at)
-    if (head === undefined) return false
-    at = head.end
+    // What the format byte announces: bytes of the value's own, and values inside it.
+    const format = bytes[at++] ?? neverUsed
+    let values = 0
+    if (format < 0x80 || format >= 0xe0) values = 0
+    else if (format < 0x90) values = (format & 0x0f) * 2
+    else if (format < 0xa0) values = format & 0x0f
+    else if (format < 0xc0) at += format & 0x1f
+    else {
+      const width = countBytes[format - 0xc0] ?? 0
+      if (width > 0) {
+        const count = readCount(bytes, at, width)
+        at += width
+        if (format < 0xdc) at += count
+        else values = format < 0xde ? count : count * 2
+      } else {
+        const length = fixedLength[format - 0xc0] ?? refused
+        if (length === refused) return false
+        at += length
+      }
+    }
     // Each value takes a byte at least, so a longer claim than what is left is a lie.
-    if (at > bytes.length || head.values > bytes.length - at) return false
-    if (head.values > 0) {
+    if (at > bytes.length || values > bytes.length - at) return false
+    if (values > 0) {
       if (depth === depthMax) return false
       open[depth++] = left
-      left = head.values
+      left = values
     }
   }
 }
 
 // internal
 
-interface Head {
-  /** Offset past the value's own bytes. */
-  readonly end: number
-  /** Values that follow inside it: elements, or keys and their values. */
-  readonly values: number
-}
+const unpack = Option.liftThrowable((bytes: Uint8Array): unknown => packr.unpack(bytes))
 
-const scalar = (end: number): Head => ({ end, values: 0 })
+// Formats 0xc0 to 0xdf (https://github.com/msgpack/msgpack/blob/master/spec.md), in rows of 16.
 
-/** Bytes after the first of the formats 0xc0…0xdf that have a fixed length; -1 for those with one of their own. */
+/** Stands in the table below for formats that are never used, for extensions, and for those that are counted. */
+const refused = -1
+const neverUsed = 0xc1
+
+/** Bytes behind a format of fixed length. */
 const fixedLength: ReadonlyArray<number> = [
-  ...[0, -2, 0, 0, -1, -1, -1, -2, -2, -2, 4, 8, 1, 2, 4, 8],
-  ...[1, 2, 4, 8, -2, -2, -2, -2, -2, -1, -1, -1, -1, -1, -1, -1]
+  ...[0, -1, 0, 0, -1, -1, -1, -1, -1, -1, 4, 8, 1, 2, 4, 8],
+  ...[1, 2, 4, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1]
 ]
 
-/** Reads what the format byte at `at` announces (https://github.com/msgpack/msgpack/blob/master/spec.md). */
-const readHead = (view: DataView, at: number): Head | undefined => {
-  if (at >= view.byteLength) return undefined
-  const format = view.getUint8(at)
-  const next = at + 1
-  if (format < 0x80 || format >= 0xe0) return scalar(next)
-  if (format < 0x90) return { end: next, values: (format & 0x0f) * 2 }
-  if (format < 0xa0) return { end: next, values: format & 0x0f }
-  if (format < 0xc0) return scalar(next + (format & 0x1f))
-  const fixed = fixedLength[format - 0xc0] ?? -2
-  if (fixed >= 0) return scalar(next + fixed)
-  if (fixed === -2) return undefined // never used, or an extension
-  return readCounted(view, next, format)
-}
+/** Bytes of the count behind a format that has one: of bytes below 0xdc, of elements or of pairs from there. */
+const countBytes: ReadonlyArray<number> = [
+  ...[0, 0, 0, 0, 1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+  ...[0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4]
+]
 
-const readCounted = (view: DataView, at: number, format: number): Head | undefined => {
-  const width = [0xc4, 0xd9].includes(format) ? 1 : [0xc5, 0xda, 0xdc, 0xde].includes(format) ? 2 : 4
-  if (at + width > view.byteLength) return undefined
-  const count = width === 1 ? view.getUint8(at) : width === 2 ? view.getUint16(at) : view.getUint32(at)
-  const end = at + width
-  if (format >= 0xde) return { end, values: count * 2 }
-  return format >= 0xdc ? { end, values: count } : scalar(end + count)
+/** Reads a count of `width` bytes, big-endian; what lies behind the end is read as 0, and the value then ends there. */
+const readCount = (bytes: Uint8Array, at: number, width: number): number => {
+  let count = 0
+  for (let index = at; index < at + width; index++) count = count * 256 + (bytes[index] ?? 0)
+  return count
 }
