@@ -40,11 +40,8 @@ export interface Caller {
 export class Admission extends Context.Tag("@weft/entry/Admission")<
   Admission,
   {
-    /** Finds the caller by its `Authorization` header and takes one request; writes `x-ratelimit-…` to `headers`. */
-    readonly admit: (
-      authorization: string | undefined,
-      headers: Record<string, string>
-    ) => Either.Either<Caller, ApiError>
+    /** Finds the caller by its `Authorization` header, takes one request, and notes how its limits stand. */
+    readonly admit: (authorization: string | undefined, standing: RateLimit.Standing) => Either.Either<Caller, ApiError>
   }
 >() {
   static readonly layer: Layer.Layer<Admission, OpenDoorError | ApiKeyStoreError, ApiKeyStore | EntryConfig> =
@@ -88,18 +85,17 @@ const make = Effect.gen(function* () {
   }
 
   return Admission.of({
-    admit: (authorization, headers) =>
-      Either.flatMap(authenticate(known.byHash, mayBeOpen, authorization), (key) => {
-        const nowMs = now()
-        const allowance = allowanceOf(key, nowMs)
-        const refusal = takeFrom(allowance, "requests", 1, nowMs, headers)
-        if (refusal !== undefined) return Either.left(refusal)
-        if (allowance.tokens !== undefined) {
-          writeHeaders(headers, "tokens", RateLimit.take(allowance.tokens, 0, nowMs))
-        }
-        const { labels, name } = allowance
-        return Either.right({ name, labels, takeTokens: takeTokens(allowance, headers, now) })
-      })
+    admit: (authorization, standing) => {
+      const key = authenticate(known.byHash, mayBeOpen, authorization)
+      if (Either.isLeft(key)) return Either.left(key.left)
+      const nowMs = now()
+      const allowance = allowanceOf(key.right, nowMs)
+      const refusal = takeFrom(allowance, "requests", 1, nowMs, standing)
+      if (refusal !== undefined) return Either.left(refusal)
+      if (allowance.tokens !== undefined) standing.tokens = RateLimit.take(allowance.tokens, 0, nowMs)
+      const { labels, name } = allowance
+      return Either.right({ name, labels, takeTokens: takeTokens(allowance, standing, now) })
+    }
   })
 })
 
@@ -142,30 +138,30 @@ const authenticate = (
     : Either.right(key)
 }
 
-/** Takes from one bucket and writes its headers; returns the refusal where there is not enough. */
+/** Takes from one bucket and notes how it stands; returns the refusal where there is not enough. */
 const takeFrom = (
   allowance: Allowance,
   unit: "requests" | "tokens",
   cost: number,
   nowMs: number,
-  headers: Record<string, string>
+  standing: RateLimit.Standing
 ): ApiError | undefined => {
   const bucket = allowance[unit]
   if (bucket === undefined) return undefined
   const decision = RateLimit.take(bucket, cost, nowMs)
   allowance[unit] = decision.bucket
-  writeHeaders(headers, unit, decision)
+  standing[unit] = decision
   return decision.granted ? undefined : rateLimited(unit, allowance.name, bucket.perMinute, decision.retryAfterMs)
 }
 
 const takeTokens =
-  (allowance: Allowance, headers: Record<string, string>, now: () => number): Caller["takeTokens"] =>
+  (allowance: Allowance, standing: RateLimit.Standing, now: () => number): Caller["takeTokens"] =>
   (prompt, answer) => {
     const bucket = allowance.tokens
     if (bucket === undefined) return unlimited
     if (prompt > bucket.perMinute) return Either.left(quotaTooSmall(allowance.name, bucket.perMinute, prompt))
     const taken = Math.min(prompt + answer, bucket.perMinute)
-    const refusal = takeFrom(allowance, "tokens", taken, now(), headers)
+    const refusal = takeFrom(allowance, "tokens", taken, now(), standing)
     if (refusal !== undefined) return Either.left(refusal)
     let open = true
     return Either.right({
@@ -178,13 +174,3 @@ const takeTokens =
   }
 
 const unlimited: Either.Either<Grant> = Either.right({ settle: () => undefined })
-
-const writeHeaders = (
-  headers: Record<string, string>,
-  unit: "requests" | "tokens",
-  decision: RateLimit.Decision
-): void => {
-  headers[`x-ratelimit-limit-${unit}`] = String(decision.bucket.perMinute)
-  headers[`x-ratelimit-remaining-${unit}`] = String(decision.remaining)
-  headers[`x-ratelimit-reset-${unit}`] = RateLimit.goDuration(decision.resetMs)
-}

@@ -27,6 +27,12 @@ export interface Decision {
   readonly retryAfterMs: number
 }
 
+/** Represents how the limits of one request's caller stood when they were looked at last; absent: without limit. */
+export interface Standing {
+  requests?: Decision
+  tokens?: Decision
+}
+
 /** Makes a full bucket. */
 export const make = (perMinute: number, nowMs: number): Bucket => ({
   perMinute,

@@ -32,19 +32,43 @@ export class IdleStreams {
       return
     }
     this.#streams.push(stream)
-    const forget = (): void => {
-      const at = this.#streams.indexOf(stream)
-      if (at >= 0) this.#streams.splice(at, 1)
-    }
-    const end = (): void => {
-      forget()
-      stream.unsafeReset(Link.ResetCode.malformed)
-    }
-    const listener: StreamListener = { data: end, ended: end, closed: forget, failed: forget, tick: () => {} }
-    stream.unsafeListen(listener)
+    stream.unsafeListen(new Idle(stream, this))
+  }
+
+  /** Forgets a stream that is over, wherever it stands. */
+  forget(stream: MeshStream): void {
+    const at = this.#streams.indexOf(stream)
+    if (at >= 0) this.#streams.splice(at, 1)
   }
 }
 
 // internal
+
+/** Listens while nothing may come. */
+class Idle implements StreamListener {
+  constructor(
+    private readonly stream: MeshStream,
+    private readonly streams: IdleStreams
+  ) {}
+
+  data(): void {
+    this.ended()
+  }
+
+  ended(): void {
+    this.streams.forget(this.stream)
+    this.stream.unsafeReset(Link.ResetCode.malformed)
+  }
+
+  closed(): void {
+    this.streams.forget(this.stream)
+  }
+
+  failed(): void {
+    this.streams.forget(this.stream)
+  }
+
+  tick(): void {}
+}
 
 const ofSession = new WeakMap<Session, IdleStreams>()

@@ -17,7 +17,9 @@ export const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
 
 /** Collects bytes and takes frames off their front; every byte is copied at most once. */
 export class FrameBuffer {
-  #parts: Array<Uint8Array> = []
+  readonly #parts: Array<Uint8Array> = []
+  /** Bytes of the first part that were taken. */
+  #at = 0
   #bytes = 0
 
   /** Bytes held, of whole and partial frames. */
@@ -36,7 +38,7 @@ export class FrameBuffer {
   get nextBytes(): number | undefined {
     if (this.#bytes < headerBytes) return undefined
     let length = 0
-    for (let i = 0, part = 0, at = 0; i < headerBytes; i++, at++) {
+    for (let i = 0, part = 0, at = this.#at; i < headerBytes; i++, at++) {
       while (at === (this.#parts[part]?.length ?? 0)) {
         part++
         at = 0
@@ -50,7 +52,7 @@ export class FrameBuffer {
   take(): Uint8Array | undefined {
     const length = this.nextBytes
     if (length === undefined || this.#bytes < headerBytes + length) return undefined
-    this.#cut(headerBytes)
+    this.#skip(headerBytes)
     return this.#cut(length)
   }
 
@@ -61,26 +63,25 @@ export class FrameBuffer {
 
   /** Takes exactly `count` bytes, which are there; a view where one part holds them all. */
   #cut(count: number): Uint8Array {
-    this.#bytes -= count
-    const first = this.#parts[0]
-    if (first !== undefined && first.length > count) {
-      this.#parts[0] = first.subarray(count)
-      return first.subarray(0, count)
-    }
-    if (first !== undefined && first.length === count) {
-      this.#parts.shift()
-      return first
-    }
     const taken: Array<Uint8Array> = []
-    let missing = count
-    while (missing > 0) {
-      const part = this.#parts[0]
-      if (part === undefined) break
-      taken.push(part.length <= missing ? part : part.subarray(0, missing))
-      if (part.length <= missing) this.#parts.shift()
-      else this.#parts[0] = part.subarray(missing)
-      missing -= Math.min(part.length, missing)
+    for (let part = 0, missing = count; missing > 0; part++) {
+      const from = part === 0 ? this.#at : 0
+      const view = this.#parts[part]?.subarray(from, from + missing)
+      if (view === undefined) break
+      taken.push(view)
+      missing -= view.length
     }
+    this.#skip(count)
     return concat(taken)
+  }
+
+  /** Drops `count` bytes, which are there. */
+  #skip(count: number): void {
+    this.#bytes -= count
+    this.#at += count
+    for (let first = this.#parts[0]; first !== undefined && this.#at >= first.length; first = this.#parts[0]) {
+      this.#at -= first.length
+      this.#parts.shift()
+    }
   }
 }

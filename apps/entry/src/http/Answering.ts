@@ -159,8 +159,8 @@ class Answering implements GatedListener, Attended, Respond {
 
   #letIn(): ApiError | undefined {
     const { admission, limits, ticking } = this.#door
-    const { headers, signal } = this.#request
-    const caller = admission.admit(headers.get("authorization") ?? undefined, this.#info.responseHeaders)
+    const { headers } = this.#request
+    const caller = admission.admit(headers.get("authorization") ?? undefined, this.#info.standing)
     if (Either.isLeft(caller)) return caller.left
     const profile = profileOf(headers.get("x-weft-profile"))
     if (Either.isLeft(profile)) return profile.left
@@ -169,7 +169,6 @@ class Answering implements GatedListener, Attended, Respond {
     const body = readBody(this.#request, RequestBody.declaredBytes(headers), limits.bodyBytesMax)
     this.#dropBody = body.cancel
     ticking.attend(this)
-    signal.addEventListener("abort", this.#left, once)
     void body.bytes.then((bytes) =>
       this.#guarded(() => {
         this.#dropBody = undefined
@@ -181,7 +180,7 @@ class Answering implements GatedListener, Attended, Respond {
     return undefined
   }
 
-  #ask(bytes: Uint8Array, caller: Caller, profile: Profile | undefined, labels: Labels): ApiError | undefined {
+  #ask(bytes: Uint8Array, caller: Caller, profile: Profile | undefined, labels: Labels): Ending | undefined {
     const body = RequestBody.parse(bytes, this.#door.limits.jsonDepthMax)
     if (Either.isLeft(body)) return body.left
     const asked = this.#address.fromBody(body.right)
@@ -220,7 +219,10 @@ class Answering implements GatedListener, Attended, Respond {
       this
     )
     this.#answer.begin()
-    return undefined
+    // Last, as it takes a while: one who left before that is seen here, one who left within the body broke it.
+    const { signal } = this.#request
+    signal.addEventListener("abort", this.#left, once)
+    return signal.aborted ? "left" : undefined
   }
 
   /** The address whose budget at the provider the request takes from. */

@@ -1,5 +1,6 @@
 /** What belongs to one HTTP request whatever it asks: its id, when it came, and the headers its response gets. */
 import { Context } from "effect"
+import type { Standing } from "../RateLimit.ts"
 
 /** Represents one request under way. */
 export interface RequestInfo {
@@ -8,8 +9,8 @@ export interface RequestInfo {
   /** The client's own id for its logs, at most 128 printable characters. */
   readonly clientRequestId: string | undefined
   readonly startedMs: number
-  /** Headers of the response, whether it succeeds or not; handlers add to it. */
-  readonly responseHeaders: Record<string, string>
+  /** What the response says of the caller's limits, be it a success or not; filled by who lets the request in. */
+  readonly standing: Standing
 }
 
 /** Gives the request under way. */
@@ -20,7 +21,7 @@ export const make = (clientRequestId: string | null | undefined, startedMs: numb
   id: `req_${crypto.randomUUID().replaceAll("-", "")}`,
   clientRequestId: printable(clientRequestId),
   startedMs,
-  responseHeaders: {}
+  standing: {}
 })
 
 // internal

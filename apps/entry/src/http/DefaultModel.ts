@@ -10,8 +10,8 @@ import * as Resource from "./Resource.ts"
 
 const show = Effect.gen(function* () {
   const { headers } = yield* HttpServerRequest.HttpServerRequest
-  const { responseHeaders } = yield* CurrentRequest
-  yield* (yield* Admission).admit(headers.authorization, responseHeaders)
+  const { standing } = yield* CurrentRequest
+  yield* (yield* Admission).admit(headers.authorization, standing)
   const models = (yield* Inference).models().map(({ description }) => description.id)
   const { verdict } = yield* Sla
   const id = defaultModel(models, verdict)

@@ -11,8 +11,8 @@ import * as Resource from "./Resource.ts"
 
 const list = Effect.gen(function* () {
   const { headers } = yield* HttpServerRequest.HttpServerRequest
-  const { responseHeaders } = yield* CurrentRequest
-  yield* (yield* Admission).admit(headers.authorization, responseHeaders)
+  const { standing } = yield* CurrentRequest
+  yield* (yield* Admission).admit(headers.authorization, standing)
   const now = yield* Clock.currentTimeMillis
   const data = [...(yield* Elections).unsafeSnapshot()].map((one) => toItem(one, now))
   return HttpServerResponse.text(JSON.stringify({ object: "list", data }), { contentType: "application/json" })

@@ -9,8 +9,8 @@ import * as Resource from "./Resource.ts"
 
 const admitted = Effect.gen(function* () {
   const { headers } = yield* HttpServerRequest.HttpServerRequest
-  const { responseHeaders } = yield* CurrentRequest
-  yield* (yield* Admission).admit(headers.authorization, responseHeaders)
+  const { standing } = yield* CurrentRequest
+  yield* (yield* Admission).admit(headers.authorization, standing)
 })
 
 const list = Effect.gen(function* () {

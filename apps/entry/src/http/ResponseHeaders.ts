@@ -1,14 +1,28 @@
 /** The headers that every response carries whatever it says. */
+import * as RateLimit from "../RateLimit.ts"
 import * as VerdictHeaders from "../sla/VerdictHeaders.ts"
 import type { RequestInfo } from "./CurrentRequest.ts"
 
 /** Returns the headers of a response that is sent now, those of what it says aside. */
-export const of = (request: RequestInfo, nowMs: number): Record<string, string> => ({
-  ...headersOfAll,
-  ...request.responseHeaders,
-  "x-request-id": request.id,
-  "openai-processing-ms": String(Math.max(0, nowMs - request.startedMs))
-})
+export const of = ({ id, standing, startedMs }: RequestInfo, nowMs: number): Record<string, string> => {
+  const headers: Record<string, string> = {
+    ...headersOfAll,
+    "x-request-id": id,
+    "openai-processing-ms": String(Math.max(0, nowMs - startedMs))
+  }
+  const { requests, tokens } = standing
+  if (requests !== undefined) {
+    headers["x-ratelimit-limit-requests"] = String(requests.bucket.perMinute)
+    headers["x-ratelimit-remaining-requests"] = String(requests.remaining)
+    headers["x-ratelimit-reset-requests"] = RateLimit.goDuration(requests.resetMs)
+  }
+  if (tokens !== undefined) {
+    headers["x-ratelimit-limit-tokens"] = String(tokens.bucket.perMinute)
+    headers["x-ratelimit-remaining-tokens"] = String(tokens.remaining)
+    headers["x-ratelimit-reset-tokens"] = RateLimit.goDuration(tokens.resetMs)
+  }
+  return headers
+}
 
 /** What browsers may send: the headers of OpenAI's own clients; a response to `OPTIONS` says it. */
 export const preflight: Readonly<Record<string, string>> = {

@@ -10,8 +10,8 @@ import * as Resource from "./Resource.ts"
 
 const list = Effect.gen(function* () {
   const { headers } = yield* HttpServerRequest.HttpServerRequest
-  const { responseHeaders } = yield* CurrentRequest
-  yield* (yield* Admission).admit(headers.authorization, responseHeaders)
+  const { standing } = yield* CurrentRequest
+  yield* (yield* Admission).admit(headers.authorization, standing)
   const { groups, outlooks } = (yield* Splits).unsafeSnapshot()
   const data = [...outlooks].map(([model, { explanations, failures }]) => ({
     model,

@@ -2,11 +2,9 @@
  * One answer as the router sees it: what was expected of the peer, and what came of it. Teaches the peer's pace and its
  * breaker. Every figure is this entry's own; nothing a peer says of its answers is believed here.
  */
-import type { PeerId } from "@weft/mesh/PeerId"
-import * as Breaker from "../Breaker.ts"
+import type { Breakers } from "./Breakers.ts"
 import * as Pace from "./Pace.ts"
 import type { PeerModel } from "./PeerModel.ts"
-import { peerRules } from "./PeerRules.ts"
 import type { SentPrompt } from "./SentPrompts.ts"
 
 /** Represents how an answer ended at a peer. */
@@ -16,9 +14,6 @@ export type Outcome =
   | "failed"
   /** Neither: the client left, or the request or the hour was wrong. */
   | "none"
-
-/** Changes the breaker of a peer. */
-export type ChangeBreaker = (peer: PeerId, step: (breaker: Breaker.Breaker) => Breaker.Breaker) => void
 
 /** A first text later than this counts as a failure where it is also far from what was expected. */
 const slowMsMin = 2_000
@@ -31,7 +26,7 @@ export class Errand {
   /** Prompt tokens that its peer has to compute for it. */
   readonly computedTokens: number
   readonly #to: PeerModel
-  readonly #changeBreaker: ChangeBreaker
+  readonly #breakers: Breakers
   readonly #teaches: boolean
   /** Tokens that were ahead of its own. */
   readonly #aheadTokens: number
@@ -43,7 +38,7 @@ export class Errand {
 
   constructor(
     to: PeerModel,
-    changeBreaker: ChangeBreaker,
+    breakers: Breakers,
     options: {
       readonly sentMs: number
       readonly computedTokens: number
@@ -55,7 +50,7 @@ export class Errand {
     }
   ) {
     this.#to = to
-    this.#changeBreaker = changeBreaker
+    this.#breakers = breakers
     this.#teaches = options.teaches
     this.sentMs = options.sentMs
     this.computedTokens = options.computedTokens
@@ -64,7 +59,7 @@ export class Errand {
     const expectedMs = Pace.predictMs(to.pace, this.computedTokens + this.#aheadTokens) + (to.rttMs ?? 0)
     this.#slowMs =
       to.pace.samples === 0 || !this.#teaches ? Number.POSITIVE_INFINITY : Math.max(slowMsMin, slowFactor * expectedMs)
-    changeBreaker(to.peer, (breaker) => Breaker.sent(breaker, peerRules, this.sentMs))
+    breakers.sent(to.peer, this.sentMs)
     this.#slot = to.sent(this, options.blocks, options.promptsMax)
   }
 
@@ -75,7 +70,7 @@ export class Errand {
     this.#to.noLongerWaits(this, nowMs)
     const isSlow = nowMs - this.sentMs > this.#slowMs
     if (isSlow) this.#failed(nowMs)
-    else this.#changeBreaker(this.#to.peer, (breaker) => Breaker.begun(breaker, peerRules, this.sentMs))
+    else this.#breakers.begun(this.#to.peer, this.sentMs)
     if (!this.#teaches) return
     const ttftMs = Math.max(0, nowMs - this.sentMs + this.#spentMs - (this.#to.rttMs ?? 0))
     this.#to.pace = Pace.learn(
@@ -94,18 +89,15 @@ export class Errand {
     if (this.#slot !== undefined) this.#slot.isHeld = false
     if (outcome === "whole") {
       this.#to.pace = Pace.held(this.#to.pace, nowMs - this.sentMs)
-      // An answer without text has begun too.
-      this.#changeBreaker(this.#to.peer, (breaker) =>
-        Breaker.answered(Breaker.begun(breaker, peerRules, this.sentMs), peerRules, this.sentMs)
-      )
+      this.#breakers.answered(this.#to.peer, this.sentMs)
     } else if (outcome === "failed" || (!hasBegun && nowMs - this.sentMs > this.#slowMs)) {
       this.#failed(nowMs)
     } else if (!hasBegun) {
-      this.#changeBreaker(this.#to.peer, (breaker) => Breaker.takenBack(breaker, this.sentMs, nowMs))
+      this.#breakers.takenBack(this.#to.peer, this.sentMs, nowMs)
     }
   }
 
   #failed(nowMs: number): void {
-    this.#changeBreaker(this.#to.peer, (breaker) => Breaker.failed(breaker, peerRules, this.sentMs, nowMs))
+    this.#breakers.failed(this.#to.peer, this.sentMs, nowMs)
   }
 }

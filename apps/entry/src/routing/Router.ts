@@ -8,13 +8,12 @@ import type { Prompt } from "@weft/engine/Generation"
 import * as PeerDirectory from "@weft/mesh/PeerDirectory"
 import type { PeerId } from "@weft/mesh/PeerId"
 import { Either } from "effect"
-import * as Breaker from "../Breaker.ts"
 import type { Figures, Served } from "../performance/PerformanceState.ts"
+import { Breakers } from "./Breakers.ts"
 import { Conversations } from "./Conversations.ts"
 import { type EligibleRules, eligible, type Nobody, type View, type Wanted } from "./Eligible.ts"
-import { type ChangeBreaker, Errand } from "./Errand.ts"
+import { Errand } from "./Errand.ts"
 import { PeerModel } from "./PeerModel.ts"
-import { peerRules } from "./PeerRules.ts"
 import type { Ask, Choice, Policy } from "./Policy.ts"
 import * as PromptBlocks from "./PromptBlocks.ts"
 import type { TrustList } from "./TrustList.ts"
@@ -50,8 +49,6 @@ export interface RouterCounts {
 const peerModelsMax = 16_384
 /** Most prompts that are remembered of all peers together: 130 MB where each has 64 KiB and more, else much less. */
 const promptsMax = 65_536
-/** Most peers whose failures are remembered; those without are not in it. */
-const breakersMax = 10_000
 /** The last hour changes slowly, and adding it up takes longer than a decision. */
 const figuresForMs = 5_000
 
@@ -63,7 +60,7 @@ export class Router {
   readonly #figuresOf: RouterOptions["figuresOf"]
   readonly #lists = new Map<string, List>()
   readonly #known = new Map<string, PeerModel>()
-  readonly #breakers = new Map<PeerId, Breaker.Breaker>()
+  readonly #breakers = new Breakers()
   readonly #conversations = new Conversations()
   #turn: number
   /** One at a time is read anew, as it takes longer than a decision may. */
@@ -75,10 +72,7 @@ export class Router {
     this.#figuresOf = figuresOf
     this.#rules = {
       trust,
-      passes: (peer, nowMs) => {
-        const breaker = this.#breakers.get(peer)
-        return breaker === undefined || Breaker.passes(breaker, peerRules, nowMs)
-      },
+      passes: (peer, nowMs) => this.#breakers.passes(peer, nowMs),
       figuresOf: (one, nowMs) => this.#figures(one, nowMs)
     }
   }
@@ -118,7 +112,7 @@ export class Router {
     this.counts.cachedTokens += cachedTokens
     if (ask.lastPeer !== undefined && ask.lastPeer !== candidate.peer) this.counts.moves++
     if (conversation !== undefined) this.#conversations.note(conversation, candidate.peer, nowMs)
-    return new Errand(candidate, this.#changeBreaker, {
+    return new Errand(candidate, this.#breakers, {
       sentMs: nowMs,
       computedTokens: tokens - cachedTokens,
       blocks,
@@ -129,23 +123,12 @@ export class Router {
 
   /** Returns how many peers are kept from requests now. */
   openBreakers(nowMs: number): number {
-    let open = 0
-    for (const breaker of this.#breakers.values()) if (!Breaker.passes(breaker, peerRules, nowMs)) open++
-    return open
+    return this.#breakers.openCount(nowMs)
   }
 
   /** Forgets the lists of models that the directory has forgotten. */
   prune(directory: PeerDirectory.PeerDirectory): void {
     for (const model of this.#lists.keys()) if (!directory.models.has(model)) this.#lists.delete(model)
-  }
-
-  readonly #changeBreaker: ChangeBreaker = (peer, step) => {
-    const before = this.#breakers.get(peer) ?? Breaker.closed
-    const after = step(before)
-    if (after === before) return
-    this.#breakers.delete(peer)
-    if (after !== Breaker.closed) this.#breakers.set(peer, after)
-    if (this.#breakers.size > breakersMax) forgetFirst(this.#breakers)
   }
 
   /** Returns the peers with a model; made anew where somebody registered or left who has it. */
