@@ -100,10 +100,27 @@ it.prop(
   "what the scan lets through decodes, and what was encoded passes the scan",
   FastCheck.oneof(
     FastCheck.uint8Array({ maxLength: 60 }),
-    FastCheck.jsonValue().map((value) => Msgpack.encode(value))
+    FastCheck.jsonValue().map((value) => Msgpack.encode(value)),
+    FastCheck.uint8Array({ maxLength: 4 }).map((bytes) => Uint8Array.of(0xc6, 0, 0, 0, ...bytes))
   ),
   (bytes) => Effect.sync(() => expect(Option.isSome(Msgpack.decode(bytes))).toBe(Msgpack.scan(bytes))),
   { runs: 3_000 }
+)
+
+it.prop(
+  "bytes alone are encoded as a map of them is, behind whatever room, and come back as they were",
+  FastCheck.tuple(FastCheck.uint8Array({ maxLength: 70_000 }), FastCheck.nat(255)),
+  ([bytes, room]) =>
+    Effect.sync(() => {
+      const encoded = Msgpack.encodeBehind(room, bytes).subarray(room)
+      expect(Msgpack.encode(bytes)).toEqual(encoded)
+      expect(Msgpack.scan(encoded)).toBe(true)
+      expect(Msgpack.decode(encoded)).toEqual(Option.some(bytes))
+      // Of four formats with a count this is the longest, which every decoder reads.
+      const inMap = Uint8Array.from([0x81, 0xa1, 0x62, ...encoded])
+      expect(Option.map(Msgpack.decode(inMap), (value) => new Uint8Array(Object(value).b))).toEqual(Option.some(bytes))
+    }),
+  { runs: 200 }
 )
 
 it.effect(

@@ -12,14 +12,19 @@ export const depthMax = 32
 const packr = new Packr({ useRecords: false, moreTypes: false, int64AsType: "number" })
 
 /** Returns the encoding of a value of the types above; the array is the caller's. */
-export const encode = (value: unknown): Uint8Array => packr.pack(value)
+export const encode = (value: unknown): Uint8Array =>
+  value instanceof Uint8Array ? packBytes(0, value) : packr.pack(value)
 
 /** Returns the same behind `count` bytes, at most 255, that hold anything: for what stands in front of it. */
 export const encodeBehind = (count: number, value: unknown): Uint8Array =>
-  packr.pack(value, RESERVE_START_SPACE | count)
+  value instanceof Uint8Array ? packBytes(count, value) : packr.pack(value, RESERVE_START_SPACE | count)
 
-/** Returns the value, or `None` where the bytes are not exactly one value of the types above. Never throws. */
-export const decode = (bytes: Uint8Array): Option.Option<unknown> => (scan(bytes) ? unpack(bytes) : Option.none())
+/**
+ * Returns the value, or `None` where the bytes are not exactly one value of the types above. Never throws. Bytes are a
+ * view of those given.
+ */
+export const decode = (bytes: Uint8Array): Option.Option<unknown> =>
+  bytes[0] === bin32 ? unpackBytes(bytes) : scan(bytes) ? unpack(bytes) : Option.none()
 
 /** Returns whether `bytes` hold exactly one value within the bounds. Linear in their number. */
 export const scan = (bytes: Uint8Array): boolean => {
@@ -66,6 +71,24 @@ export const scan = (bytes: Uint8Array): boolean => {
 // internal
 
 const unpack = Option.liftThrowable((bytes: Uint8Array): unknown => packr.unpack(bytes))
+
+// Bytes alone, as stages send each other by the hundred, need neither scan nor library: format, count, then themselves.
+const bin32 = 0xc6
+const bin32HeaderBytes = 5
+
+const packBytes = (count: number, value: Uint8Array): Uint8Array => {
+  const bytes = new Uint8Array(count + bin32HeaderBytes + value.length)
+  bytes[count] = bin32
+  for (let at = count + bin32HeaderBytes - 1, rest = value.length; at > count; at--, rest >>>= 8) bytes[at] = rest
+  bytes.set(value, count + bin32HeaderBytes)
+  return bytes
+}
+
+const unpackBytes = (bytes: Uint8Array): Option.Option<Uint8Array> => {
+  if (bytes.length < bin32HeaderBytes || readCount(bytes, 1, 4) !== bytes.length - bin32HeaderBytes)
+    return Option.none()
+  return Option.some(bytes.subarray(bin32HeaderBytes))
+}
 
 // Formats 0xc0 to 0xdf (https://github.com/msgpack/msgpack/blob/master/spec.md), in rows of 16.
 

@@ -146,13 +146,14 @@ class Traffic {
   }
 
   send(frame: Uint8Array): Either.Either<void, StageFrame.StageFrameError> {
-    return Either.flatMap(StageFrame.peek(frame), (about) => {
-      if (about.isForHost) return refused("kind", `a ${about.kind} goes to the host, not to a stage`)
-      if (!this.#send(frame)) return refused("payload", `${frame.length} bytes are more than any stage takes`)
-      this.#sent++
-      this.#leases = StageLeases.hear(this.#leases, about, this.options.config.slots, this.nowMs())
-      return Either.void
-    })
+    const peeked = StageFrame.peek(frame)
+    if (Either.isLeft(peeked)) return Either.left(peeked.left)
+    const about = peeked.right
+    if (about.isForHost) return refused("kind", `a ${about.kind} goes to the host, not to a stage`)
+    if (!this.#send(frame)) return refused("payload", `${frame.length} bytes are more than any stage takes`)
+    this.#sent++
+    this.#leases = StageLeases.hear(this.#leases, about, this.options.config.slots, this.nowMs())
+    return Either.void
   }
 
   /** Closes the jobs that nobody drives any more. */
@@ -169,10 +170,10 @@ class Traffic {
   }
 
   #onFrame(frame: Uint8Array): Either.Either<void, EngineError> {
-    return Either.mapBoth(StageFrame.peek(frame), {
-      onLeft: ({ message }) => broken(message),
-      onRight: (about) => this.options.onFrame(frame, about)
-    })
+    const about = StageFrame.peek(frame)
+    return Either.isRight(about)
+      ? Either.right(this.options.onFrame(frame, about.right))
+      : Either.left(broken(about.left.message))
   }
 
   #onEvent(message: unknown): Either.Either<void, EngineError> {
