@@ -20,6 +20,8 @@ test("every file passes the compiler", () => expect(tool("tsc", "-p", ".")).toBe
 
 test("every file passes the linter and is formatted", () => expect(tool("biome", "check", ".")).toBe(""), toolTimeoutMs)
 
-test("every file keeps the rules of the style guide", () => {
-  expect(judge(read(root)).map(render)).toEqual([])
-})
+test(
+  "every file keeps the rules of the style guide",
+  () => expect(judge(read(root)).map(render)).toEqual([]),
+  toolTimeoutMs
+)
