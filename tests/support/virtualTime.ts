@@ -1,5 +1,5 @@
 /** Time that passes only when nothing else is to do: a simulated minute takes as long as the work in it. */
-import { Clock, Duration, Effect } from "effect"
+import { Clock, Duration, Effect, Logger, LogLevel, RuntimeFlags, RuntimeFlagsPatch } from "effect"
 
 interface Sleeper {
   readonly atMs: number
@@ -44,3 +44,14 @@ export const virtualTime = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effec
     })
     return Effect.raceFirst(Effect.withClock(body, clock), pass)
   })
+
+/**
+ * `virtualTime` for runs by the thousand: without logs, traces and counted fibers, which nobody reads and which take a
+ * seventh of the time.
+ */
+export const simulated = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  virtualTime(body).pipe(
+    Effect.withTracerEnabled(false),
+    Effect.withRuntimeFlagsPatch(RuntimeFlagsPatch.disable(RuntimeFlags.RuntimeMetrics)),
+    Logger.withMinimumLogLevel(LogLevel.None)
+  )

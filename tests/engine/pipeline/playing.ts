@@ -1,14 +1,14 @@
-/** Runs of simulated groups in virtual time, without logs or traces: what came of them, or the fibers they leave. */
+/** Runs of simulated groups in virtual time: what came of them, or the fibers they leave. */
 import { MemoryNetwork } from "@weft/mesh/MemoryNetwork"
 import type { SessionError } from "@weft/mesh/MeshError"
-import { Effect, Logger, LogLevel, RuntimeFlags, RuntimeFlagsPatch, type Scope, Supervisor } from "effect"
-import { virtualTime } from "../../support/virtualTime.ts"
+import { Effect, type Scope, Supervisor } from "effect"
+import { simulated } from "../../support/virtualTime.ts"
 import type * as Scenarios from "./scenarios.ts"
 import * as SimulatedGroups from "./simulatedGroups.ts"
 
 /** Returns the run of a scenario. */
 export const play = (scenario: Scenarios.Scenario): Effect.Effect<SimulatedGroups.Run> =>
-  simulated(
+  playing(
     scenario,
     Effect.flatMap(SimulatedGroups.make(scenario), (world) => world.run)
   )
@@ -30,7 +30,7 @@ export const fibers = (scenario: Scenarios.Scenario) =>
       yield* Effect.sleep(quiet)
       return { before, after: yield* count }
     })
-    return yield* simulated(scenario, Effect.supervised(counted, tracker))
+    return yield* playing(scenario, Effect.supervised(counted, tracker))
   })
 
 // internal
@@ -38,17 +38,8 @@ export const fibers = (scenario: Scenarios.Scenario) =>
 /** Longer than a link or an edge lives that nobody uses. */
 const quiet = "90 seconds"
 
-const simulated = <A>(
+const playing = <A>(
   scenario: Scenarios.Scenario,
   body: Effect.Effect<A, SessionError, MemoryNetwork | Scope.Scope>
 ): Effect.Effect<A> =>
-  body.pipe(
-    Effect.provide(MemoryNetwork.layer(scenario.network)),
-    Effect.scoped,
-    Effect.orDie,
-    virtualTime,
-    Effect.withTracerEnabled(false),
-    // Nobody reads how many fibers there were, and it takes a fifteenth of the time.
-    Effect.withRuntimeFlagsPatch(RuntimeFlagsPatch.disable(RuntimeFlags.RuntimeMetrics)),
-    Logger.withMinimumLogLevel(LogLevel.None)
-  )
+  body.pipe(Effect.provide(MemoryNetwork.layer(scenario.network)), Effect.scoped, Effect.orDie, simulated)
