@@ -18,6 +18,7 @@ import { solo } from "./bench/Solo.ts"
 import { split } from "./bench/Split.ts"
 import { splitFailover } from "./bench/SplitFailover.ts"
 import { splitRpc } from "./bench/SplitRpc.ts"
+import { start } from "./bench/Start.ts"
 
 const benchmarks: ReadonlyArray<Benchmark> = [
   solo,
@@ -29,7 +30,8 @@ const benchmarks: ReadonlyArray<Benchmark> = [
   splitFailover,
   activations,
   routing,
-  prefix
+  prefix,
+  start
 ]
 
 const exitCodeOfUsage = 2

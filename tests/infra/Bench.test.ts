@@ -54,6 +54,17 @@ it.live(
 )
 
 it.live(
+  "start reports the time until an entry listens, from its bundle and from its sources",
+  () =>
+    Effect.gen(function* () {
+      const { figures, reach } = yield* reportOf("start", "--pairs", "1")
+      expect(figures).toMatchObject({ bundle: { ms: {} }, sources: { ms: {} } })
+      expect(reach.map(({ what }) => what)).toEqual(["start from the bundle ÷ from the sources, median of pairs"])
+    }),
+  deadlineMs
+)
+
+it.live(
   "failover reports what became of every answer whose peer was killed or told to stop",
   () =>
     Effect.gen(function* () {

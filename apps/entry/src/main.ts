@@ -1,5 +1,4 @@
 /** The entry as a program. */
-import * as Program from "@weft/actors/Program"
-import * as Cli from "./Cli.ts"
+import * as Launcher from "@weft/actors/Launcher"
 
-Program.run(Cli.make(process.argv), Cli.options)
+await Launcher.launch(new URL("./internal/program.ts", import.meta.url))

@@ -95,17 +95,17 @@ const withoutNoise = async <A>(body: () => Promise<A>): Promise<A> => {
   return result
 }
 
+/** Loads a package that has no types which a program without its browser library could check, as seen from here. */
+const importHere = async (name: string): Promise<unknown> => import(Bun.resolveSync(name, import.meta.dir))
+
 const load = async (): Promise<{ readonly web: Package; readonly hasHttp3: boolean }> => {
-  // Named by variables: neither has types that a program without its browser library could check.
-  const name: string = "@fails-components/webtransport"
-  const optional: string = addOn
-  const hasHttp3 = await import(optional).then(
+  const hasHttp3 = await importHere(addOn).then(
     () => true,
     () => false
   )
   const web = await withoutNoise(async () => {
     // See Package: the parts in use.
-    const loaded = (await import(name)) as Package
+    const loaded = (await importHere("@fails-components/webtransport")) as Package
     await loaded.quicheLoaded
     // The server's half of the package looks for the add-on by itself and reports a turn later.
     await new Promise((resolve) => setTimeout(resolve, 0))
