@@ -2,7 +2,8 @@
  * Runs the test files, two at once, each in a Bun process of its own: no globals, metrics or leftovers pass from one to
  * the next, and a native crash costs one file. Simulations run beside them, on what the two leave of the processors.
  * `npm test -- mesh e2e` runs the files whose path contains one of the words. Installs programs that the tests need
- * where it may, else says which. Ends with the line `N passed, N failed`.
+ * where it may, else says which. Ends with the files that took the most of the processors, and the line
+ * `N passed, N failed`.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { setPriority, tmpdir } from "node:os"
@@ -22,9 +23,18 @@ const simulationNiceness = 10
 /** Longest run of one file; it ends what hangs. The slowest (simulations, which stand back) take a fifth of it. */
 const fileMinutesMax = 30
 
+/** Files that are named for what they took of the processors: all of them together have to be done in 15 minutes. */
+const dearestFiles = 10
+
 interface Outcome {
   readonly passed: number
   readonly failed: number
+}
+
+/** What a file and all that it started took of the processors. */
+interface Cost {
+  readonly file: string
+  readonly seconds: number
 }
 
 /** Returns the counts of Bun's JUnit report; `exitCode` tells of errors that belong to no test. */
@@ -41,7 +51,7 @@ const outcomeOf = (report: string, exitCode: number | null): Outcome => {
 const textOf = (stream: ReadableStream<Uint8Array>): Promise<string> => new Response(stream).text()
 
 /** Runs one file and prints all that it said in one piece. */
-const runFile = async (file: string, folder: string): Promise<Outcome> => {
+const runFile = async (file: string, folder: string): Promise<Outcome & Cost> => {
   const report = join(folder, `${file.replaceAll("/", "-")}.xml`)
   const child = Bun.spawn({
     // Ends what a test forgot to end, and the test itself when this run is killed.
@@ -54,7 +64,8 @@ const runFile = async (file: string, folder: string): Promise<Outcome> => {
   const [said, complained] = await Promise.all([textOf(child.stdout), textOf(child.stderr), child.exited])
   process.stderr.write(complained + said)
   if (child.signalCode !== null) console.error(`${file}: ended by ${child.signalCode}`)
-  return outcomeOf(existsSync(report) ? readFileSync(report, "utf8") : "", child.exitCode)
+  const outcome = outcomeOf(existsSync(report) ? readFileSync(report, "utf8") : "", child.exitCode)
+  return { ...outcome, file, seconds: Number(child.resourceUsage()?.cpuTime.total ?? 0) / 1e6 }
 }
 
 const words = process.argv.slice(2)
@@ -69,6 +80,7 @@ if (advice !== undefined) {
 }
 const folder = mkdtempSync(join(tmpdir(), "weft-test-"))
 const broken: Array<string> = []
+const costs: Array<Cost> = []
 let passed = 0
 let failed = 0
 const lane = async (waiting: Array<string>): Promise<void> => {
@@ -76,6 +88,7 @@ const lane = async (waiting: Array<string>): Promise<void> => {
     const outcome = await runFile(file, folder)
     passed += outcome.passed
     failed += outcome.failed
+    costs.push(outcome)
     if (outcome.failed > 0) broken.push(file)
   }
 }
@@ -84,6 +97,10 @@ const others = files.filter((file) => !isSimulation(file))
 await Promise.all([lane(simulations), ...Array.from({ length: lanes }, () => lane(others))])
 rmSync(folder, { recursive: true })
 if (passed + failed === 0) console.error("No test ran: no file under tests/ matches, or every test was left out.")
+const total = costs.reduce((sum, { seconds }) => sum + seconds, 0)
+console.error(`\n${total.toFixed(0)} s of the processors, most of them:`)
+for (const { file, seconds } of costs.sort((a, b) => b.seconds - a.seconds).slice(0, dearestFiles))
+  console.error(`${seconds.toFixed(0).padStart(6)} s  ${file}`)
 for (const file of broken) console.error(`failed: ${file}`)
 console.log(`\n${passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1

@@ -50,7 +50,7 @@ export interface Tail {
 
 /** Returns the stages of a job that was opened in an epoch. */
 export const tail = (oracle: Oracle, terms: JobTerms, epoch: number): Tail => {
-  let tokens: Array<number> = []
+  const tokens: Array<number> = []
   let round = 0
   const bounds = { isFirst: true, width: 1, vocabularyTokens, contextTokens: terms.contextTokens }
   return {
@@ -60,10 +60,12 @@ export const tail = (oracle: Oracle, terms: JobTerms, epoch: number): Tail => {
       const fault = faultOf(window, terms, bounds)
       if (fault !== undefined) throw new Error(`a stage refuses the window: ${fault}`)
       if (window.position > tokens.length) throw new Error(`a gap behind ${tokens.length} at ${window.position}`)
-      tokens = [...tokens.slice(0, window.position), ...window.tokens]
+      tokens.length = window.position
+      for (const token of window.tokens) tokens.push(token)
       const found: Array<number> = []
       for (let row = window.tokens.length - window.drawn; row < window.tokens.length; row++) {
-        const token = oracle(tokens.slice(0, window.position + row + 1))
+        const isLast = row === window.tokens.length - 1
+        const token = oracle(isLast ? tokens : tokens.slice(0, window.position + row + 1))
         found.push(token)
         if (window.tokens[row + 1] !== token) break
       }

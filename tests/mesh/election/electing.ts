@@ -39,7 +39,9 @@ export class SimulatedPeer {
   }
 
   get takenBytes(): number {
-    return [...this.loaded.keys()].reduce((sum, model) => sum + (this.needBytes.get(model) ?? 0), 0)
+    let bytes = 0
+    for (const model of this.loaded.keys()) bytes += this.needBytes.get(model) ?? 0
+    return bytes
   }
 }
 
