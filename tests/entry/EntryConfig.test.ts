@@ -134,8 +134,8 @@ it.effect("what makes no sense is refused by its name", () =>
   })
 )
 
-const start = (databasePath: string) =>
-  Layer.build(Database.layer.pipe(Layer.provide(EntryConfig.layer({ databasePath })), Layer.provide(BunContext.layer)))
+const start = (databasePath: string, layer = Database.layer) =>
+  Layer.build(layer.pipe(Layer.provide(EntryConfig.layer({ databasePath })), Layer.provide(BunContext.layer)))
 
 it.live("the database is made in a new folder, durable, and opens again with what it held", () =>
   Effect.gen(function* () {
@@ -158,6 +158,25 @@ it.live("the database is made in a new folder, durable, and opens again with wha
         )
       )
     }
+  })
+)
+
+it.live("one for counts hands its commits to the system, and has them when it is opened again", () =>
+  Effect.gen(function* () {
+    const path = `${yield* folder}/entry.sqlite`
+    const of = <A, E>(body: Effect.Effect<A, E, SqlClient>) =>
+      Effect.scoped(Effect.flatMap(start(path, Database.layerOfCounts), (context) => Effect.provide(body, context)))
+    yield* of(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient
+        expect(yield* sql`PRAGMA journal_mode`).toEqual([{ journal_mode: "wal" }])
+        expect(yield* sql`PRAGMA synchronous`).toEqual([{ synchronous: 1 }])
+        yield* sql`INSERT INTO served_requests (hour_ms, model, served_by, requests, tokens)
+          VALUES (0, 'tiny', 'mesh', 3, 4)`
+      })
+    )
+    const kept = of(Effect.flatMap(SqlClient, (sql) => sql`SELECT requests, tokens FROM served_requests`))
+    expect(yield* kept).toEqual([{ requests: 3, tokens: 4 }])
   })
 )
 

@@ -73,7 +73,7 @@ const layer = Layer.mergeAll(Http.layer, MeshListener.layer, Gossip.layer).pipe(
   Layer.provide([Sla.layer, Fallback.layer]),
   Layer.provide(Performance.layer),
   Layer.provide([ApiKeyStore.layer, Share.layer]),
-  Layer.provide(Database.layer),
+  Layer.provide(Database.layerOfCounts),
   Layer.provideMerge(PeerDirectoryActor.layer()),
   Layer.provideMerge(description),
   Layer.provide(transport),

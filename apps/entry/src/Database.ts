@@ -1,6 +1,6 @@
 /**
- * The entry's SQLite database: opened with durability on, brought to the newest schema, and closed with the layer. What
- * can go wrong at start says what to do.
+ * The entry's SQLite database: opened, brought to the newest schema, and closed with the layer. What can go wrong at
+ * start says what to do.
  */
 import { FileSystem, Path } from "@effect/platform"
 import * as Migrator from "@effect/sql/Migrator"
@@ -21,23 +21,17 @@ export class DatabaseError extends Data.TaggedError("DatabaseError")<{
   }
 }
 
-/** Opens the configured database and migrates it. */
-export const layer: Layer.Layer<SqlClient, DatabaseError, EntryConfig | FileSystem.FileSystem | Path.Path> =
-  Layer.unwrapEffect(
-    Effect.gen(function* () {
-      const { databasePath } = yield* EntryConfig
-      const fail = (cause: unknown) => new DatabaseError({ path: databasePath, cause })
-      const folder = (yield* Path.Path).dirname(databasePath)
-      yield* Effect.mapError(
-        (yield* FileSystem.FileSystem).makeDirectory(folder, { recursive: true, mode: 0o700 }),
-        fail
-      )
-      const client = SqliteClient.layer({ filename: databasePath })
-      return Layer.provideMerge(Layer.effectDiscard(prepare), client).pipe(
-        Layer.catchAllCause((cause) => Layer.fail(fail(Cause.squash(cause))))
-      )
-    })
-  )
+type DatabaseLayer = Layer.Layer<SqlClient, DatabaseError, EntryConfig | FileSystem.FileSystem | Path.Path>
+
+/** Opens the configured database and migrates it; a commit is on disk before it is reported: keys, and later money. */
+export const layer: DatabaseLayer = Layer.suspend(() => opened("FULL"))
+
+/**
+ * The same for a program that answers requests and writes but counts: commits are handed to the system, which brings
+ * them to the disk within seconds, and nobody waits until it has. A computer that loses its power may lose the last of
+ * them, a program that is killed loses none (https://sqlite.org/pragma.html#pragma_synchronous).
+ */
+export const layerOfCounts: DatabaseLayer = Layer.suspend(() => opened("NORMAL"))
 
 /** Returns what an operator does about a failure to open or write a database. */
 export const adviceFor = (cause: unknown): string => {
@@ -51,14 +45,34 @@ export const adviceFor = (cause: unknown): string => {
 /** Waits of one connection for another's lock: the `keys` commands write beside a running entry. */
 const busyTimeoutMs = 5000
 
-const prepare: Effect.Effect<void, SqlError | Migrator.MigrationError, SqlClient> = Effect.gen(function* () {
-  const sql = yield* SqlClient
-  yield* sql`PRAGMA busy_timeout = ${sql.literal(String(busyTimeoutMs))}`
-  // a commit is on disk before it is reported: keys, and later money
-  yield* sql`PRAGMA synchronous = FULL`
-  yield* sql`PRAGMA foreign_keys = ON`
-  yield* Migrator.make({})({ loader: Migrator.fromRecord(migrations) })
-})
+/** What a commit waits for. */
+type Synchronous = "FULL" | "NORMAL"
+
+const opened = (synchronous: Synchronous): DatabaseLayer =>
+  Layer.unwrapEffect(
+    Effect.gen(function* () {
+      const { databasePath } = yield* EntryConfig
+      const fail = (cause: unknown) => new DatabaseError({ path: databasePath, cause })
+      const folder = (yield* Path.Path).dirname(databasePath)
+      yield* Effect.mapError(
+        (yield* FileSystem.FileSystem).makeDirectory(folder, { recursive: true, mode: 0o700 }),
+        fail
+      )
+      const client = SqliteClient.layer({ filename: databasePath })
+      return Layer.provideMerge(Layer.effectDiscard(prepare(synchronous)), client).pipe(
+        Layer.catchAllCause((cause) => Layer.fail(fail(Cause.squash(cause))))
+      )
+    })
+  )
+
+const prepare = (synchronous: Synchronous): Effect.Effect<void, SqlError | Migrator.MigrationError, SqlClient> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    yield* sql`PRAGMA busy_timeout = ${sql.literal(String(busyTimeoutMs))}`
+    yield* sql`PRAGMA synchronous = ${sql.literal(synchronous)}`
+    yield* sql`PRAGMA foreign_keys = ON`
+    yield* Migrator.make({})({ loader: Migrator.fromRecord(migrations) })
+  })
 
 const place = "Set WEFT_DATA_DIR (or WEFT_DATABASE_URL=sqlite:PATH) to a folder that the entry may write to."
 
