@@ -166,17 +166,23 @@ const expectError = (json: unknown, param: string | null): void =>
     error: { message: expect.any(String), type: "invalid_request_error", param, code: expect.any(String) }
   })
 
+/** Most time of a processor for one bad request. */
+const processorMsMax = 3_000
+
 it.live(
   `each of ${chatCases.length} bad chats is a 400 that names its field, quickly, and the door stays open`,
   () =>
     Effect.gen(function* () {
       const door = yield* open()
       for (const [what, fields, param] of chatCases) {
-        const [elapsed, answer] = yield* Effect.timed(post(`${door.url}/v1/chat/completions`, { ...hello, ...fields }))
+        const before = process.cpuUsage()
+        const answer = yield* post(`${door.url}/v1/chat/completions`, { ...hello, ...fields })
+        const { system, user } = process.cpuUsage(before)
         expect([what, answer.status, answer.json?.error?.param]).toEqual([what, 400, param])
         expectError(answer.json, param)
         expect(answer.json.error.message.length).toBeLessThan(400)
-        expect(Duration.toMillis(elapsed)).toBeLessThan(5000)
+        // The door is in this process; how long it has a processor to itself is not its doing.
+        expect((system + user) / 1000).toBeLessThan(processorMsMax)
       }
       expect((yield* post(`${door.url}/v1/chat/completions`, hello)).status).toBe(200)
     }),

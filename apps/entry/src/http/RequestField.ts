@@ -14,12 +14,18 @@ const stopStringsMax = 4
 export const field = <T>(is: (value: unknown) => value is T, expected: string): Schema.Schema<T> =>
   Schema.declare(is, { message: (issue) => `expected ${expected}, but got ${kind(issue.actual)}` })
 
-/** Makes the schema of a field that may be left out or be null. */
+/**
+ * Makes the schema of a field that may be left out or be null. Exact, as the schema of what is undefined would say of a
+ * wrong value all that is in it.
+ */
 export const optional = <T>(
   is: (value: unknown) => value is T,
   expected: string
-): Schema.optional<Schema.Schema<T | null | undefined>> =>
-  Schema.optional(field((value: unknown): value is T | null | undefined => isAbsent(value) || is(value), expected))
+): Schema.optionalWith<Schema.Schema<T | null | undefined>, { exact: true }> =>
+  Schema.optionalWith(
+    field((value: unknown): value is T | null | undefined => isAbsent(value) || is(value), expected),
+    { exact: true }
+  )
 
 /** Accepts text of at most `charactersMax` UTF-16 code units. */
 export const isText =
@@ -62,12 +68,16 @@ const isStop = (value: unknown): value is string | ReadonlyArray<string> =>
 
 const isLogitBias = (value: unknown): value is Readonly<Record<string, number>> => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false
-  const entries = Object.entries(value)
-  return (
-    entries.length <= logitBiasMax &&
-    entries.every(([token, bias]) => /^(0|[1-9]\d{0,9})$/.test(token) && isBetween(-100, 100)(bias))
-  )
+  let count = 0
+  // `Object.entries` of a body that is full of them holds everybody up for half a second before they can be counted.
+  for (const token in value) {
+    if (++count > logitBiasMax || !isTokenId.test(token) || !isBias(Reflect.get(value, token))) return false
+  }
+  return true
 }
+
+const isTokenId = /^(0|[1-9]\d{0,9})$/
+const isBias = isBetween(-100, 100)
 
 const isBoolean = (value: unknown): value is boolean => typeof value === "boolean"
 
