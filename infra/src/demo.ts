@@ -96,7 +96,8 @@ const demo = Effect.gen(function* () {
       start(
         name,
         ["apps/peer/src/main.ts", "up", "--entry", url, "--model", model, "--name", name],
-        { WEFT_DATA_DIR: `${dataDirectory}/${name}` },
+        // The port of the settings is the entry's.
+        { WEFT_DATA_DIR: `${dataDirectory}/${name}`, WEFT_MESH_PORT: "0" },
         "ready"
       )
     ))
