@@ -72,7 +72,10 @@ it.effect("what answers measured is shown against the native figures, scraped, a
         yield* answer
         const { record } = yield* Share
         record({ model: "m", servedBy: "mesh", tokens: 20 })
-        yield* TestClock.adjust("20 seconds")
+        yield* TestClock.adjust("1 second")
+        const atOnce = yield* Effect.promise(() => register.metrics())
+        expect(atOnce).toContain('weft_model_samples{model="m",mode="solo"} 1')
+        yield* TestClock.adjust("19 seconds")
         const now = yield* document
         const [one] = now.models
         expect(one?.through?.tokensPerSecond?.p50).toBeCloseTo(36, -0.5)

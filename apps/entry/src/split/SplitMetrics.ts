@@ -1,23 +1,32 @@
-/** What the splits count, on prom-client's global register. */
+/** What the splits count, on prom-client's global register; one look at the state when somebody scrapes. */
 import { Gauge } from "prom-client"
-import type { GroupPhase, SplitState } from "./SplitState.ts"
+import { empty, type GroupPhase, type SplitState } from "./SplitState.ts"
 
-const groups = new Gauge({
-  name: "weft_models_split",
-  help: "Models that are split among peers, by how far they are.",
-  labelNames: ["state"] as const
-})
+/** Makes `state` what the gauges show; of several entries in one process the last one's. */
+export const observe = (state: () => SplitState): void => {
+  shown = state
+}
 
-const struckOff = new Gauge({
-  name: "weft_split_peers_struck_off",
-  help: "Peers that get no stages for a while, as they failed one."
-})
+// internal
+
+let shown = (): SplitState => empty
 
 const phases: ReadonlyArray<GroupPhase> = ["forming", "serving", "broken"]
 
-/** Shows the state as it is now. */
-export const observe = (state: SplitState): void => {
-  const all = [...state.groups.values()]
-  for (const phase of phases) groups.set({ state: phase }, all.filter((group) => group.phase === phase).length)
-  struckOff.set(state.struckOff.size)
-}
+new Gauge({
+  name: "weft_models_split",
+  help: "Models that are split among peers, by how far they are.",
+  labelNames: ["state"] as const,
+  collect() {
+    const all = [...shown().groups.values()]
+    for (const phase of phases) this.set({ state: phase }, all.filter((group) => group.phase === phase).length)
+  }
+})
+
+new Gauge({
+  name: "weft_split_peers_struck_off",
+  help: "Peers that get no stages for a while, as they failed one.",
+  collect() {
+    this.set(shown().struckOff.size)
+  }
+})

@@ -49,14 +49,11 @@ const make = Effect.gen(function* () {
   const streams = new Map<string, MeshStream>()
   const names = yield* groupNames
   let state = SplitState.empty
-  const change = (next: SplitState.SplitState): void => {
-    state = next
-    SplitMetrics.observe(state)
-  }
+  SplitMetrics.observe(() => state)
 
   const told = (group: SplitState.Group, event: GroupEvent) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      change(SplitState.told(state, group.group, event, now))
+      state = SplitState.told(state, group.group, event, now)
       return report(group, event)
     })
 
@@ -81,7 +78,11 @@ const make = Effect.gen(function* () {
   const form = (group: SplitState.Group) =>
     run(group).pipe(
       Effect.catchAll((error) => Effect.logWarning(`the split of ${group.model.id} is over: ${error.message}`)),
-      Effect.ensuring(Effect.map(Clock.currentTimeMillis, (now) => change(SplitState.ended(state, group.group, now))))
+      Effect.ensuring(
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          state = SplitState.ended(state, group.group, now)
+        })
+      )
     )
 
   const look = Effect.gen(function* () {
@@ -90,7 +91,7 @@ const make = Effect.gen(function* () {
     const options = { forceSplit, group: names.next() }
     const now = yield* Clock.currentTimeMillis
     const [actions, next] = SplitState.look(state, models, options, now)
-    change(next)
+    state = next
     yield* explain(before, next)
     for (const action of actions) {
       switch (action._tag) {

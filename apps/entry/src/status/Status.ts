@@ -1,6 +1,6 @@
 /**
  * The status of the mesh as this entry sees it: made anew at most once a second, and only when somebody asks. Owns a
- * fiber that keeps milestones and measured hours and moves the metrics, and the one that feeds those who watch.
+ * fiber that keeps milestones and measured hours, and the one that feeds those who watch.
  *
  *   directory, Elections, links, Performance, Share ─▶ StatusModel (pure) ─▶ document
  *   document ─▶ `/api/status`, page, feed, metrics
@@ -108,10 +108,10 @@ const make = Effect.gen(function* () {
     const said = JSON.stringify(measured)
     if (said !== lastKept) yield* hours.write(measured, now)
     lastKept = said
-    StatusMetrics.observe((yield* told).document)
   }).pipe(Effect.catchAll((error) => Effect.logWarning("the history cannot be kept; it is tried again", error)))
   yield* Effect.addFinalizer(() => keep)
   yield* Effect.forkScoped(Effect.repeat(keep, Schedule.spaced(keepEvery)))
+  yield* StatusMetrics.observe(Effect.map(told, ({ document }) => document))
   return { told, history, feed: yield* StatusFeed.make(told) }
 }).pipe(Effect.annotateLogs({ module: "Status" }))
 
