@@ -1,6 +1,15 @@
 /** Programs started from one file: what is taken when, and that a bundle knows where its sources lie. */
 import { describe, expect } from "bun:test"
-import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs"
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
@@ -74,7 +83,7 @@ describe("a program", () => {
     })
   )
 
-  it.live("is bundled anew when a source or a library changes; bundles nobody starts go", () =>
+  it.live("is bundled anew when a source or a library changes; what nobody starts goes", () =>
     Effect.gen(function* () {
       const root = yield* checkout
       yield* start(root)
@@ -86,12 +95,17 @@ describe("a program", () => {
       )
       expect(JSON.parse((yield* start(root)).said)).toEqual({ ...expected(root), more: true })
       expect(bundles(root).length).toBe(2)
+      // As a bundler leaves it that is killed.
+      const unfinished = join(programs(root), "unfinished-Ab12Cd")
+      mkdirSync(unfinished)
+      writeFileSync(join(unfinished, "packages-one-src-program.js"), "half of it")
       const old = new Date(Date.now() - 2 * 60 * 60 * 1_000)
       for (const name of readdirSync(programs(root))) utimesSync(join(programs(root), name), old, old)
       writeFileSync(join(root, "bun.lock"), `{ "lockfileVersion": 1 }`)
       yield* start(root)
       expect(bundles(root)).not.toContain(first)
       expect(bundles(root).length).toBe(1)
+      expect(existsSync(unfinished)).toBe(false)
     })
   )
 

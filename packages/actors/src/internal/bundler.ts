@@ -1,6 +1,6 @@
 /**
  * The process that bundles a program: `bun bundler.ts SOURCE BUNDLE`. Byte code, map and at last the bundle come into
- * their places whole, and older ones of the same program go.
+ * their places whole; older ones of the same program go, and what bundlers left that were killed.
  */
 import { mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { dirname, join, parse } from "node:path"
@@ -25,7 +25,8 @@ const places: BunPlugin = {
 }
 
 const { dir: folder, name } = parse(bundle)
-const unfinished = mkdtempSync(join(folder, "unfinished-"))
+const unfinishedName = "unfinished-"
+const unfinished = mkdtempSync(join(folder, unfinishedName))
 process.on("exit", () => rmSync(unfinished, { recursive: true }))
 
 // Translated to byte code too, which only a script can be, so a program cannot wait at its top level.
@@ -47,7 +48,11 @@ await map.write(JSON.stringify({ ...rest, sourcesContent: sourcesContent.map(() 
 for (const end of [".js.jsc", ".js.map", ".js"]) renameSync(join(unfinished, name + end), join(folder, name + end))
 
 const program = name.slice(0, name.lastIndexOf("-") + 1)
-for (const file of readdirSync(folder).filter((file) => file.startsWith(program))) {
+for (const file of readdirSync(folder).filter((file) =>
+  [program, unfinishedName].some((name) => file.startsWith(name))
+)) {
   const path = join(folder, file)
-  if (Date.now() - statSync(path).mtimeMs > keptMs) rmSync(path, { force: true })
+  // Another bundler may have taken its own away meanwhile.
+  const modifiedMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()
+  if (Date.now() - modifiedMs > keptMs) rmSync(path, { recursive: true, force: true })
 }
