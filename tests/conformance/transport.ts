@@ -3,7 +3,7 @@
  * and a way to make the other side die without a goodbye.
  */
 import { describe, expect } from "bun:test"
-import { Deferred, Duration, Effect, Option } from "effect"
+import { Deferred, Duration, Effect, Option, Schedule } from "effect"
 import { it } from "../support/effect.ts"
 import { serve } from "./serve.ts"
 import { bounds, endings, streams } from "./transportStreams.ts"
@@ -145,11 +145,14 @@ const deaths = (subject: Subject): void => {
     })
   )
 
-  it.live("a quiet session lives", () =>
+  it.live("a session lives, quiet or busy, beyond every deadline that a connection without one has", () =>
     Effect.gen(function* () {
-      const { near, far } = yield* connect(subject)
-      const closed = yield* Effect.raceFirst(near.closed, far.closed).pipe(Effect.timeoutOption("3 seconds"))
-      expect(Option.isNone(closed)).toBe(true)
+      const [quiet, busy] = yield* Effect.all([connect(subject), connect(subject)])
+      yield* Effect.forkScoped(serve(busy.far))
+      const used = Effect.repeat(roundTrip(busy.near, encode("x")), Schedule.spaced("50 millis"))
+      const ends = [quiet.near.closed, quiet.far.closed, busy.near.closed, busy.far.closed, used]
+      const ended = yield* Effect.raceAll(ends).pipe(Effect.timeoutOption("12 seconds"))
+      expect(Option.isNone(ended)).toBe(true)
     })
   )
 

@@ -1,5 +1,6 @@
 /** What only WebTransport has: pinned addresses, and a package that talks. */
 import { describe, expect } from "bun:test"
+import { connect } from "node:tls"
 import * as Certificate from "@weft/mesh/Certificate"
 import { Transport } from "@weft/mesh/Transport"
 import * as WebTransport from "@weft/mesh/WebTransport"
@@ -23,6 +24,21 @@ describe("WebTransport", () => {
       const other = sha256.map((byte) => byte ^ 1)
       const error = yield* Effect.flip(transport.dial(`${transport.address}#sha256=${other.toHex()}`))
       expect(error.reason).toBe("DialFailed")
+    })
+  )
+
+  it.live("a connection that carries no session is closed after ten seconds", () =>
+    Effect.gen(function* () {
+      const { transport } = yield* build
+      const port = Number(new URL(transport.address).port)
+      const silent = yield* Effect.acquireRelease(
+        Effect.sync(() => connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ALPNProtocols: ["h2"] })),
+        (socket) => Effect.sync(() => socket.destroy())
+      )
+      const closed = Effect.async<void>((resume) => void silent.resume().on("close", () => resume(Effect.void)))
+      const startedMs = performance.now()
+      yield* Effect.timeout(closed, "30 seconds")
+      expect(performance.now() - startedMs).toBeGreaterThan(9_000)
     })
   )
 

@@ -5,10 +5,10 @@
  * the stream; a lost connection closes with codes of HTTP/2.
  */
 import type { ClientHttp2Session, Http2SecureServer } from "node:http2"
-import type { Socket } from "node:net"
 import { connect as connectTls, type TLSSocket } from "node:tls"
 import { type CertificateKeyPair, sha256 } from "../Certificate.ts"
 import { RecordKind } from "../StreamRecords.ts"
+import { HttpConnections } from "./HttpConnections.ts"
 import type { RawClose, RawSession, RawSessionEvents, RawStream, RawStreamEvents } from "./RawSession.ts"
 
 /** Path of the mesh on a server that may serve pages too. */
@@ -34,9 +34,6 @@ const sessionStreamsMax = 8_192
 
 /** Close codes are shifted on the wire: below it stand the codes of HTTP/2 and of the package for lost connections. */
 const codeShift = 0x1_0000
-
-/** A connection that is silent for so long carries no session: live ones ping several times a second. */
-const socketIdleMsMax = 10_000
 
 interface WebStream {
   readonly readable: ReadableStream<Uint8Array>
@@ -229,14 +226,24 @@ class WebRawSession implements RawSession {
   readonly remoteAddress: string
   readonly serverCertificateSha256: Uint8Array
   readonly lifetime = { bytesMax: sessionBytesMax, streamsMax: sessionStreamsMax }
+  /** Resolves when it has ended or was left. */
+  readonly over: Promise<void>
   readonly #session: WebSession
   readonly #datagramWriter: WritableStreamDefaultWriter<Uint8Array>
+  readonly #leave: () => void
   #left = false
 
   constructor(session: WebSession, remoteAddress: string, serverCertificateSha256: Uint8Array) {
     this.#session = session
     this.remoteAddress = remoteAddress
     this.serverCertificateSha256 = serverCertificateSha256
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.over = promise
+    this.#leave = resolve
+    session.closed.then(
+      () => resolve(),
+      () => resolve()
+    )
     this.#datagramWriter = session.datagrams.createWritable().getWriter()
     this.#datagramWriter.closed.catch(ignore)
   }
@@ -269,6 +276,7 @@ class WebRawSession implements RawSession {
 
   readonly close = (code: number, reason: string): void => {
     this.#left = true
+    this.#leave()
     this.#session.close({ closeCode: code + codeShift, reason })
   }
 
@@ -315,25 +323,16 @@ export const listen = async (
   const sessions = server.sessionStream(path)
   server.startServer()
   await server.ready
-  const sockets = new Set<Socket>()
-  server.transportInt?.serverInt?.on("secureConnection", (socket: TLSSocket) => {
-    if (sockets.size >= options.socketsMax) {
-      socket.destroy()
-      return
-    }
-    sockets.add(socket)
-    socket.setTimeout(socketIdleMsMax, () => socket.destroy())
-    socket.on("close", () => sockets.delete(socket))
-    socket.on("error", ignore)
-  })
+  const connections = new HttpConnections(options.socketsMax)
+  server.transportInt?.serverInt?.on("secureConnection", (socket: TLSSocket) => connections.accepted(socket))
   each(sessions, (session) => {
-    session.closed.catch(ignore)
     const raw = new WebRawSession(session, session.peerAddress ?? "unknown", certificate.sha256)
+    connections.carries(raw.remoteAddress, raw.over)
     session.ready.then(() => onSession(raw), ignore)
   })
   const close = (): void => {
     server.stopServer()
-    for (const socket of sockets) socket.destroy()
+    connections.close()
   }
   return { port: server.address()?.port ?? port, close }
 }
