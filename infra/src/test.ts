@@ -23,6 +23,9 @@ const simulationNiceness = 10
 /** Longest run of one file; it ends what hangs. The slowest (simulations, which stand back) take a fifth of it. */
 const fileMinutesMax = 30
 
+/** Longest a test or a hook takes that names no time of its own: Bun's 5 s are none for who waits for a processor. */
+const testSecondsMax = 60
+
 /** Files that are named for what they took of the processors: all of them together have to be done in 15 minutes. */
 const dearestFiles = 10
 
@@ -54,8 +57,16 @@ const textOf = (stream: ReadableStream<Uint8Array>): Promise<string> => new Resp
 const runFile = async (file: string, folder: string): Promise<Outcome & Cost> => {
   const report = join(folder, `${file.replaceAll("/", "-")}.xml`)
   const child = Bun.spawn({
-    // Ends what a test forgot to end, and the test itself when this run is killed.
-    cmd: [process.execPath, "--no-orphans", "test", "--reporter=junit", `--reporter-outfile=${report}`, `./${file}`],
+    cmd: [
+      process.execPath,
+      // Ends what a test forgot to end, and the test itself when this run is killed.
+      "--no-orphans",
+      "test",
+      `--timeout=${testSecondsMax * 1_000}`,
+      "--reporter=junit",
+      `--reporter-outfile=${report}`,
+      `./${file}`
+    ],
     stdio: ["ignore", "pipe", "pipe"],
     timeout: fileMinutesMax * 60_000,
     killSignal: "SIGKILL"
