@@ -1,12 +1,13 @@
 /**
- * The TLS connections of a WebTransport listener: how many there are at most, and how long one may carry no session.
- * Bun 1.4.4 counts nothing that HTTP/2 reads or writes as use of a socket, so that its own timeouts end live ones too.
+ * The TCP connections of a WebTransport listener, from before their TLS handshake on: how many there are at most, and how
+ * long one may carry no session. Bun 1.4.4 counts nothing that HTTP/2 reads or writes as use of a socket, so that its own
+ * timeouts end live ones too.
  */
 
 /** Longest time without a session: a dial takes less, and a session whose peer is silent is given up in two seconds. */
 const bareMsMax = 10_000
 
-/** The part of a TLS socket that is used here. */
+/** The part of a socket that is used here. */
 export interface ConnectionSocket {
   readonly remoteAddress?: string | undefined
   readonly remotePort?: number | undefined
@@ -33,7 +34,7 @@ export class HttpConnections {
     this.#bareMs = bareMs
   }
 
-  /** Keeps a connection that is up, or destroys it where there is no room. */
+  /** Keeps a connection that was accepted, or destroys it where there is no room. */
   accepted(socket: ConnectionSocket): void {
     if (this.#connections.size >= this.#connectionsMax) {
       socket.destroy()

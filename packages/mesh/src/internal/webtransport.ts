@@ -5,6 +5,7 @@
  * the stream; a lost connection closes with codes of HTTP/2.
  */
 import type { ClientHttp2Session, Http2SecureServer } from "node:http2"
+import type { Socket } from "node:net"
 import { connect as connectTls, type TLSSocket } from "node:tls"
 import { type CertificateKeyPair, sha256 } from "../Certificate.ts"
 import { RecordKind } from "../StreamRecords.ts"
@@ -324,7 +325,7 @@ export const listen = async (
   server.startServer()
   await server.ready
   const connections = new HttpConnections(options.socketsMax)
-  server.transportInt?.serverInt?.on("secureConnection", (socket: TLSSocket) => connections.accepted(socket))
+  server.transportInt?.serverInt?.on("connection", (socket: Socket) => connections.accepted(socket))
   each(sessions, (session) => {
     const raw = new WebRawSession(session, session.peerAddress ?? "unknown", certificate.sha256)
     connections.carries(raw.remoteAddress, raw.over)
