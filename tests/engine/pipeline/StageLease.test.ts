@@ -62,7 +62,8 @@ const lease = (host: Peer, lender: Peer, request: StageRequest) =>
       while (true) {
         const reply = yield* frames.read(StageReply)
         if (Option.isNone(reply)) return yield* replies.end
-        if (reply.value._tag !== "Loading") yield* replies.offer(reply.value)
+        // What it says while it takes long, which a busy machine may.
+        if (reply.value._tag !== "Loading" && reply.value._tag !== "Working") yield* replies.offer(reply.value)
       }
     })
     yield* Effect.forkScoped(Effect.catchAll(listen, () => replies.end))
