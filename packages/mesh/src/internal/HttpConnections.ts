@@ -1,7 +1,7 @@
 /**
- * The TCP connections of a WebTransport listener, from before their TLS handshake on: how many there are at most, and how
- * long one may carry no session. Bun 1.4.4 counts nothing that HTTP/2 reads or writes as use of a socket, so that its own
- * timeouts end live ones too.
+ * The TCP connections of a WebTransport listener, from before their TLS handshake on: how many there are at most, and
+ * how long one may carry no session. Bun 1.4.4 counts nothing that HTTP/2 reads or writes as use of a socket, so that
+ * its own timeouts end live ones too.
  */
 
 /** Longest time without a session: a dial takes less, and a session whose peer is silent is given up in two seconds. */
