@@ -44,6 +44,20 @@ describe("the connections of a listener", () => {
     })
   )
 
+  it.live("that were lost are left alone when their sessions end", () =>
+    Effect.gen(function* () {
+      const connections = new HttpConnections(8, bareMs)
+      const lost = new Socket(1)
+      connections.accepted(lost)
+      const session = Promise.withResolvers<void>()
+      connections.carries(addressOf(lost), session.promise)
+      lost.emit("close")
+      session.resolve()
+      yield* longer
+      expect(lost.isDestroyed).toBe(false)
+    })
+  )
+
   it.live("are refused beyond the bound, until one is gone, and all go with the listener", () =>
     Effect.sync(() => {
       const connections = new HttpConnections(2)

@@ -28,72 +28,63 @@ let shown: (() => Promise<StatusDocument>) | undefined
 type Model = StatusDocument["models"][number]
 type Mode = NonNullable<Model["mode"]>
 
-/** Gives `show` every model that the mesh serves. */
-const models = (show: (model: Model, mode: Mode) => void): Promise<void> =>
+/** Empties `gauge` and gives `each` every model that the mesh serves. */
+const show = (gauge: Pick<Gauge, "reset">, each: (model: Model, mode: Mode) => void): Promise<void> =>
   (shown?.() ?? Promise.resolve({ models: [] })).then(({ models }) => {
-    for (const model of models) if (model.mode !== null) show(model, model.mode)
+    gauge.reset()
+    for (const model of models) if (model.mode !== null) each(model, model.mode)
   })
 
 const ttft: Gauge<"model" | "mode" | "quantile"> = new Gauge({
   name: "weft_model_ttft_seconds",
   help: "Time to the first text of a model's answers through the mesh, of the last hour; absent where none was.",
   labelNames: ["model", "mode", "quantile"] as const,
-  collect: () => {
-    ttft.reset()
-    return models(({ id: model, through }, mode) => {
+  collect: () =>
+    show(ttft, ({ id: model, through }, mode) => {
       if (through === null) return
       ttft.set({ model, mode, quantile: "0.5" }, through.ttftMs.p50 / 1000)
       ttft.set({ model, mode, quantile: "0.95" }, through.ttftMs.p95 / 1000)
     })
-  }
 })
 
 const rate: Gauge<"model" | "mode" | "quantile"> = new Gauge({
   name: "weft_model_tokens_per_second",
   help: "Tokens per second of a model's answers through the mesh, of the last hour; 95 % are above quantile 0.95.",
   labelNames: ["model", "mode", "quantile"] as const,
-  collect: () => {
-    rate.reset()
-    return models(({ id: model, through }, mode) => {
+  collect: () =>
+    show(rate, ({ id: model, through }, mode) => {
       if (through?.tokensPerSecond == null) return
       rate.set({ model, mode, quantile: "0.5" }, through.tokensPerSecond.p50)
       rate.set({ model, mode, quantile: "0.95" }, through.tokensPerSecond.p95)
     })
-  }
 })
 
 const samples: Gauge<"model" | "mode"> = new Gauge({
   name: "weft_model_samples",
   help: "Answers of the last hour that the figures of weft_model_ttft_seconds come from; absent where there are none.",
   labelNames: ["model", "mode"] as const,
-  collect: () => {
-    samples.reset()
-    return models(({ id: model, through }, mode) => {
+  collect: () =>
+    show(samples, ({ id: model, through }, mode) => {
       if (through !== null) samples.set({ model, mode }, through.samples)
     })
-  }
 })
 
 const nativeRate: Gauge<"model"> = new Gauge({
   name: "weft_model_native_tokens_per_second",
   help: "Tokens per second that peers measured with no mesh in the way; pair of weft_model_tokens_per_second.",
   labelNames: ["model"] as const,
-  collect: () => {
-    nativeRate.reset()
-    return models(({ id: model, native }) => {
+  collect: () =>
+    show(nativeRate, ({ id: model, native }) => {
       if (native !== null) nativeRate.set({ model }, native.tokensPerSecond)
     })
-  }
 })
 
 const efficiency: Gauge<"model"> = new Gauge({
   name: "weft_model_efficiency_ratio",
   help: "Through-mesh over native tokens per second; absent where one of them is not measured.",
   labelNames: ["model"] as const,
-  collect: () => {
-    efficiency.reset()
-    return models(({ id: model, efficiency: part }) => {
+  collect: () =>
+    show(efficiency, ({ id: model, efficiency: part }) => {
       if (part.ratio !== null) efficiency.set({ model }, part.ratio)
     })
-  }
 })

@@ -19,6 +19,7 @@ interface Connection {
   readonly socket: ConnectionSocket
   sessions: number
   deadline: ReturnType<typeof setTimeout> | undefined
+  isClosed: boolean
 }
 
 /** Represents the connections of one listener. */
@@ -41,9 +42,10 @@ export class HttpConnections {
       return
     }
     const address = `${socket.remoteAddress}:${socket.remotePort}`
-    const connection: Connection = { socket, sessions: 0, deadline: undefined }
+    const connection: Connection = { socket, sessions: 0, deadline: undefined, isClosed: false }
     this.#connections.set(address, connection)
     socket.on("close", () => {
+      connection.isClosed = true
       clearTimeout(connection.deadline)
       if (this.#connections.get(address) === connection) this.#connections.delete(address)
     })
@@ -60,7 +62,8 @@ export class HttpConnections {
     connection.sessions++
     void over.then(() => {
       connection.sessions--
-      if (connection.sessions === 0) this.#awaitSession(connection)
+      // A connection that was lost takes its sessions with it, and no timer is to keep the process.
+      if (connection.sessions === 0 && !connection.isClosed) this.#awaitSession(connection)
     })
   }
 
